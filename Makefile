@@ -1,0 +1,67 @@
+# Each target is one line over the command that README shows.
+SHELL := /bin/bash
+ENV ?= demo
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Anybody but root becomes root by sudo; ask for its password only where it wants one.
+BECOME := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
+PLAYBOOK = $(BIN)/ansible-playbook -i inventory/$(ENV) $(BECOME) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+.PHONY: quickstart
+quickstart: $(VENV)/controller ## From a bare machine to a healthy stack: the environment ENV (demo)
+	$(PLAYBOOK) playbooks/site.yml
+
+.PHONY: doctor
+doctor: $(VENV)/controller ## Check everything, change nothing
+	$(PLAYBOOK) playbooks/doctor.yml
+
+.PHONY: teardown
+teardown: $(VENV)/controller ## Remove the stack; keep seals and data
+	$(PLAYBOOK) playbooks/teardown.yml
+
+.PHONY: ensure-secrets
+ensure-secrets: $(VENV)/controller ## Stage the secrets on the hosts without rolling out
+	$(PLAYBOOK) playbooks/secrets.yml
+
+.PHONY: test
+test: test-quick ## Everything: lint, unit tests and Molecule on real hosts
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test --all
+
+.PHONY: test-quick
+test-quick: $(VENV)/development ## Lint and unit tests
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
+	$(BIN)/pytest
+
+.PHONY: bench-deploy
+bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the adoption of a secret
+	$(BIN)/python benchmarks/deploy.py
+
+.PHONY: lock
+lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in
+	@for set in app:3.13 host:3.11 controller:3.12 development:3.12; do \
+	  $(VENV)/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	    --python-version "$${set#*:}" "requirements/$${set%:*}.in" -o "requirements/$${set%:*}.txt" || exit; done
+
+$(VENV)/uv:
+	@$(PYTHON) -m venv $@ && $@/bin/pip install --quiet uv
+
+$(VENV)/controller $(VENV)/development: $(VENV)/%: requirements/%.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || \
+	  { echo "Coffre needs Python 3.12 to 3.14 as $(PYTHON): install the package python3, or name one with PYTHON=/path/to/python3.13."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "Coffre needs Python's venv module: install the package python3-venv."; exit 1; }
+	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null || \
+	  { echo "Coffre needs root on this machine: install the package sudo, or run make as root."; exit 1; }
+	@echo "Making the environment $(VENV) from $< (about 15 s for controller, 45 s for development)."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r $<
+	@touch $@
