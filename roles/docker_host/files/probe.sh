@@ -1,0 +1,29 @@
+# Says, a line each, what this host lacks; changes nothing.
+# $1: SHA-256 of the lock of the modules' Python. stdin: SHA-256 and path of each of our files.
+. /etc/os-release
+
+# The engine and its plugins are asked, not dpkg: a host may have them from elsewhere.
+command -v dockerd >/dev/null || echo "package docker.io"
+command -v docker >/dev/null || [ "$VERSION_ID" = 12 ] || echo "package docker-cli"
+docker compose version --short 2>/dev/null | grep -Eq '^v?([2-9]|[1-9][0-9])\.' || echo "package docker-compose"
+docker buildx version >/dev/null 2>&1 || echo "package docker-buildx"
+command -v iptables >/dev/null || echo "package iptables"
+command -v nft >/dev/null || echo "package nftables"
+command -v systemd-creds >/dev/null || echo "package systemd"
+/usr/bin/python3 -c 'import ensurepip' 2>/dev/null || echo "package python3-venv"
+[ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] ||
+  command -v apparmor_parser >/dev/null || echo "package apparmor"
+[ "$VERSION_ID" != 12 ] || [ -e /etc/apt/sources.list.d/coffre-trixie.sources ] || echo source
+
+sha256sum --check --quiet - 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/file \1/p'
+# The environment bears the lock it was made from, in a folder where the host's Python of today must still look.
+packages=$(/usr/local/lib/coffre/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null)
+echo "$1  $packages/coffre.lock" | sha256sum --check --status - 2>/dev/null || echo python
+
+nft list table inet coffre >/dev/null 2>&1 || echo firewall
+docker version >/dev/null 2>&1 || echo engine
+if [ ! -d /run/systemd/system ]; then
+  echo systemd
+elif ! systemctl is-enabled --quiet docker.service || ! systemctl is-enabled --quiet coffre-restore.service; then
+  echo boot
+fi 2>/dev/null
