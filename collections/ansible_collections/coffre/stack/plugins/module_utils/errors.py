@@ -1,0 +1,19 @@
+"""The errors of the core: one small hierarchy, whose texts may always be shown."""
+
+from __future__ import annotations
+
+
+class CoffreError(Exception):
+    """A sentence for a person: what happened, what is unchanged, what to do next. Never a value."""
+
+
+class CatalogueError(CoffreError):
+    """The catalogue, or another input, does not make sense; nothing was changed."""
+
+
+class SourceError(CoffreError):
+    """The source of the secrets cannot be used as it is; nothing was changed."""
+
+
+class SealError(CoffreError):
+    """A sealed copy cannot be written or opened on this host."""

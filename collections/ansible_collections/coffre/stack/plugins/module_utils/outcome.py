@@ -1,0 +1,34 @@
+"""Turn whatever a module's work raises into a sentence that is safe to print."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import CoffreError
+
+
+def guard(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
+    """Run work and return (its result, None) or (None, a sentence).
+
+    A CoffreError brings its own sentence. Of any other exception only the type and the place are
+    told, never the message, the arguments or the chain: they may quote a value.
+    """
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return work(), None
+    except CoffreError as error:
+        return None, str(error)
+    except BaseException as error:
+        frame = traceback.extract_tb(error.__traceback__, limit=-1)[0]
+        return None, (
+            f"internal error in {frame.name}: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+        )
+    finally:
+        logging.disable(logging.NOTSET)

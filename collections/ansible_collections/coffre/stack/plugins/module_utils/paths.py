@@ -1,0 +1,71 @@
+"""Where a stack keeps its things on a host."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import CatalogueError
+
+STACK = re.compile(r"[a-z][a-z0-9-]{0,39}")
+BUNDLE = re.compile(r"[0-9a-f]{12}")
+LINK = "current"  # names the bundle in force of a service that reloads
+
+
+@dataclass(frozen=True)
+class StackPaths:
+    """The folders and files of one stack; raises CatalogueError for a name that is none."""
+
+    stack: str
+    run_root: Path = Path("/run/coffre")
+    lib_root: Path = Path("/var/lib/coffre")
+
+    def __post_init__(self) -> None:
+        if not STACK.fullmatch(self.stack):
+            raise CatalogueError(
+                f"The stack name {self.stack!r} is ill-formed: use up to 40 of a-z, 0-9 and -, a letter first; "
+                "nothing was changed."
+            )
+
+    @property
+    def run(self) -> Path:
+        return self.run_root / self.stack
+
+    @property
+    def lib(self) -> Path:
+        return self.lib_root / self.stack
+
+    @property
+    def state(self) -> Path:
+        return self.lib / "state.json"
+
+    @property
+    def sealed(self) -> Path:
+        return self.lib / "sealed"
+
+    @property
+    def lock(self) -> Path:
+        return self.lib / "lock"
+
+    @property
+    def audit(self) -> Path:
+        return self.lib / "audit.jsonl"
+
+    @property
+    def compose(self) -> Path:
+        return self.lib / "compose.yml"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the demo CA, which clients may trust."""
+        return self.lib / "ca.crt"
+
+    def service(self, service: str) -> Path:
+        return self.run / service
+
+    def bundle(self, service: str, bundle: str) -> Path:
+        return self.run / service / bundle
+
+    def seal(self, service: str, bundle: str) -> Path:
+        return self.sealed / f"{service}.{bundle}.cred"
