@@ -1,0 +1,111 @@
+"""The Flask app that Coffre deploys: it shows that its secrets arrived and that Keycloak accepts them."""
+
+import logging
+import logging.config
+from collections.abc import Mapping
+from pathlib import Path
+
+from flask import Flask, Response
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import logs
+from app.api import health, home, session
+from app.audit import AuditError, AuditLog
+from app.config.settings import SECRET_NAMES, Config, Secret
+from app.keycloak import Client, SharedAnswer
+from app.runtime import Runtime
+
+_logger = logging.getLogger(__name__)
+# Strict-Transport-Security is the proxy's: it ends TLS.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def create_app(settings: Config | None = None) -> Flask:
+    """The app, with its secrets read once, from where `Config.find_secret` finds them.
+
+    A missing secret or an audit log that cannot be written does not stop it: it logs why and answers /health with
+    503, so that whoever looks learns the name.
+    """
+    if not logging.root.handlers:
+        logging.config.dictConfig(logs.CONFIG)
+    settings = settings or Config()
+    found = _load_secrets()
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=_value(found, "flask-secret-key"),
+        SESSION_COOKIE_NAME="__Host-session",
+        SESSION_COOKIE_SECURE=True,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=16 * 1024,
+    )
+    client = Client(
+        settings.token_url, settings.keycloak_client_id, _value(found, "keycloak-service-client-secret") or ""
+    )
+    app.extensions["coffre"] = Runtime(
+        settings=settings,
+        sources={name: found[name].source if name in found else None for name in SECRET_NAMES},
+        audit=_record_loads(Path(settings.audit_log), found),
+        token=SharedAnswer(client.problem),
+    )
+    for blueprint in (health.blueprint, home.blueprint, session.blueprint):
+        app.register_blueprint(blueprint)
+    app.after_request(_with_headers)
+    # One hop: the proxy, which overwrites these headers.
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+    return app
+
+
+def _load_secrets() -> dict[str, Secret]:
+    found = {}
+    for name in SECRET_NAMES:
+        try:
+            found[name] = Config.find_secret(name)
+        except ValueError as error:
+            _logger.error("%s", error, extra={"secret": name})
+        else:
+            level = logging.INFO if found[name].source == "file" else logging.WARNING
+            _logger.log(level, "secret loaded", extra={"secret": name, "source": found[name].source})
+    return found
+
+
+def _value(found: Mapping[str, Secret], name: str) -> str | None:
+    return found[name].value if name in found else None
+
+
+def _record_loads(path: Path, found: Mapping[str, Secret]) -> AuditLog | None:
+    """The audit log after it took a record of each secret, or None, with the reason logged."""
+    key = _value(found, "audit-log-signing-key")
+    if key is None:
+        _logger.error("The audit log is not written: its signing key is missing.")
+        return None
+    audit = AuditLog(path, key.encode())
+    try:
+        for name in SECRET_NAMES:
+            if name in found:
+                head = audit.append("secret-loaded", {"secret": name, "source": found[name].source})
+            else:
+                head = audit.append("secret-missing", {"secret": name})
+    except AuditError as error:
+        _logger.error("%s", error)
+        return None
+    # Kept apart from the file, a head proves later that no record before it was cut off.
+    _logger.info("audit log continued", extra={"audit_seq": head.seq, "audit_mac": head.mac})
+    return audit
+
+
+def _with_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,94 @@
+"""Where the app finds its secrets and its settings."""
+
+import os
+import re
+import secrets
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+SECRET_NAMES = ("flask-secret-key", "keycloak-service-client-secret", "audit-log-signing-key")
+_demo_values: defaultdict[str, str] = defaultdict(lambda: secrets.token_urlsafe(32))
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value and where it came from: `file`, `environment` or `demo`."""
+
+    value: str = field(repr=False)
+    source: str
+
+
+def _setting(variable: str, default: str) -> str:
+    value: str = field(default_factory=lambda: os.environ.get(variable, default))
+    return value
+
+
+@dataclass(frozen=True)
+class Config:
+    """The app's settings, read from the environment when the object is made. None of them is a secret."""
+
+    keycloak_url: str = _setting("KEYCLOAK_URL", "http://localhost:8080")
+    keycloak_realm: str = _setting("KEYCLOAK_REALM", "iam")
+    keycloak_client_id: str = _setting("KEYCLOAK_CLIENT_ID", "automation-cli")
+    public_url: str = _setting("PUBLIC_URL", "https://localhost:8443")
+    audit_log: str = _setting("AUDIT_LOG", "/var/lib/coffre-app/audit.jsonl")
+
+    @property
+    def token_url(self) -> str:
+        """The realm's token endpoint, on the back channel."""
+        return f"{self.keycloak_url}/realms/{self.keycloak_realm}/protocol/openid-connect/token"
+
+    @property
+    def account_url(self) -> str:
+        """The realm's account page, as a browser reaches it."""
+        return f"{self.public_url}/realms/{self.keycloak_realm}/account/"
+
+    @staticmethod
+    def get_secret(name: str) -> str:
+        """The secret's value, exactly as delivered; see `find_secret`."""
+        return Config.find_secret(name).value
+
+    @staticmethod
+    def find_secret(name: str) -> Secret:
+        """Look in the file SECRETS_DIR/<name>, then the environment (`flask-secret-key` is FLASK_SECRET_KEY),
+        then, only with DEMO_MODE=true, make a random value that lasts as long as the process.
+
+        The value is text (UTF-8) and is never altered: whoever delivers it decides about a trailing newline, so
+        one that is still there is refused. Only a file that is absent lets the search go on. ValueError names the
+        secret, never its value.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                "A secret's name has a lower-case letter first, then letters, digits and hyphens (63 at most)."
+            )
+        if (delivered := _from_file(name)) is not None:
+            return Secret(_text(name, delivered), "file")
+        if (variable := os.environ.get(name.upper().replace("-", "_"))) is not None:
+            return Secret(_text(name, os.fsencode(variable)), "environment")
+        if os.environ.get("DEMO_MODE") == "true":
+            return Secret(_demo_values[name], "demo")
+        raise ValueError(f"The secret {name} is missing: neither a file nor an environment variable has it.")
+
+
+def _from_file(name: str) -> bytes | None:
+    try:
+        return (Path(os.environ.get("SECRETS_DIR", "/run/secrets")) / name).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = f"The secret {name} is missing: its file cannot be read ({type(error).__name__})."
+    raise ValueError(reason)
+
+
+def _text(name: str, delivered: bytes) -> str:
+    if not delivered:
+        raise ValueError(f"The secret {name} is missing: it is empty.")
+    if delivered.endswith(b"\n"):
+        raise ValueError(f"The secret {name} ends in a newline: deliver it without one.")
+    try:
+        return delivered.decode()
+    except UnicodeDecodeError:
+        reason = f"The secret {name} is not UTF-8 text."
+    raise ValueError(reason)  # outside the handler: a decoding error holds the bytes

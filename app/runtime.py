@@ -1,0 +1,49 @@
+"""What one process of the app knows from its start on: where its secrets came from, and whether it may serve."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from flask import current_app
+
+from app.audit import AuditError, AuditLog
+from app.config.settings import Config
+from app.keycloak import SharedAnswer
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`sources` has None for a secret that was missing, `audit` is None if the loads could not be recorded."""
+
+    settings: Config
+    sources: Mapping[str, str | None]
+    audit: AuditLog | None
+    token: SharedAnswer
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def secrets(self) -> dict[str, str]:
+        """`loaded` or `missing` per secret: what was read at the start must still be where it was."""
+        return {name: "loaded" if _is_there(name, source) else "missing" for name, source in self.sources.items()}
+
+    def audit_problem(self) -> str | None:
+        """Why the audit log cannot be written, in one sentence."""
+        if self.audit is None:
+            return "The secrets' loads are not in the audit log: see the app's log, then restart it."
+        try:
+            self.audit.check()
+        except AuditError as error:
+            return str(error)
+        return None
+
+
+def current() -> Runtime:
+    """The runtime of the app that handles this request."""
+    return cast(Runtime, current_app.extensions["coffre"])
+
+
+def _is_there(name: str, source: str | None) -> bool:
+    try:
+        return Config.find_secret(name).source == source
+    except ValueError:
+        return False

@@ -1,0 +1,99 @@
+"""Where a secret is found, and that no error shows its value."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from app.config.settings import Config, Secret
+
+NAME = "flask-secret-key"
+VARIABLE = "FLASK_SECRET_KEY"
+
+
+@pytest.mark.parametrize(
+    ("file", "variable", "demo", "expected"),
+    [
+        ("of-file", "of-variable", "true", Secret("of-file", "file")),
+        ("of-file", None, None, Secret("of-file", "file")),
+        (" spaces\tand ümläuts ", None, None, Secret(" spaces\tand ümläuts ", "file")),
+        (None, "of-variable", "true", Secret("of-variable", "environment")),
+        (None, "of-variable", None, Secret("of-variable", "environment")),
+    ],
+)
+def test_found(
+    secrets_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str | None,
+    variable: str | None,
+    demo: str | None,
+    expected: Secret,
+) -> None:
+    _plant(secrets_dir, monkeypatch, file.encode() if file else None, variable, demo)
+    assert Config.find_secret(NAME) == expected
+    assert Config.get_secret(NAME) == expected.value
+    assert expected.value not in repr(expected)
+
+
+def test_demo_value_is_random_and_lasts(secrets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _plant(secrets_dir, monkeypatch, None, None, "true")
+    secret = Config.find_secret(NAME)
+    assert secret.source == "demo"
+    assert len(secret.value) >= 43
+    assert Config.get_secret(NAME) == secret.value != Config.get_secret("another-one")
+
+
+@pytest.mark.parametrize(
+    ("file", "variable", "demo", "cause"),
+    [
+        (None, None, None, "is missing"),
+        (None, None, "false", "is missing"),
+        (None, None, "1", "is missing"),
+        (b"", "of-variable", "true", "is empty"),
+        (None, "", "true", "is empty"),
+        (b"canary\n", None, None, "ends in a newline"),
+        (None, "canary\n", None, "ends in a newline"),
+        (b"canary\xff\xfe", None, None, "is not UTF-8"),
+        (None, "canary\udcff", None, "is not UTF-8"),
+    ],
+)
+def test_refused(
+    secrets_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: bytes | None,
+    variable: str | None,
+    demo: str | None,
+    cause: str,
+) -> None:
+    _plant(secrets_dir, monkeypatch, file, variable, demo)
+    with pytest.raises(ValueError, match=rf"{NAME}.*{cause}") as caught:
+        Config.get_secret(NAME)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
+
+
+def test_file_that_cannot_be_read_is_not_replaced(secrets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker makes a folder where a file to mount is missing."""
+    _plant(secrets_dir, monkeypatch, None, "of-variable", "true")
+    (secrets_dir / NAME).mkdir()
+    with pytest.raises(ValueError, match=f"{NAME}.*IsADirectoryError"):
+        Config.get_secret(NAME)
+
+
+@pytest.mark.parametrize("name", ["", "../etc/passwd", "Upper", "1st", "under_score", "a" * 64, "line\n"])
+def test_ill_formed_name(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        Config.get_secret(name)
+
+
+def _plant(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, file: bytes | None, variable: str | None, demo: str | None
+) -> None:
+    if file is None:
+        (folder / NAME).unlink()
+    else:
+        (folder / NAME).write_bytes(file)
+    if variable is not None:
+        monkeypatch.setenv(VARIABLE, variable)
+    if demo is not None:
+        monkeypatch.setenv("DEMO_MODE", demo)
