@@ -125,7 +125,7 @@ def remove(path: Path) -> None:
 def point(paths: StackPaths, service: str, bundle: str) -> bool:
     """Let the `current` link of a service that reloads name a bundle. True if it named another."""
     link = paths.service(service) / LINK
-    if link.is_symlink() and os.readlink(link) == bundle:
+    if link.is_symlink() and link.readlink() == Path(bundle):
         return False
     temporary = link.with_name(f".{LINK}.new")
     remove(temporary)

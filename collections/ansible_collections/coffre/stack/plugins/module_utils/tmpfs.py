@@ -59,13 +59,20 @@ def swaps_in_clear(swaps: Path = Path("/proc/swaps"), sysfs: Path = Path("/sys")
     clear = []
     for line in swaps.read_text(encoding="utf-8").splitlines()[1:]:
         area = Path(line.split()[0])
-        number = os.stat(area) if area.exists() else None
-        if number is None:
-            device = Path(area.name)
-        else:
-            code = number.st_rdev if area.is_block_device() else number.st_dev
-            link = sysfs / "dev" / "block" / f"{os.major(code)}:{os.minor(code)}"
-            device = Path(link.resolve().name)
+        device = area
+        if area.exists():
+            about = area.stat()
+            number = about.st_rdev if area.is_block_device() else about.st_dev
+            device = (sysfs / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}").resolve()
         if not _encrypted(device, sysfs / "class" / "block"):
             clear.append(str(area))
     return clear
+
+
+def exposure(run_root: Path) -> str | None:
+    """What could write the bundles to a disk in the clear, as the beginning of a sentence, or None."""
+    mounted = options(run_root)
+    kept_in_memory = kernel_has_noswap() if mounted is None else "noswap" in mounted
+    if kept_in_memory or not (areas := swaps_in_clear()):
+        return None
+    return f"The secrets on {run_root} could be swapped to {', '.join(areas)}, which is not encrypted"

@@ -1,0 +1,73 @@
+"""Raise the bundles of every stack from their sealed copies: `python3 -m coffre.restore`, before Docker starts.
+
+Needs no network. Goes on after a failure, so that one damaged copy keeps no other service down.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from . import bundles, state, tmpfs
+from .errors import CoffreError
+from .outcome import guard
+from .paths import STACK, StackPaths
+
+
+def raise_bundles(paths: StackPaths, st: state.State) -> tuple[list[str], list[str]]:
+    """Put back the bundles that state knows and tmpfs lacks. Returns (what was raised, a sentence per failure)."""
+    raised, failures = [], []
+    for service, entry in st.services.items():
+        # Those adopted before, too: after a crash Docker may start a container that mounts one.
+        for name, bundle in entry.bundles.items():
+            if paths.bundle(service, name).exists():
+                continue
+            try:
+                bundles.write(paths, service, name, bundle, bundles.unseal(paths, service, name))
+                raised.append(f"{service}/{name}")
+            except CoffreError as error:
+                failures.append(f"{service} of stack {paths.stack} is not restored: {error}")
+        latest = entry.current or entry.next
+        if latest and entry.bundles[latest].reload and paths.service(service).is_dir():
+            bundles.point(paths, service, latest)
+    return raised, failures
+
+
+def restore(run_root: Path, lib_root: Path) -> tuple[list[str], list[str]]:
+    """Mount the tmpfs and raise the bundles of every stack. Returns like raise_bundles."""
+    tmpfs.ensure(run_root)
+    raised: list[str] = []
+    failures: list[str] = []
+    for folder in sorted(path.parent for path in lib_root.glob("*/state.json")):
+        if not STACK.fullmatch(folder.name):
+            continue
+        paths = StackPaths(folder.name, run_root, lib_root)
+
+        def work(paths: StackPaths = paths) -> dict[str, list[str]]:
+            with state.locked(paths):
+                done, failed = raise_bundles(paths, state.load(paths))
+            return {"raised": [f"{paths.stack}/{name}" for name in done], "failures": failed}
+
+        result, problem = guard(work)
+        if result is None:
+            failures.append(f"Stack {paths.stack} is not restored: {problem}")
+        else:
+            raised += result["raised"]
+            failures += result["failures"]
+    return raised, failures
+
+
+def main() -> int:
+    result, problem = guard(lambda: dict(zip(("raised", "failures"), restore(RUN_ROOT, LIB_ROOT), strict=True)))
+    failures = [problem] if result is None else result["failures"]
+    for name in result["raised"] if result else []:
+        print(f"restored {name}")
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+RUN_ROOT, LIB_ROOT = StackPaths.run_root, StackPaths.lib_root
+
+if __name__ == "__main__":
+    sys.exit(main())

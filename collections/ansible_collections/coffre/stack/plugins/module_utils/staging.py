@@ -1,0 +1,425 @@
+"""Stage the bundles of a stack: make tmpfs, the sealed copies and the state agree with the catalogue and its source.
+
+The order makes a crash harmless: sealed copies first, then the files on tmpfs, then the state that names both.
+What a crash leaves behind is a set that nobody knows, and a rollout collects it.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import bundles, files, state, tmpfs
+from .catalogue import HOST, Catalogue, Service
+from .errors import CoffreError, SealError, SourceError
+from .paths import BUNDLE, LINK, StackPaths
+from .restore import raise_bundles
+from .sources import Held, Values, misfits, unfit
+
+Resolve = Callable[[Values], tuple[Values, list[str]]]
+CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?")
+
+
+@dataclass
+class Report:
+    """What staging did, or would do: names and paths only."""
+
+    new: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    recorded: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    seal_key: str = "auto"
+    require_noswap: bool = False
+    check: bool = False
+
+
+Key = tuple[str, str]  # (service, bundle id)
+
+
+def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: Settings) -> dict[str, Any]:
+    """Stage all services' bundles and return the module's result. The caller holds the stack's lock.
+
+    Raises CoffreError before anything changed if the source, the sealed copies or the host do not allow it.
+    """
+    report = Report()
+    before = state.load(paths)
+    if not paths.state.exists() and any(paths.sealed.glob("*.cred")):
+        raise CoffreError(
+            f"{paths.state} is missing while sealed bundles are there; nothing was changed: put it back from a backup, "
+            f"or remove {paths.sealed} to begin anew, with new demo secrets."
+        )
+    st = copy.deepcopy(before)
+    contents = _open(paths, st, report)
+    values, warnings = resolve(in_force(st, contents))
+    report.warnings += warnings
+    _check(catalogue, values)
+    _memory(paths, st, settings, report)
+    _folders(paths, settings, report)
+    _sweep(paths, st, catalogue, settings, report)
+    broken = _inspect(paths, st, contents, settings, report)
+    made = _plan(st, catalogue, values, contents, broken, report)
+    _record(st, catalogue, values)
+    report.recorded = st != before
+    if not settings.check:
+        _write(paths, st, before, made, settings)
+        _links(paths, st, report)
+        _publish_authorities(paths, catalogue, values, report)
+    return _result(paths, st, before, report)
+
+
+def _open(paths: StackPaths, st: state.State, report: Report) -> dict[Key, bundles.Content]:
+    """Open the sealed copies of the bundles in force. A bundle whose copy was removed leaves the state."""
+    contents, damaged = {}, []
+    for service, entry in st.services.items():
+        for name in entry.named:
+            if not paths.seal(service, name).exists():
+                report.warnings.append(
+                    f"The sealed copy of {service}'s bundle {name} is gone: what only it held is taken anew."
+                )
+                del entry.bundles[name]
+                entry.current = None if entry.current == name else entry.current
+                entry.next = None if entry.next == name else entry.next
+                continue
+            try:
+                contents[service, name] = bundles.unseal(paths, service, name)
+            except SealError:
+                damaged.append(str(paths.seal(service, name)))
+    if damaged:
+        raise SealError(
+            f"These sealed copies cannot be opened, because they are damaged or were sealed on another host: "
+            f"{', '.join(damaged)}; nothing was changed: put them back from a backup, or remove them and run again, "
+            "which takes their secrets anew from the source."
+        )
+    return contents
+
+
+def in_force(st: state.State, contents: dict[Key, bundles.Content]) -> Values:
+    """The values that the host holds: of each secret the version that state names, else the one adopted."""
+    held: Values = {}
+    adopted = [(service, entry.current) for service, entry in st.services.items() if entry.current]
+    for service, name in [*adopted, *(key for key in contents if key not in adopted)]:
+        bundle = st.services[service].bundles[name]
+        for secret, version in bundle.versions.items():
+            value = contents[service, name].value(secret, bundle)
+            known = st.secrets.get(secret)
+            current = known is not None and known.version == version
+            if value is None or (secret in held and not current):
+                continue
+            created = known.created if known and current else bundle.created
+            held[secret] = Held(version, created, value, known.attributes if known else {})
+    return held
+
+
+def _check(catalogue: Catalogue, values: Values) -> None:
+    problems = [
+        f"{name} {problem}"
+        for name, secret in catalogue.secrets.items()
+        if (problem := unfit(secret, values[name].value))
+    ]
+    if not problems:
+        problems = misfits(
+            catalogue,
+            {name: held.value for name, held in values.items()},
+            {name: _attributes(catalogue, name, held) for name, held in values.items()},
+        )
+    if problems:
+        raise SourceError(f"The secrets cannot be staged: {'; '.join(problems)}; nothing was changed.")
+
+
+def _attributes(catalogue: Catalogue, name: str, held: Held) -> dict[str, str]:
+    return {**catalogue.secrets[name].attributes, **held.attributes}
+
+
+def _memory(paths: StackPaths, st: state.State, settings: Settings, report: Report) -> None:
+    """Have the tmpfs, and on it the bundles of a host that lost all of them."""
+    empty = not paths.run.is_dir() or not any(paths.run.iterdir())
+    if settings.check:
+        report.restored = [
+            f"{service}/{name}" for service, entry in st.services.items() for name in entry.bundles if empty
+        ]
+        return
+    # What lies there without a tmpfs is Docker's: it makes directories of missing files. A container that began so
+    # needs a new bundle, so nothing is restored then.
+    tmpfs.ensure(paths.run_root)
+    if exposed := tmpfs.exposure(paths.run_root):
+        if settings.require_noswap:
+            raise CoffreError(f"{exposed}; no secret was staged: switch it off, or encrypt it.")
+        report.warnings.append(f"{exposed}: switch it off, encrypt it, or use Linux 6.4 or later.")
+    if empty:
+        report.restored, failures = raise_bundles(paths, st)
+        report.warnings += failures
+
+
+def _folders(paths: StackPaths, settings: Settings, report: Report) -> None:
+    """Root's folders: made on disk, and shut again where they stand open."""
+    for folder in (paths.lib_root, paths.lib, paths.sealed, paths.run_root, paths.run):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise CoffreError(f"{folder} is no directory; no secret was staged: remove it and run again.")
+        if not folder.exists() and not settings.check:
+            folder.mkdir(mode=0o700, parents=True)
+        if folder.exists():
+            _mend(folder, (0, 0, 0o700), settings, report)
+    if paths.state.exists():
+        _mend(paths.state, (0, 0, 0o600), settings, report)
+
+
+def _mend(path: Path, rights: tuple[int, int, int], settings: Settings, report: Report) -> None:
+    """Set owner and mode (uid, gid, mode) of a file or directory that is no link, where they differ."""
+    about = path.lstat()
+    if (about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)) == rights:
+        return
+    report.mended.append(str(path))
+    if not settings.check:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            os.fchown(handle, *rights[:2])
+            os.fchmod(handle, rights[2])
+        finally:
+            os.close(handle)
+
+
+def _inspect(
+    paths: StackPaths, st: state.State, contents: dict[Key, bundles.Content], settings: Settings, report: Report
+) -> set[Key]:
+    """Compare the bundles on tmpfs with their sealed copies: mend rights, remove foreign files.
+
+    Returns the bundles of which something is missing or altered.
+    """
+    broken: set[Key] = set()
+    if settings.check and report.restored:
+        return broken
+    for service, entry in st.services.items():
+        if entry.staged and paths.service(service).is_dir():
+            _mend(paths.service(service), bundles.directory_rights(entry.bundles[entry.staged]), settings, report)
+    for (service, name), content in contents.items():
+        bundle, folder = st.services[service].bundles[name], paths.bundle(service, name)
+        if not folder.is_dir() or folder.is_symlink():
+            broken.add((service, name))
+            report.warnings.append(f"The bundle {name} of {service} was missing: a new one replaces it.")
+            continue
+        rights = bundles.directory_rights(bundle)
+        _mend(folder, rights, settings, report)
+        for path in folder.iterdir():
+            if path.name not in content.files:
+                _discard(path, settings, report)
+        for file, data in content.files.items():
+            if _holds(folder / file, data):
+                _mend(folder / file, (bundle.uid, bundle.gid, bundles.FILE_MODE), settings, report)
+            else:
+                broken.add((service, name))
+                report.warnings.append(
+                    f"The file {file} in {service}'s bundle {name} was missing or altered: a new bundle replaces it."
+                )
+    return broken
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether path is a regular file of a single name with exactly this content."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    with os.fdopen(handle, "rb") as stream:
+        about = os.fstat(handle)
+        return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and stream.read(len(data) + 1) == data
+
+
+def _discard(path: Path, settings: Settings, report: Report) -> None:
+    """Remove what does not belong here."""
+    report.removed.append(str(path))
+    if not settings.check:
+        try:
+            bundles.remove(path)
+        except OSError:
+            report.warnings.append(f"The foreign {path} could not be removed: look at what holds it.")
+
+
+def _bundles_in(folder: Path) -> bool:
+    return any(BUNDLE.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _sweep(paths: StackPaths, st: state.State, catalogue: Catalogue, settings: Settings, report: Report) -> None:
+    """Remove foreign files beside the bundles. Bundle-shaped directories are left: a container may mount them."""
+    services = {*st.services, *(service.name for service in catalogue.receivers())}
+    known = {(service, name) for service, entry in st.services.items() for name in entry.bundles}
+    for folder in paths.run.iterdir() if paths.run.is_dir() else []:
+        if folder.is_symlink() or not folder.is_dir() or not (folder.name in services or _bundles_in(folder)):
+            _discard(folder, settings, report)
+            continue
+        reload = any(bundle.reload for bundle in st.services.get(folder.name, state.Service()).bundles.values())
+        for path in folder.iterdir():
+            shaped = BUNDLE.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+            linked = reload and path.name == LINK and path.is_symlink()
+            if not shaped and not linked and (folder.name, path.name) not in known:
+                _discard(path, settings, report)
+    for path in paths.sealed.iterdir() if paths.sealed.is_dir() else []:
+        name = path.name.removesuffix(".cred").rpartition(".")[2]
+        if path.suffix != ".cred" or not BUNDLE.fullmatch(name) or path.is_symlink() or not path.is_file():
+            _discard(path, settings, report)
+
+
+def _content(catalogue: Catalogue, service: Service, values: Values) -> bundles.Content:
+    """What a service's bundle is to hold: its secrets alone, its composed files, and what those are made of."""
+
+    def lookup(secret: str, attribute: str | None) -> str:
+        held = values[secret]
+        return _attributes(catalogue, secret, held)[attribute] if attribute else held.value.decode("utf-8")
+
+    alone = [name for name in catalogue.consumed(service.name) if name not in service.composed]
+    return bundles.Content(
+        files={name: values[name].value for name in alone}
+        | {file.name: file.render(lookup).encode("utf-8") for file in service.files},
+        values={name: values[name].value for name in service.composed},
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle that is to be written."""
+
+    service: str
+    name: str
+    content: bundles.Content = field(repr=False)
+
+
+def _plan(
+    st: state.State,
+    catalogue: Catalogue,
+    values: Values,
+    contents: dict[Key, bundles.Content],
+    broken: set[Key],
+    report: Report,
+) -> list[Made]:
+    """Decide for each service which bundle is to be in force, and note it in the state."""
+    made = []
+    receivers = catalogue.receivers()
+    for service in receivers:
+        entry = st.services.setdefault(service.name, state.Service())
+        content = _content(catalogue, service, values)
+        bundle = state.Bundle(
+            files=catalogue.files(service),
+            versions={name: values[name].version for name in catalogue.consumed(service.name)},
+            created=state.now(),
+            uid=service.uid,
+            gid=service.gid,
+            reload=service.adopt == "reload",
+        )
+        good = [
+            name
+            for name in entry.named
+            if (service.name, name) not in broken
+            and contents[service.name, name] == content
+            and _alike(entry.bundles[name], bundle)
+        ]
+        if good:
+            entry.next = None if entry.current in good else entry.next
+            continue
+        name = secrets.token_hex(6)
+        entry.bundles[name] = bundle
+        if service.name == HOST:
+            entry.current = name
+        else:
+            entry.next = name
+        made.append(Made(service.name, name, content))
+        report.new.append(f"{service.name}/{name}")
+    for gone in set(st.services) - {service.name for service in receivers}:
+        # Its bundles stay until its container is gone and they are collected.
+        st.services[gone].current = st.services[gone].next = None
+    return made
+
+
+def _alike(one: state.Bundle, other: state.Bundle) -> bool:
+    return (one.files, one.versions, one.uid, one.gid, one.reload) == (
+        other.files,
+        other.versions,
+        other.uid,
+        other.gid,
+        other.reload,
+    )
+
+
+def _record(st: state.State, catalogue: Catalogue, values: Values) -> None:
+    st.secrets = {
+        name: state.Secret(held.version, held.created, _attributes(catalogue, name, held))
+        for name, held in values.items()
+    }
+
+
+def _write(paths: StackPaths, st: state.State, before: state.State, made: list[Made], settings: Settings) -> None:
+    if not paths.state.exists():
+        # Sealed copies without a state are a loss; so that a crash does not look like one, the state comes first.
+        state.save(paths, before)
+    for each in made:
+        bundles.seal(paths, each.service, each.name, each.content, settings.seal_key)
+    for each in made:
+        bundles.write(paths, each.service, each.name, st.services[each.service].bundles[each.name], each.content)
+    if st != before:
+        state.save(paths, st)
+
+
+def _links(paths: StackPaths, st: state.State, report: Report) -> None:
+    """The `current` link of a service that reloads names what it has adopted, or, before its first start, the next."""
+    for service, entry in st.services.items():
+        name = entry.current or entry.next
+        if name and entry.bundles[name].reload:
+            link = paths.service(service) / LINK
+            first = not os.path.lexists(link)
+            if bundles.point(paths, service, name) and not first:
+                report.mended.append(str(link))
+
+
+def _publish_authorities(paths: StackPaths, catalogue: Catalogue, values: Values, report: Report) -> None:
+    """Write the certificates of the authorities, without their keys, for those who are to trust them."""
+    text = b"".join(
+        b"".join(CERTIFICATE.findall(values[name].value))
+        for name, secret in sorted(catalogue.secrets.items())
+        if secret.generate and secret.generate.type == "certificate_authority"
+    )
+    old = None
+    with suppress(OSError):
+        old = paths.authority.read_bytes()
+    if text and text != old:
+        files.write(paths.authority, text, 0o644)
+        report.recorded = True
+
+
+def _result(paths: StackPaths, st: state.State, before: state.State, report: Report) -> dict[str, Any]:
+    staged = {}
+    for service, entry in sorted(st.services.items()):
+        if name := entry.staged:
+            folder = str(paths.bundle(service, name))
+            staged[service] = {"bundle": name, "path": folder, "files": sorted(entry.bundles[name].files)}
+    return {
+        "changed": bool(report.new or report.restored or report.mended or report.removed or report.recorded),
+        "bundles": staged,
+        "new": report.new,
+        "restored": report.restored,
+        "mended": report.mended,
+        "removed": report.removed,
+        "warnings": report.warnings,
+        "diff": {"before": _versions(before), "after": _versions(st)},
+    }
+
+
+def _versions(st: state.State) -> str:
+    """The staged versions as lines, for a diff."""
+    return "".join(
+        f"{service}/{secret}: {version}\n"
+        for service, entry in sorted(st.services.items())
+        if entry.staged
+        for secret, version in sorted(entry.bundles[entry.staged].versions.items())
+    )

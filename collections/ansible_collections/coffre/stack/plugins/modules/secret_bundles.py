@@ -1,0 +1,141 @@
+#!/usr/bin/python
+"""Stage the secret bundles of a stack."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: secret_bundles
+short_description: Stage the secret bundles of all services of a stack
+description:
+  - Makes the bundles on the host's tmpfs, their sealed copies and the stack's state agree with the catalogue and
+    the source of the secrets. Running it again changes nothing.
+  - Takes and returns names, versions and paths. A value never passes through it.
+  - A changed secret makes a new bundle for each of its consumers, to be adopted by a rollout. Owners and modes are
+    mended in place; missing or altered content becomes a new bundle from the sealed copy; foreign files are removed.
+options:
+  stack:
+    description: The stack's name.
+    type: str
+    required: true
+  catalogue:
+    description: The secrets and services of the stack; see the README.
+    type: dict
+    required: true
+  source:
+    description: Where values come from. V(demo) generates them on the host, V(file) reads an operator's directory.
+    type: str
+    choices: [demo, file]
+    default: demo
+  directory:
+    description: The operator's directory on the host, root's with mode 0700; a file of mode 0400 or 0600 per secret.
+    type: path
+  trailing_newline:
+    description: What becomes of a trailing newline in the operator's text secrets.
+    type: str
+    choices: [refuse, strip]
+    default: refuse
+  require_noswap:
+    description: Refuse a host that could swap the secrets to an unencrypted disk, instead of warning.
+    type: bool
+    default: false
+  seal_key:
+    description: What seals are bound to. V(auto) is the TPM and the host key where there is a TPM, else the host key.
+    type: str
+    choices: [auto, host, tpm2]
+    default: auto
+attributes:
+  check_mode:
+    description: Tells what it would do and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows versions only.
+    support: full
+author: [Coffre]
+"""
+
+EXAMPLES = r"""
+- name: Stage the secrets
+  coffre.stack.secret_bundles:
+    stack: "{{ stack_name }}"
+    catalogue: "{{ stack_catalogue }}"
+    source: demo
+  register: staged
+"""
+
+RETURN = r"""
+bundles:
+  description: By service, the bundle that is to be in force, with its path on the host and the names of its files.
+  returned: success
+  type: dict
+  sample: {app: {bundle: 0a1b2c3d4e5f, path: /run/coffre/demo/app/0a1b2c3d4e5f, files: [flask-secret-key]}}
+new:
+  description: Bundles that were made, as service/bundle.
+  returned: success
+  type: list
+  elements: str
+restored:
+  description: Bundles that were raised again from their sealed copies on an empty tmpfs.
+  returned: success
+  type: list
+  elements: str
+mended:
+  description: Paths whose owner or mode was set right.
+  returned: success
+  type: list
+  elements: str
+removed:
+  description: Foreign paths that were removed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils import sources, staging, state
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Stage by the module's parameters. Raises CoffreError."""
+    catalogue = catalogues.parse(params["catalogue"])
+    paths = StackPaths(params["stack"])
+
+    def resolve(held: sources.Values) -> tuple[sources.Values, list[str]]:
+        if params["source"] == "demo":
+            return sources.demo(catalogue, held, params["stack"]), []
+        supplied, notes = sources.read_directory(Path(params["directory"]), catalogue, params["trailing_newline"])
+        values, warnings = sources.file(catalogue, held, supplied)
+        return values, notes + warnings
+
+    settings = staging.Settings(params["seal_key"], params["require_noswap"], check)
+    with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
+        return staging.stage(paths, catalogue, resolve, settings)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "str", "required": True},
+            "catalogue": {"type": "dict", "required": True},
+            "source": {"type": "str", "choices": ["demo", "file"], "default": "demo"},
+            "directory": {"type": "path"},
+            "trailing_newline": {"type": "str", "choices": ["refuse", "strip"], "default": "refuse"},
+            "require_noswap": {"type": "bool", "default": False},
+            "seal_key": {"type": "str", "choices": ["auto", "host", "tpm2"], "default": "auto", "no_log": False},
+        },
+        required_if=[("source", "file", ["directory"])],
+        supports_check_mode=True,
+    )
+    result, problem = guard(lambda: work(module.params, module.check_mode))
+    module.exit_json(**result) if result else module.fail_json(msg=problem)
+
+
+if __name__ == "__main__":
+    main()
