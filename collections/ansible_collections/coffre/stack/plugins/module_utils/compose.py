@@ -1,0 +1,263 @@
+"""Typed calls of `docker` and `docker compose`: what a project should run, what it runs, and the few verbs between.
+
+Read with Compose 2.26.1 on Engines 20.10 and 26.1. `docker compose config --hash` equals the label
+com.docker.compose.config-hash of a container made from the same file, with two exceptions this module relies on:
+`up --no-deps` drops `depends_on` from the hash (so a file that has it is refused), and `--scale`, `pull_policy` and
+`build` never enter it. The hash covers the service only: neither the definition of a network or volume nor the path
+or content of a secret is part of it, and an image counts by its reference, so image ids are compared beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import CoffreError
+
+CALL_SECONDS = 120
+PROBE_SECONDS = 10.0
+LABEL_BUNDLE = "coffre.bundle"
+LABEL_ADOPT = "coffre.adopt"
+LABEL_READY = "coffre.ready"
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of a compose file: what a container of it must be like."""
+
+    name: str
+    config_hash: str
+    image: str
+    image_id: str | None  # None: not on this host
+    bundle: str | None
+    adopt: str  # start_first restart reload
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a project, running or not."""
+
+    id: str
+    name: str
+    service: str
+    config_hash: str
+    image: str
+    image_id: str
+    bundle: str | None
+    state: str  # created running restarting paused exited dead
+    health: str  # healthy unhealthy starting, or "" without a health check
+    exit_code: int
+    out_of_memory: bool
+    restarts: int
+    created: str  # RFC 3339, sorts by time
+    pid: int
+    stop_seconds: int
+    restart: str  # restart policy
+    health_check: tuple[str, ...]  # as the engine has it: CMD word... or CMD-SHELL line
+    ready: tuple[str, ...]  # a command that must succeed too before the container counts as ready
+    addresses: frozenset[str]
+    mounts: tuple[tuple[str, str], ...]  # bind mounts: source on the host, path in the container
+
+
+def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS) -> str:
+    """Run a command and return its standard output; CoffreError with the last line it said if it fails."""
+    what = " ".join(command[:3])
+    try:
+        done = subprocess.run(list(command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+    except FileNotFoundError:
+        raise CoffreError(f"{command[0]} is not installed on this host; run playbooks/site.yml.") from None
+    except subprocess.TimeoutExpired:
+        raise CoffreError(f"`{what}` did not end within {timeout:.0f} s.") from None
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()[-1:] or ["nothing said"]
+        raise CoffreError(f"`{what}` failed with exit code {done.returncode}: {said[0][:300]}")
+    return done.stdout
+
+
+def _compose(file: Path, *words: str) -> str:
+    return call(["docker", "compose", "--ansi", "never", "-f", str(file), *words])
+
+
+def wanted(file: Path) -> dict[str, Service]:
+    """Every service of a compose file by name."""
+    hashes = dict(line.split() for line in _compose(file, "config", "--hash", "*").splitlines() if line.strip())
+    config = json.loads(_compose(file, "config", "--format", "json"))
+    services: dict[str, Any] = config["services"]
+    if dependent := sorted(name for name, service in services.items() if service.get("depends_on")):
+        raise CoffreError(
+            f"{file}: {', '.join(dependent)} must not say depends_on; the rollout keeps the order, "
+            "and Compose counts it as a change of configuration."
+        )
+    ids = image_ids({str(service["image"]) for service in services.values()})
+    result = {}
+    for name, service in services.items():
+        labels: dict[str, str] = service.get("labels") or {}
+        result[name] = Service(
+            name=name,
+            config_hash=hashes[name],
+            image=service["image"],
+            image_id=ids.get(service["image"]),
+            bundle=labels.get(LABEL_BUNDLE),
+            adopt=labels.get(LABEL_ADOPT, "restart"),
+        )
+    return result
+
+
+def image_ids(references: Iterable[str]) -> dict[str, str]:
+    """The ids of those images that this host has, by reference."""
+    names = sorted(references)
+    try:
+        lines = call(["docker", "image", "inspect", "--format", "{{.Id}}", *names]).split()
+        return dict(zip(names, lines, strict=True))
+    except CoffreError:
+        if len(names) <= 1:
+            return {}
+    return {name: found for one in names for name, found in image_ids([one]).items()}
+
+
+def containers(project: str) -> list[Container]:
+    """All containers of a project, stopped ones too, oldest first."""
+    listed = call(
+        ["docker", "ps", "-aq", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}"]
+    ).split()
+    return sorted(inspect(listed), key=lambda container: container.created)
+
+
+def inspect(ids: Sequence[str]) -> list[Container]:
+    """The containers with these ids; one that is gone meanwhile is an error."""
+    if not ids:
+        return []
+    return [parse(each) for each in json.loads(call(["docker", "container", "inspect", *ids]))]
+
+
+def parse(data: dict[str, Any]) -> Container:
+    """One element of `docker container inspect`."""
+    config, state = data["Config"], data["State"]
+    labels: dict[str, str] = config.get("Labels") or {}
+    check = (config.get("Healthcheck") or {}).get("Test") or []
+    networks: dict[str, dict[str, str]] = data["NetworkSettings"].get("Networks") or {}
+    return Container(
+        id=data["Id"],
+        name=data["Name"].removeprefix("/"),
+        service=labels.get("com.docker.compose.service", ""),
+        config_hash=labels.get("com.docker.compose.config-hash", ""),
+        image=config["Image"],
+        image_id=data["Image"],
+        bundle=labels.get(LABEL_BUNDLE),
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", ""),
+        exit_code=int(state["ExitCode"]),
+        out_of_memory=bool(state.get("OOMKilled")),
+        restarts=int(data.get("RestartCount", 0)),
+        created=data["Created"],
+        pid=int(state["Pid"]),
+        stop_seconds=int(config.get("StopTimeout") or 10),
+        restart=data["HostConfig"]["RestartPolicy"]["Name"] or "no",
+        health_check=tuple(check),
+        ready=tuple(shlex.split(labels.get(LABEL_READY, ""))),
+        addresses=frozenset(network["IPAddress"] for network in networks.values() if network.get("IPAddress")),
+        mounts=tuple(
+            (mount["Source"], mount["Destination"]) for mount in data.get("Mounts", []) if mount["Type"] == "bind"
+        ),
+    )
+
+
+def broken_mount(container: Container, root: Path) -> str | None:
+    """A mount of this container under `root` that no longer is what was mounted; None if all are sound.
+
+    Docker makes a directory where the file of a bind mount is missing, and a container that mounted one keeps it
+    although the file has come back: so both sides are looked at, the container's through /proc.
+    """
+    for source, target in container.mounts:
+        if not Path(source).is_relative_to(root):
+            continue
+        here = _kind(source)
+        inside = _kind(f"/proc/{container.pid}/root{target}") if container.pid else here
+        if (
+            here is None
+            or inside is None
+            or here != inside
+            or (here == stat.S_IFDIR and not any(Path(source).iterdir()))
+        ):
+            return target
+    return None
+
+
+def _kind(path: str) -> int | None:
+    try:
+        return stat.S_IFMT(Path(path).stat().st_mode)
+    except OSError:
+        return None
+
+
+def add(file: Path, project: str, service: str) -> Container:
+    """Make one more container of a service, not started, and leave those there are as they are."""
+    before = [each for each in containers(project) if each.service == service]
+    words = ["up", "--no-start", "--no-deps", "--no-recreate", "--no-build", "--pull", "never"]
+    _compose(file, *words, "--scale", f"{service}={len(before) + 1}", service)
+    known = {each.id for each in before}
+    made = [each for each in containers(project) if each.service == service and each.id not in known]
+    if len(made) != 1:
+        raise CoffreError(f"Compose made {len(made)} containers of {service} where one was asked for.")
+    return made[0]
+
+
+def start(container: str) -> None:
+    """Start a container; one that runs is left alone."""
+    call(["docker", "start", container])
+
+
+def stop(container: Container) -> None:
+    """Stop a container within its own grace period; one that has stopped is left alone."""
+    call(["docker", "stop", container.id], timeout=container.stop_seconds + CALL_SECONDS)
+
+
+def set_restart(container: str, policy: str) -> None:
+    """Change a container's restart policy. After a reboot `always` starts one that was stopped, and `no` none."""
+    call(["docker", "update", "--restart", policy, container])
+
+
+def remove(container: str) -> None:
+    """Remove a container, killing it if it runs."""
+    call(["docker", "rm", "--force", "--volumes", container])
+
+
+def save_logs(container: str, path: Path, lines: int = 200) -> None:
+    """Write a container's last log lines to a file of root's, unread."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        subprocess.run(
+            ["docker", "logs", "--tail", str(lines), container],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            timeout=CALL_SECONDS,
+            check=False,
+        )
+
+
+def ask(container: str, *command: str, stdin: str = "") -> str:
+    """What a command run inside a container prints."""
+    return call(["docker", "exec", "-i", container, *command], stdin=stdin, timeout=PROBE_SECONDS)
+
+
+def succeeds(container: str, command: Sequence[str]) -> bool:
+    """Whether a command run inside a container exits with 0 in time; what it prints is thrown away."""
+    try:
+        done = subprocess.run(
+            ["docker", "exec", container, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

@@ -1,0 +1,382 @@
+"""Bring services to what the compose file and the state say, each by its way of adopting.
+
+`plan` decides from what is wanted and what runs, and touches nothing. `roll` does it. Every step can be repeated:
+a run that was killed leaves at most one more container of a service beside the old one, and the next run finishes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import bundles, compose
+from . import state as states
+from .compose import Container, Service
+from .errors import CoffreError
+from .paths import StackPaths
+
+MASTER = "unix-connect:/run/haproxy/master.sock"
+POLL_SECONDS = 0.25
+HOLD_SECONDS = 1.0  # readiness that flashes and goes again does not count
+UP = "2"  # srv_op_state in HAProxy's `show servers state`
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one service needs: `keep` is the container that is to serve, if it is there, `others` are to leave."""
+
+    service: Service
+    action: str  # nothing wait create start_first restart reload finish heal
+    why: str = ""
+    keep: Container | None = None
+    others: tuple[Container, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        return self.action not in ("nothing", "wait")
+
+
+def plan(
+    service: Service, actual: Sequence[Container], broken: frozenset[str] = frozenset(), due: bool = False
+) -> Step:
+    """Decide for one service.
+
+    `actual`: its containers, oldest first; `broken`: ids of those with a mount that is not what it was;
+    `due`: a bundle waits to be adopted by a reload.
+    """
+    fitting = [each for each in actual if not (_differs(service, each) or each.id in broken)]
+    sound = [each for each in fitting if each.state in ("running", "created") and each.health != "unhealthy"]
+    keep = max(sound, key=lambda each: (each.state == "running", each.health == "healthy", each.created), default=None)
+    others = tuple(each for each in actual if each is not keep)
+    if not actual:
+        return Step(service, "create", "it has no container")
+    if keep is None:
+        last = actual[-1]
+        if why := _differs(service, last):
+            return Step(service, "start_first" if service.adopt == "start_first" else "restart", why, None, others)
+        return Step(service, "heal", "a mounted file is missing" if last.id in broken else _health(last), None, others)
+    if others or keep.state == "created":
+        return Step(service, "finish", "an earlier rollout was cut short", keep, others)
+    if due:
+        return Step(service, "reload", "bundle", keep)
+    if keep.health == "starting":
+        return Step(service, "wait", "it is starting", keep)
+    return Step(service, "nothing", "", keep)
+
+
+def _differs(service: Service, container: Container) -> str:
+    """In what a container is not what is wanted: "", or words joined by commas."""
+    found = []
+    if service.bundle != container.bundle:
+        found.append("bundle")
+    if service.image != container.image or service.image_id != container.image_id:
+        found.append("image")
+    if not found and service.config_hash != container.config_hash:
+        found.append("configuration")
+    return ", ".join(found)
+
+
+def _health(container: Container) -> str:
+    """The state of a container in words."""
+    if container.state == "running":
+        return f"it is {container.health}" if container.health else "it is running"
+    if container.state in ("exited", "dead"):
+        return f"it exited with code {container.exit_code}"
+    return f"it is {container.state}"
+
+
+def probe(container: Container) -> list[list[str]]:
+    """The commands of a container's own health check, for docker exec."""
+    match container.health_check:
+        case ("CMD", *words):
+            return [list(words)]
+        case ("CMD-SHELL", line):
+            return [["/bin/sh", "-c", line]]
+    return []
+
+
+def serving(table: str, addresses: frozenset[str]) -> dict[str, bool]:
+    """Backends of HAProxy's `show servers state` that hold one of these addresses, and whether it is up in each.
+
+    The table's column names stand in the line that starts with #: be_id be_name srv_id srv_name srv_addr ...
+    """
+    rows = [line.split() for line in table.splitlines() if line.strip()]
+    names = next((row[1:] for row in rows if row[0] == "#"), [])
+    found: dict[str, bool] = {}
+    for row in rows:
+        server = dict(zip(names, row, strict=False))
+        if server.get("srv_addr") in addresses:
+            up = server["srv_op_state"] == UP
+            found[server["be_name"]] = found.get(server["be_name"], False) or up
+    return found
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack on this host while a rollout works on it, its lock held."""
+
+    paths: StackPaths
+    state: states.State
+    proxy: str | None  # the service that reloads, and whose HAProxy says which containers it sends requests to
+    seconds: float  # patience per service
+
+    def entry(self, service: str) -> states.Service:
+        return self.state.services.get(service) or states.Service()
+
+    def log(self, service: str) -> Path:
+        """Where the last log lines of a container that was taken back are kept, for root."""
+        return self.paths.lib / f"{service}.failed.log"
+
+    def adopted(self, service: str) -> None:
+        """Record that the containers of a service have its staged bundle."""
+        if self.entry(service).next:
+            bundles.promote(self.paths, self.state, service)
+        self.log(service).unlink(missing_ok=True)
+
+    def refused(self, service: str) -> None:
+        """Let go of the staged bundle of a service; without an adopted one it stays, for the next attempt."""
+        if self.entry(service).current:
+            bundles.discard_next(self.paths, self.state, service)
+
+
+def roll(paths: StackPaths, names: Sequence[str], seconds: float, check: bool = False) -> dict[str, Any]:
+    """Bring the named services, in this order, to what is wanted; `check`: only say what it would do.
+
+    Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], before, after}; the last two
+    have a line per service that changes, for a diff. Raises CoffreError when a service could not adopt: those before
+    it have, its old container goes on, those behind it are as they were.
+    """
+    if not paths.compose.exists():
+        if check:
+            new = [Step(Service(name, "", "", None, None, ""), "create", "the stack is new") for name in names]
+            return _report([(step, 0.0) for step in new], [], ("", ""))
+        raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
+    with states.locked(paths):
+        wanted = compose.wanted(paths.compose)
+        proxy = next((name for name, service in wanted.items() if service.adopt == "reload"), None)
+        stack = Stack(paths, states.load(paths), proxy, seconds)
+        steps = _plans(stack, wanted, names)
+        diff = _diff(stack, steps)
+        done = []
+        for step in steps:
+            began = time.monotonic()
+            if not check:
+                _carry_out(stack, step)
+            done.append((step, round(time.monotonic() - began, 1)))
+        if check:
+            return _report(done, [], diff)
+        in_use = {each.bundle for each in compose.containers(paths.stack) if each.bundle}
+        return _report(done, bundles.collect(paths, stack.state, in_use), diff)
+
+
+def _report(done: Sequence[tuple[Step, float]], removed: Sequence[str], diff: tuple[str, str]) -> dict[str, Any]:
+    return {
+        "changed": bool(removed) or any(step.acts for step, _ in done),
+        "services": [
+            {"name": step.service.name, "action": step.action, "why": step.why, "seconds": took} for step, took in done
+        ],
+        "removed": list(removed),
+        "before": diff[0],
+        "after": diff[1],
+    }
+
+
+def _diff(stack: Stack, steps: Sequence[Step]) -> tuple[str, str]:
+    """(before, after): a line per container that changes, with its image and bundle."""
+    before = after = ""
+    for step in steps:
+        if step.acts:
+            entry = stack.entry(step.service.name)
+            old = [step.keep] if step.action == "reload" and step.keep else step.others
+            before += "".join(
+                f"{each.name}: image {each.image}, bundle {each.bundle or entry.current}\n" for each in old
+            )
+            after += f"{step.service.name}: image {step.service.image}, bundle {entry.staged} ({step.action})\n"
+    return before, after
+
+
+def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str]) -> list[Step]:
+    """Plan all named services; refuse what cannot be brought up before anything changes."""
+    paths = stack.paths
+    actual = compose.containers(paths.stack)
+    broken = frozenset(each.id for each in actual if compose.broken_mount(each, paths.run_root))
+    steps = []
+    for name in names:
+        if name not in wanted:
+            raise CoffreError(
+                f"{paths.compose} has no service {name} and nothing was changed: "
+                f"name some of {', '.join(sorted(wanted))}."
+            )
+        service, entry = wanted[name], stack.entry(name)
+        if service.image_id is None:
+            raise CoffreError(
+                f"The image {service.image} of {name} is not on this host and nothing was changed: "
+                "run playbooks/site.yml, which builds or loads it."
+            )
+        if service.adopt != "reload" and service.bundle != entry.staged:
+            raise CoffreError(
+                f"{paths.compose} names bundle {service.bundle} for {name} where the state has {entry.staged}, "
+                "and nothing was changed: run playbooks/site.yml, which writes it anew."
+            )
+        if entry.staged and not paths.bundle(name, entry.staged).is_dir():
+            raise CoffreError(
+                f"Bundle {entry.staged} of {name} is not on this host and nothing was changed: "
+                "run playbooks/site.yml, which stages the secrets anew."
+            )
+        due = service.adopt == "reload" and entry.next is not None
+        steps.append(plan(service, [each for each in actual if each.service == name], broken, due))
+    return steps
+
+
+def _carry_out(stack: Stack, step: Step) -> None:
+    if step.action == "nothing":
+        stack.adopted(step.service.name)  # a run killed right before it could say so
+    elif step.action == "wait" and step.keep:
+        if problem := _gate(step.keep, stack.seconds):
+            raise CoffreError(
+                f"{step.service.name} does not become ready: {problem}; nothing was changed: "
+                f"see `docker logs {step.keep.name}`, then run again."
+            )
+        stack.adopted(step.service.name)
+    elif step.action == "reload" and step.keep:
+        _reload(stack, step.service.name, step.keep)
+    else:
+        _replace(stack, step)
+
+
+def _reload(stack: Stack, name: str, container: Container) -> None:
+    """Let the proxy read its staged bundle without closing a connection, or go on with the one it has."""
+    entry = stack.entry(name)
+    old, new = entry.current, entry.next
+    assert new
+    bundles.point(stack.paths, name, new)
+    try:
+        # The master answers when the new worker serves, or has refused its configuration.
+        problem = "" if "Success=1" in _master(container, "reload") else "HAProxy refuses to load it"
+    except CoffreError as error:
+        problem = str(error)
+    if problem:
+        if old:
+            bundles.point(stack.paths, name, old)
+        stack.refused(name)
+        raise CoffreError(
+            f"{name} could not adopt bundle {new}: {problem}; it goes on with bundle {old}, nothing else was changed: "
+            f"see `docker logs {container.name}`, mend the cause, then run playbooks/site.yml."
+        )
+    stack.adopted(name)
+
+
+def _master(proxy: Container, command: str) -> str:
+    """What HAProxy's master, or the worker a command names with @1, answers."""
+    return compose.ask(proxy.id, "socat", "-t", "30", "-", MASTER, stdin=f"{command}\n")
+
+
+def _replace(stack: Stack, step: Step) -> None:
+    """Bring in a new container, beside the old ones or in their place, and keep the one that turns out well."""
+    service, new, problem = step.service, step.keep, ""
+    in_place = service.adopt != "start_first"
+    staged = stack.entry(service.name).staged
+    try:
+        if service.adopt == "reload" and staged:
+            bundles.point(stack.paths, service.name, staged)
+        new = new or compose.add(stack.paths.compose, stack.paths.stack, service.name)
+        if in_place:
+            _step_aside(step.others)
+        compose.start(new.id)
+        problem = _gate(new, stack.seconds)
+        if not problem and not in_place:
+            problem = _taken_in(stack, new, step.others)
+    except CoffreError as error:
+        problem = str(error)
+    if problem:
+        raise CoffreError(_take_back(stack, step, new, problem))
+    stack.adopted(service.name)
+    for each in step.others:
+        compose.stop(each)
+        compose.remove(each.id)
+
+
+def _step_aside(old: Sequence[Container]) -> None:
+    """Stop containers so that a host that dies meanwhile starts them again, and one that dies later does not."""
+    for each in old:
+        if each.state in ("running", "restarting"):
+            compose.set_restart(each.id, "always")
+            compose.stop(each)
+        compose.set_restart(each.id, "no")
+
+
+def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) -> str:
+    """Undo a replacement that failed; returns the sentence that says so."""
+    name, log, staged = step.service.name, stack.log(step.service.name), stack.entry(step.service.name).staged
+    parts = [f"{name} could not adopt {step.service.image}{f' with bundle {staged}' if staged else ''}: {problem}"]
+    if new:
+        compose.save_logs(new.id, log)
+        compose.remove(new.id)
+        parts.append(f"the new container was removed, its last log lines are in {log}")
+    current = stack.entry(name).current
+    if step.service.adopt == "reload" and current:
+        bundles.point(stack.paths, name, current)
+    stack.refused(name)
+    old = max(step.others, key=lambda each: (each.state == "running", each.created), default=None)
+    if old is None:
+        parts.append("there is no older one to go back to")
+    elif step.service.adopt == "start_first":
+        compose.start(old.id)
+        parts.append(f"{old.name} goes on, unchanged")
+    else:
+        if new:
+            compose.set_restart(old.id, new.restart)
+        compose.start(old.id)
+        trouble = _gate(old, stack.seconds)
+        parts.append(f"{old.name} was started again, " + (f"but {trouble}" if trouble else "unchanged"))
+    return "; ".join(parts) + ". Mend the cause, then run playbooks/site.yml."
+
+
+def _gate(container: Container, seconds: float) -> str:
+    """Wait until a container is ready and stays so for a moment: "", or why it is not.
+
+    Its own health check is run here rather than awaited from the engine, which may look only every few seconds.
+    """
+    checks = [("health check", command) for command in probe(container)]
+    if container.ready:
+        checks.append(("readiness check", list(container.ready)))
+    deadline = time.monotonic() + seconds
+    since: float | None = None
+    while True:
+        now = compose.inspect([container.id])[0]
+        if now.state in ("exited", "dead") or now.restarts > container.restarts:
+            reason = "ran out of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
+            return f"the container {reason}"
+        failing = next((what for what, command in checks if not compose.succeeds(now.id, command)), "")
+        moment = time.monotonic()
+        if failing or now.state != "running":
+            since = None
+        elif since is None:
+            since = moment
+        elif moment - since >= HOLD_SECONDS:
+            return ""
+        if moment > deadline:
+            return f"the container runs, but its {failing} fails after {seconds:.0f} s" if failing else _health(now)
+        time.sleep(POLL_SECONDS)
+
+
+def _taken_in(stack: Stack, new: Container, others: Sequence[Container]) -> str:
+    """Wait until the proxy sends requests to a container wherever it knows those that leave: "", or what is wrong."""
+    proxy = next((each for each in compose.containers(stack.paths.stack) if each.service == stack.proxy), None)
+    if proxy is None or proxy.state != "running" or proxy.health == "unhealthy":
+        return ""
+    leaving = frozenset(address for each in others for address in each.addresses)
+    coming = compose.inspect([new.id])[0].addresses
+    deadline = time.monotonic() + stack.seconds
+    while True:
+        table = _master(proxy, "@1 show servers state")
+        up = serving(table, coming)
+        if missing := [backend for backend in serving(table, leaving) if not up.get(backend)]:
+            if time.monotonic() > deadline:
+                return f"the proxy does not take the new container into {', '.join(missing)}"
+            time.sleep(POLL_SECONDS)
+        else:
+            return ""

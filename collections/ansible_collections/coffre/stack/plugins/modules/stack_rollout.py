@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# MIT License (see LICENSE)
+"""Bring services to their compose file and staged bundles."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: stack_rollout
+short_description: Bring services to their compose file and staged bundles
+version_added: 0.1.0
+description:
+  - Replaces, restarts or reloads exactly those of the named services whose bundle, image or configuration is not
+    what the stack's compose file and state say, each by its way of adopting, and mends those that are stopped,
+    unhealthy or missing.
+  - A service whose label C(coffre.adopt) is C(start_first) gets its new container beside the old one, which leaves
+    when the new one is ready and the proxy sends it requests. C(restart) puts the new one in place of the old one.
+    C(reload) lets HAProxy read the new bundle, and is a restart when image or configuration changed.
+  - The new container must pass its own health check and the command in its label C(coffre.ready), if it has one.
+    If it does not, it is removed, its staged bundle is let go, the old container goes on and the module fails.
+  - A run that was killed is finished by the next one.
+author:
+  - The Coffre contributors
+options:
+  stack:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  services:
+    description: The services to bring up to date, in this order.
+    type: list
+    elements: str
+    required: true
+  timeout:
+    description: Seconds that each service has to become ready.
+    type: int
+    default: 180
+  run_root:
+    description: The folder on tmpfs that holds the bundles of all stacks.
+    type: path
+    default: /run/coffre
+  lib_root:
+    description: The folder that holds the state of all stacks.
+    type: path
+    default: /var/lib/coffre
+attributes:
+  check_mode:
+    description: Says what it would do and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows the image and bundle of each service, before and after.
+    support: full
+"""
+
+EXAMPLES = """
+- name: Roll out the app, then the proxy
+  coffre.stack.stack_rollout:
+    stack: coffre-demo
+    services: [app, proxy]
+    timeout: 60
+"""
+
+RETURN = """
+services:
+  description: What was done, or in check mode would be, for each service.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The service.
+      type: str
+    action:
+      description: One of nothing, wait, create, start_first, restart, reload, finish, heal.
+      type: str
+    why:
+      description: What made it necessary.
+      type: str
+    seconds:
+      description: How long it took.
+      type: float
+  sample: [{"name": "app", "action": "start_first", "why": "bundle", "seconds": 6.3}]
+removed:
+  description: The bundles that nothing uses any more and that were removed, as service/bundle.
+  type: list
+  elements: str
+  returned: success
+  sample: ["app/1f0c9a7be2d4"]
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.coffre.stack.plugins.module_utils import outcome, rollout
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "str", "required": True},
+            "services": {"type": "list", "elements": "str", "required": True},
+            "timeout": {"type": "int", "default": 180},
+            "run_root": {"type": "path", "default": "/run/coffre"},
+            "lib_root": {"type": "path", "default": "/var/lib/coffre"},
+        },
+        supports_check_mode=True,
+    )
+    wish = module.params
+    result, problem = outcome.guard(
+        lambda: rollout.roll(
+            StackPaths(wish["stack"], Path(wish["run_root"]), Path(wish["lib_root"])),
+            wish["services"],
+            wish["timeout"],
+            check=module.check_mode,
+        )
+    )
+    if result is None:
+        module.fail_json(msg=problem)
+    else:
+        diff = {key: result.pop(key) for key in ("before", "after")}
+        module.exit_json(**result, diff=diff)
+
+
+if __name__ == "__main__":
+    main()
