@@ -111,6 +111,15 @@ def write(paths: StackPaths, service: str, name: str, bundle: state.Bundle, cont
     temporary.rename(paths.bundle(service, name))
 
 
+def block(paths: StackPaths, service: str, name: str, bundle: state.Bundle) -> None:
+    """Put an empty file in the place of a bundle that cannot be had.
+
+    Docker would make directories of missing files and start the service with them; so it can only fail to start it.
+    """
+    prepare(paths, service, bundle)
+    paths.bundle(service, name).touch(mode=0o000)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole directory, if it is there; links are not followed."""
     try:

@@ -8,11 +8,11 @@ class CoffreError(Exception):
 
 
 class CatalogueError(CoffreError):
-    """The catalogue, or another input, does not make sense; nothing was changed."""
+    """The catalogue or another input makes no sense; raised before anything changes."""
 
 
 class SourceError(CoffreError):
-    """The source of the secrets cannot be used as it is; nothing was changed."""
+    """The source of the secrets cannot be used as it is; raised before anything changes."""
 
 
 class SealError(CoffreError):

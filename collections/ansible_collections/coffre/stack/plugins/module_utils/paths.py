@@ -24,8 +24,7 @@ class StackPaths:
     def __post_init__(self) -> None:
         if not STACK.fullmatch(self.stack):
             raise CatalogueError(
-                f"The stack name {self.stack!r} is ill-formed: use up to 40 of a-z, 0-9 and -, a letter first; "
-                "nothing was changed."
+                f"The stack name {self.stack!r} is ill-formed: use up to 40 of a-z, 0-9 and -, a letter first."
             )
 
     @property

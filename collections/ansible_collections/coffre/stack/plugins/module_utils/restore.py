@@ -20,12 +20,15 @@ def raise_bundles(paths: StackPaths, st: state.State) -> tuple[list[str], list[s
     for service, entry in st.services.items():
         # Those adopted before, too: after a crash Docker may start a container that mounts one.
         for name, bundle in entry.bundles.items():
-            if paths.bundle(service, name).exists():
+            folder = paths.bundle(service, name)
+            if folder.is_dir():
                 continue
             try:
+                bundles.remove(folder)
                 bundles.write(paths, service, name, bundle, bundles.unseal(paths, service, name))
                 raised.append(f"{service}/{name}")
             except CoffreError as error:
+                bundles.block(paths, service, name, bundle)
                 failures.append(f"{service} of stack {paths.stack} is not restored: {error}")
         latest = entry.current or entry.next
         if latest and entry.bundles[latest].reload and paths.service(service).is_dir():

@@ -17,7 +17,6 @@ from .errors import SourceError
 LARGEST = 25600
 DIRECTORY_MODE = 0o700
 FILE_MODES = (0o400, 0o600)
-UNCHANGED = "nothing was changed"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def demo(catalogue: Catalogue, held: Values, stack: str) -> Values:
     from . import generate
 
     if problems := ungenerated(catalogue):
-        raise SourceError(f"The demo source cannot be used: {'; '.join(problems)}; {UNCHANGED}.")
+        raise SourceError(f"The demo source cannot be used: {'; '.join(problems)}.")
     values: Values = {}
     authorities: dict[str, generate.Certified] = {}
     specs = [(secret, secret.generate) for secret in catalogue.secrets.values() if secret.generate]
@@ -108,14 +107,14 @@ def read_directory(directory: Path, catalogue: Catalogue, newline: str) -> tuple
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         raise SourceError(
-            f"The operator's directory {directory} is missing, a link or no directory; {UNCHANGED}: make it with "
+            f"The operator's directory {directory} is missing, a link or no directory: make it with "
             f"'install -d -m 0700 -o root -g root {directory}' and put a file for each secret into it."
         ) from None
     try:
         about = os.fstat(handle)
         if about.st_uid != 0 or stat.S_IMODE(about.st_mode) != DIRECTORY_MODE:
             raise SourceError(
-                f"The operator's directory {directory} is open to others than root; {UNCHANGED}: "
+                f"The operator's directory {directory} is open to others than root: "
                 f"run 'chown root:root {directory} && chmod 0700 {directory}'."
             )
         values, problems = {}, []
@@ -125,9 +124,7 @@ def read_directory(directory: Path, catalogue: Catalogue, newline: str) -> tuple
             except ValueError as error:
                 problems.append(f"{secret.name} {error}")
         if problems:
-            raise SourceError(
-                f"The operator's directory {directory} cannot be used: {'; '.join(problems)}; {UNCHANGED}."
-            )
+            raise SourceError(f"The operator's directory {directory} cannot be used: {'; '.join(problems)}.")
         with os.scandir(handle) as entries:
             extra = sorted({entry.name for entry in entries} - set(values))
         warnings = [f"The operator's directory {directory} has files that name no secret: {', '.join(extra)}."]

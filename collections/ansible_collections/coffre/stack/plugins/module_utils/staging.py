@@ -137,7 +137,7 @@ def _check(catalogue: Catalogue, values: Values) -> None:
             {name: _attributes(catalogue, name, held) for name, held in values.items()},
         )
     if problems:
-        raise SourceError(f"The secrets cannot be staged: {'; '.join(problems)}; nothing was changed.")
+        raise SourceError(f"The secrets cannot be staged: {'; '.join(problems)}.")
 
 
 def _attributes(catalogue: Catalogue, name: str, held: Held) -> dict[str, str]:

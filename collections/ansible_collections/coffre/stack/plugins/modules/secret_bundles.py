@@ -6,6 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: secret_bundles
 short_description: Stage the secret bundles of all services of a stack
+version_added: 0.1.0
 description:
   - Makes the bundles on the host's tmpfs, their sealed copies and the stack's state agree with the catalogue and
     the source of the secrets. Running it again changes nothing.
@@ -98,12 +99,20 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils import sources, staging, state
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Stage by the module's parameters. Raises CoffreError."""
+    try:
+        return _stage(params, check)
+    except (CatalogueError, SourceError) as error:
+        raise CoffreError(f"{error} Nothing was changed.") from None
+
+
+def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     catalogue = catalogues.parse(params["catalogue"])
     paths = StackPaths(params["stack"])
 
@@ -134,7 +143,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     result, problem = guard(lambda: work(module.params, module.check_mode))
-    module.exit_json(**result) if result else module.fail_json(msg=problem)
+    if result is None:
+        module.fail_json(msg=problem)
+    else:
+        for warning in result.pop("warnings"):
+            module.warn(warning)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

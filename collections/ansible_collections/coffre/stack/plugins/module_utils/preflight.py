@@ -1,0 +1,206 @@
+"""What makes a host unfit for a stack: found all at once, before anything changes. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import catalogue as catalogues
+from . import sources, tmpfs
+from .catalogue import Catalogue
+from .errors import CatalogueError, CoffreError
+from .paths import StackPaths
+
+RELEASES = {"debian": ("12", "13")}
+LISTENING = "0A"  # the state in /proc/net/tcp
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to run on the host; `memory_mb` is in MiB, `directory` the operator's, for the source `file`."""
+
+    stack: str
+    catalogue: Any
+    source: str
+    host: str
+    directory: Path | None = None
+    trailing_newline: str = "refuse"
+    ports: tuple[int, ...] = ()
+    memory_mb: int = 0
+    require_noswap: bool = False
+
+
+def check(request: Request) -> list[str]:
+    """Return warnings. Raises CoffreError with everything that is wrong, one sentence each."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    catalogue = None
+    try:
+        StackPaths(request.stack)
+        catalogue = catalogues.parse(request.catalogue)
+    except CatalogueError as error:
+        problems.append(str(error))
+    if catalogue:
+        problems += [f"{line}." for line in logins(catalogue)]
+        try:
+            warnings += _source(request, catalogue)
+        except CoffreError as error:
+            problems.append(str(error))
+    for found in (
+        distribution(),
+        engine(),
+        ports(request.ports, request.stack),
+        memory(request.memory_mb, request.stack),
+    ):
+        problems += found
+    if exposed := tmpfs.exposure(StackPaths.run_root):
+        sentence = f"{exposed}: switch it off, encrypt it, or use Linux 6.4 or later."
+        (problems if request.require_noswap else warnings).append(sentence)
+    if problems:
+        raise CoffreError(f"{' '.join(problems)} Nothing was changed on {request.host}.")
+    return warnings
+
+
+def _source(request: Request, catalogue: Catalogue) -> list[str]:
+    """The source's own checks. Returns warnings; raises CoffreError."""
+    if request.source == "demo":
+        if problems := sources.ungenerated(catalogue):
+            raise CatalogueError(f"The demo source cannot be used: {'; '.join(problems)}.")
+        return []
+    if request.directory is None:
+        raise CatalogueError("The source file needs the operator's directory: set stack_secrets_directory.")
+    supplied, warnings = sources.read_directory(request.directory, catalogue, request.trailing_newline)
+    attributes = {name: secret.attributes for name, secret in catalogue.secrets.items()}
+    if problems := sources.misfits(catalogue, supplied, attributes):
+        raise CatalogueError(f"The files in {request.directory} cannot be used: {'; '.join(problems)}.")
+    return warnings
+
+
+def logins(catalogue: Catalogue, lookup: Callable[[int], Any] = pwd.getpwuid) -> list[str]:
+    """The services whose uid somebody on the host has: whoever logs in with it could read the service's files."""
+    problems = []
+    for service in catalogue.services.values():
+        try:
+            login = lookup(service.uid).pw_name
+        except KeyError:
+            continue
+        problems.append(
+            f"The uid {service.uid} of service {service.name} belongs to the login {login}: choose a free one"
+        )
+    return problems
+
+
+def distribution(release: Path = Path("/etc/os-release")) -> list[str]:
+    values = {}
+    if release.is_file():
+        for line in release.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition("=")
+            values[key] = value.strip("\"'")
+    if values.get("VERSION_ID") in RELEASES.get(values.get("ID", ""), ()):
+        return []
+    name = values.get("PRETTY_NAME", "an unknown system")
+    return [f"The host runs {name}: use Debian 12 or Debian 13."]
+
+
+def _docker(*arguments: str) -> str | None:
+    """What a docker command prints, or None if there is no engine that answers."""
+    if not shutil.which("docker"):
+        return None
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def engine(configuration: Path = Path("/etc/docker/daemon.json")) -> list[str]:
+    """A rootless engine and one that remaps users cannot give a service the files of its uid."""
+    told = _docker("info", "--format", "{{json .SecurityOptions}}") or "[]"
+    try:
+        configured = json.loads(configuration.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        configured = {}
+    problems = []
+    if "name=rootless" in told:
+        problems.append("Docker runs rootless here, so that no file can belong to a service alone: use root's engine.")
+    if "name=userns" in told or configured.get("userns-remap"):
+        problems.append(
+            "Docker remaps users here (userns-remap), so that services cannot read their files: turn it off."
+        )
+    return problems
+
+
+def ports(wanted: Iterable[int], stack: str) -> list[str]:
+    """The ports that something other than the stack itself listens on."""
+    problems = []
+    for port in wanted:
+        owner = _publisher(port)
+        if owner and owner[0] == stack:
+            continue
+        if owner:
+            problems.append(f"Port {port} is in use by the container {owner[1]}: stop it, or choose another port.")
+        elif not _free(port):
+            holder = _listener(port)
+            problems.append(f"Port {port} is in use by {holder or 'another program'}: stop it, or choose another port.")
+    return problems
+
+
+def _publisher(port: int) -> tuple[str, str] | None:
+    """(Compose project, name) of the container that publishes a port."""
+    listed = _docker(
+        "ps", "--filter", f"publish={port}", "--format", '{{.Label "com.docker.compose.project"}}\t{{.Names}}'
+    )
+    if not listed:
+        return None
+    project, _, name = listed.splitlines()[0].partition("\t")
+    return project, name
+
+
+def _free(port: int) -> bool:
+    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - as Docker publishes
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+    return True
+
+
+def _listener(port: int, proc: Path = Path("/proc")) -> str | None:
+    """The program that listens on a port, as `name (pid n)`."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        path = proc / "net" / table
+        for line in path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []:
+            fields = line.split()
+            if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                sockets.add(f"socket:[{fields[9]}]")
+    for process in proc.glob("[0-9]*"):
+        try:
+            if any(os.readlink(handle) in sockets for handle in (process / "fd").iterdir()):  # noqa: PTH115
+                return f"{(process / 'comm').read_text(encoding='utf-8').strip()} (pid {process.name})"
+        except OSError:
+            continue
+    return None
+
+
+def memory(needed_mb: int, stack: str, meminfo: Path = Path("/proc/meminfo")) -> list[str]:
+    """Too little free memory to start the stack; none is needed where it already runs."""
+    values = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
+    available = int(values["MemAvailable"].split()[0]) // 1024
+    if available >= needed_mb or _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={stack}"):
+        return []
+    return [f"The host has {available} MiB of memory left and the stack needs {needed_mb} MiB: free some, or add some."]
