@@ -49,7 +49,9 @@ def plan(
     """
     fitting = [each for each in actual if not (_differs(service, each) or each.id in broken)]
     sound = [each for each in fitting if each.state in ("running", "created") and each.health != "unhealthy"]
-    keep = max(sound, key=lambda each: (each.state == "running", each.health == "healthy", each.created), default=None)
+    # Beside one that differs, even one in a bad way is the new one of a roll cut short, and gets its chance to fail.
+    choice = sound or (fitting if any(_differs(service, each) for each in actual) else [])
+    keep = max(choice, key=lambda each: (each.state == "running", each.health == "healthy", each.created), default=None)
     others = tuple(each for each in actual if each is not keep)
     if not actual:
         return Step(service, "create", "it has no container")
@@ -320,7 +322,8 @@ def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) ->
     if step.service.adopt == "reload" and current:
         bundles.point(stack.paths, name, current)
     stack.refused(name)
-    old = max(step.others, key=lambda each: (each.state == "running", each.created), default=None)
+    rank = {each.id: (each.bundle == current, each.state == "running", each.created) for each in step.others}
+    old = max(step.others, key=lambda each: rank[each.id], default=None)
     if old is None:
         parts.append("there is no older one to go back to")
     elif step.service.adopt == "start_first":

@@ -1,0 +1,161 @@
+"""How what Docker prints is read."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import compose
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+
+# Cut from `docker container inspect` of Engine 20.10.
+INSPECTED: dict[str, Any] = {
+    "Id": "3025b4db95ac",
+    "Created": "2026-11-24T10:16:02.1Z",
+    "Name": "/demo-app-1",
+    "Image": "sha256:7212",
+    "RestartCount": 2,
+    "State": {"Status": "running", "Pid": 77, "ExitCode": 0, "OOMKilled": False, "Health": {"Status": "starting"}},
+    "HostConfig": {"RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0}},
+    "Mounts": [
+        {"Type": "bind", "Source": "/run/coffre/demo/app/b1/key", "Destination": "/run/secrets/key"},
+        {"Type": "volume", "Source": "/var/lib/docker/volumes/x/_data", "Destination": "/var/lib/x"},
+    ],
+    "Config": {
+        "Image": "coffre/app:1",
+        "StopTimeout": 20,
+        "Healthcheck": {"Test": ["CMD", "probe", "/health"]},
+        "Labels": {
+            "com.docker.compose.service": "app",
+            "com.docker.compose.config-hash": "h1",
+            "coffre.bundle": "b1",
+            "coffre.ready": "probe '/ready now'",
+        },
+    },
+    "NetworkSettings": {"Networks": {"demo_web": {"IPAddress": "172.18.0.3"}, "demo_data": {"IPAddress": ""}}},
+}
+
+
+def test_a_container_is_read_whole() -> None:
+    found = compose.parse(INSPECTED)
+    assert found == compose.Container(
+        id="3025b4db95ac",
+        name="demo-app-1",
+        service="app",
+        config_hash="h1",
+        image="coffre/app:1",
+        image_id="sha256:7212",
+        bundle="b1",
+        state="running",
+        health="starting",
+        exit_code=0,
+        out_of_memory=False,
+        restarts=2,
+        created="2026-11-24T10:16:02.1Z",
+        pid=77,
+        stop_seconds=20,
+        restart="unless-stopped",
+        health_check=("CMD", "probe", "/health"),
+        ready=("probe", "/ready now"),
+        addresses=frozenset({"172.18.0.3"}),
+        mounts=(("/run/coffre/demo/app/b1/key", "/run/secrets/key"),),
+    )
+
+
+def test_a_container_without_labels_health_or_networks_is_read_too() -> None:
+    bare = {
+        **INSPECTED,
+        "State": {"Status": "created", "Pid": 0, "ExitCode": 0},
+        "Config": {"Image": "x", "Labels": None},
+        "NetworkSettings": {"Networks": None},
+        "Mounts": [],
+    }
+    found = compose.parse(bare)
+    assert (found.health, found.bundle, found.ready, found.stop_seconds) == ("", None, (), 10)
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, services: dict[str, Any], images: dict[str, str]) -> None:
+    def call(command: list[str]) -> str:
+        if command[1] == "image":
+            if missing := [name for name in command[5:] if name not in images]:
+                raise CoffreError(f"no such image: {missing[0]}")
+            return "".join(f"{images[name]}\n" for name in command[5:])
+        if "--hash" in command:
+            return "".join(f"{name} hash-of-{name}\n" for name in services)
+        return json.dumps({"services": services})
+
+    monkeypatch.setattr(compose, "call", call)
+
+
+def test_services_are_read_with_their_hash_image_and_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = {
+        "app": {"image": "coffre/app:1", "labels": {"coffre.bundle": "b1", "coffre.adopt": "start_first"}},
+        "other": {"image": "gone:1"},
+    }
+    answers(monkeypatch, services, {"coffre/app:1": "sha256:7212"})
+    assert compose.wanted(Path("compose.yml")) == {
+        "app": compose.Service("app", "hash-of-app", "coffre/app:1", "sha256:7212", "b1", "start_first"),
+        "other": compose.Service("other", "hash-of-other", "gone:1", None, None, "restart"),
+    }
+
+
+def test_depends_on_is_refused_because_its_hash_would_never_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, {"app": {"image": "x", "depends_on": {"db": {}}}, "db": {"image": "x"}}, {"x": "i"})
+    with pytest.raises(CoffreError, match="app must not say depends_on"):
+        compose.wanted(Path("compose.yml"))
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> tuple[compose.Container, Path]:
+    """A stopped container that mounts one file of a bundle, and that file."""
+    file = tmp_path / "run" / "demo" / "app" / "b1" / "key"
+    file.parent.mkdir(parents=True)
+    file.write_text("x")
+    return replace(compose.parse(INSPECTED), pid=0, mounts=((str(file), "/run/secrets/key"),)), file
+
+
+def test_a_sound_mount(mounted: tuple[compose.Container, Path], tmp_path: Path) -> None:
+    assert compose.broken_mount(mounted[0], tmp_path / "run") is None
+
+
+def test_a_mount_whose_file_is_gone(mounted: tuple[compose.Container, Path], tmp_path: Path) -> None:
+    mounted[1].unlink()
+    assert compose.broken_mount(mounted[0], tmp_path / "run") == "/run/secrets/key"
+
+
+def test_a_mount_whose_file_docker_has_made_a_directory(
+    mounted: tuple[compose.Container, Path], tmp_path: Path
+) -> None:
+    mounted[1].unlink()
+    mounted[1].mkdir()
+    assert compose.broken_mount(mounted[0], tmp_path / "run") == "/run/secrets/key"
+
+
+def test_a_mount_that_is_a_file_again_but_not_in_the_container(
+    mounted: tuple[compose.Container, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {str(mounted[1]): 0o100000, "/proc/77/root/run/secrets/key": 0o040000}
+    monkeypatch.setattr(compose, "_kind", kinds.get)
+    assert compose.broken_mount(replace(mounted[0], pid=77), tmp_path / "run") == "/run/secrets/key"
+
+
+def test_mounts_from_elsewhere_are_not_ours(mounted: tuple[compose.Container, Path], tmp_path: Path) -> None:
+    mounted[1].unlink()
+    assert compose.broken_mount(mounted[0], tmp_path / "another") is None
+
+
+def test_a_command_that_fails_says_its_last_line_only() -> None:
+    with pytest.raises(CoffreError, match=r"^`sh -c .*` failed with exit code 3: second$"):
+        compose.call(["sh", "-c", "echo first >&2; echo second >&2; exit 3"])
+
+
+def test_a_command_that_hangs_is_ended() -> None:
+    with pytest.raises(CoffreError, match="did not end within"):
+        compose.call(["sleep", "5"], timeout=0.1)
+
+
+def test_a_program_that_is_not_there() -> None:
+    with pytest.raises(CoffreError, match="is not installed"):
+        compose.call(["no-such-program"])
