@@ -1,0 +1,92 @@
+#!/usr/bin/python
+"""Make Keycloak's permanent admin log in with the password in force."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: keycloak_admin
+short_description: Make Keycloak's permanent admin log in with the password in force
+version_added: 0.1.0
+description:
+  - Logs in to realm master with the password of the host's bundle. Only when Keycloak refuses is the admin made, or
+    repaired, through a one-time admin of Keycloak's own bootstrap command, which is gone afterwards.
+  - A one-time admin that a run left behind, because it was cut short, is removed.
+  - The password is read on the host and goes to Keycloak alone.
+options:
+  stack:
+    description: The stack's name.
+    type: str
+    required: true
+  secret:
+    description: The name of the secret that holds the password. The host must consume it.
+    type: str
+    required: true
+  user:
+    description: The name of the permanent admin.
+    type: str
+    required: true
+  service:
+    description: The service that Keycloak runs as.
+    type: str
+    default: keycloak
+attributes:
+  check_mode:
+    description: Reads only, and tells what would be mended.
+    support: full
+author: [Coffre]
+"""
+
+EXAMPLES = r"""
+- name: Make Keycloak's admin log in
+  coffre.stack.keycloak_admin:
+    stack: "{{ stack_name }}"
+    secret: keycloak-admin-password
+    user: admin
+"""
+
+RETURN = r"""
+mended:
+  description: What was amiss. V(admin) stands for the permanent admin, V(leftovers) for one-time admins left behind.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, catalogue, containers, keycloak, state
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Mend by the module's parameters. Raises CoffreError."""
+    paths = StackPaths(params["stack"])
+    with state.locked(paths):
+        password = bundles.value(paths, state.load(paths), catalogue.HOST, params["secret"]).decode()
+        container = containers.healthy(params["stack"], params["service"])
+        mended = keycloak.ensure_admin(paths.compose, container, params["user"], password, dry=check)
+    return {"changed": bool(mended), "mended": mended}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "str", "required": True},
+            "secret": {"type": "str", "required": True, "no_log": False},
+            "user": {"type": "str", "required": True},
+            "service": {"type": "str", "default": "keycloak"},
+        },
+        supports_check_mode=True,
+    )
+    result, problem = guard(lambda: work(module.params, module.check_mode))
+    if result is None:
+        module.fail_json(msg=problem)
+    else:
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

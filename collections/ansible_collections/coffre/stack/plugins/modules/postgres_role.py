@@ -1,0 +1,121 @@
+#!/usr/bin/python
+"""Make a database role log in with the password in force."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_role
+short_description: Make a database role log in with the password in force
+version_added: 0.1.0
+description:
+  - Logs in to PostgreSQL as the application does, with the password of the consumer's bundle. Only what is amiss is
+    mended - the owner, the login roles, their grants and the database, or the verifier of the role's password.
+  - The password is read on the host and stays there. PostgreSQL gets a SCRAM verifier, by peer login in its container.
+options:
+  stack:
+    description: The stack's name.
+    type: str
+    required: true
+  secret:
+    description: The name of the secret that holds the password.
+    type: str
+    required: true
+  consumer:
+    description: The service whose bundle the password is read from.
+    type: str
+    required: true
+  roles:
+    description: The login roles between which the secret's versions alternate. The version in force names one of them.
+    type: list
+    elements: str
+    required: true
+  owner:
+    description: The role that owns the database and as which every login role acts.
+    type: str
+    required: true
+  database:
+    description: The database. By default it is called as its owner.
+    type: str
+  service:
+    description: The service that PostgreSQL runs as.
+    type: str
+    default: postgres
+attributes:
+  check_mode:
+    description: Reads only, and tells what would be mended.
+    support: full
+author: [Coffre]
+"""
+
+EXAMPLES = r"""
+- name: Make the database accept Keycloak's password
+  coffre.stack.postgres_role:
+    stack: "{{ stack_name }}"
+    secret: keycloak-db-password
+    consumer: keycloak
+    owner: keycloak
+    roles: [keycloak_a, keycloak_b]
+"""
+
+RETURN = r"""
+role:
+  description: The role that the version in force belongs to.
+  returned: success
+  type: str
+mended:
+  description: What was amiss. V(roles) stands for roles, grants and database, V(verifier) for the role's password.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, containers, postgres, state
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Mend by the module's parameters. Raises CoffreError."""
+    paths, secret = StackPaths(params["stack"]), params["secret"]
+    with state.locked(paths):
+        st = state.load(paths)
+        password = bundles.value(paths, st, params["consumer"], secret)
+        role = st.secrets[secret].attributes.get("role")
+        if role is None:
+            raise CoffreError(
+                f"The version in force of {secret} names no role; nothing was changed: "
+                "give the secret the attribute `role` in the catalogue."
+            )
+        target = postgres.Target(params["database"] or params["owner"], params["owner"], tuple(params["roles"]), role)
+        container = containers.healthy(params["stack"], params["service"])
+        mended = postgres.ensure(container, target, password, dry=check)
+    return {"changed": bool(mended), "role": role, "mended": mended}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "str", "required": True},
+            "secret": {"type": "str", "required": True, "no_log": False},
+            "consumer": {"type": "str", "required": True},
+            "roles": {"type": "list", "elements": "str", "required": True},
+            "owner": {"type": "str", "required": True},
+            "database": {"type": "str"},
+            "service": {"type": "str", "default": "postgres"},
+        },
+        supports_check_mode=True,
+    )
+    result, problem = guard(lambda: work(module.params, module.check_mode))
+    if result is None:
+        module.fail_json(msg=problem)
+    else:
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
