@@ -102,10 +102,10 @@ def values_listed(listing: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def parts(values: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """What to search for: of a value longer than two pieces its two ends, else the whole."""
+    """What to search for: a short value and a line of PEM (which may begin as others do) whole, else its two ends."""
     for name, value in values:
         for part in leaks.secret_parts(value):
-            if len(part) > PIECE * 4 // 3:
+            if len(part) > PIECE * 4 // 3 and b"PRIVATE KEY-----" not in value:
                 yield name, part[:PIECE]
                 yield name, part[-PIECE:]
             else:

@@ -1,0 +1,119 @@
+#!/usr/bin/python
+"""Check a stack on its host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_doctor
+short_description: Check a stack on its host, and change nothing
+version_added: 0.1.0
+description:
+  - Looks at bundles, seals, containers, their hardening, and the ages of secrets and certificates, searches for values
+    where none belongs, and asks the app and Keycloak.
+  - A check that fails is a result, not a failure of the module, so that all of them are told. It works where Docker or
+    the stack is missing, and says so.
+  - Takes and returns names and paths. A value never leaves it.
+options:
+  stack:
+    description: The stack's name.
+    type: str
+    required: true
+  catalogue:
+    description: The secrets and services of the stack.
+    type: dict
+    required: true
+  url:
+    description: Where the stack answers, as seen from the host.
+    type: str
+    required: true
+  ca_path:
+    description: A file on the host with the authority that signed the proxy's certificate. By default the host's own.
+    type: path
+  history_words:
+    description: The words of the checkout's history, as M(coffre.stack.git_history) makes them, copied to the host.
+    type: path
+  history_private_keys:
+    description: The objects of the history that are private keys.
+    type: list
+    elements: str
+    default: []
+  history_note:
+    description: What to say of a history that is in order.
+    type: str
+    default: no history was given to look at
+attributes:
+  check_mode:
+    description: It changes nothing in any mode.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+author: [Coffre]
+"""
+
+EXAMPLES = r"""
+- name: Check the stack
+  coffre.stack.stack_doctor:
+    stack: "{{ stack_name }}"
+    catalogue: "{{ stack_catalogue }}"
+    url: "{{ stack_public_url }}"
+  register: doctor
+"""
+
+RETURN = r"""
+checks:
+  description: The outcome of each check, in order.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{check: memory, ok: true, message: /run/coffre is a tmpfs with noswap}]
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue, doctor
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def work(params: dict[str, Any]) -> dict[str, Any]:
+    """Examine the stack by the module's parameters. Raises CoffreError for parameters that make no sense."""
+    words = params["history_words"]
+    patient = doctor.Patient(
+        paths=StackPaths(params["stack"]),
+        catalogue=catalogue.parse(params["catalogue"]),
+        url=params["url"].rstrip("/"),
+        ca_path=Path(params["ca_path"]) if params["ca_path"] else None,
+        history=doctor.History(
+            Path(words) if words else None, tuple(params["history_private_keys"]), params["history_note"]
+        ),
+    )
+    return {"changed": False, "checks": [asdict(check) for check in doctor.examine(patient)]}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "str", "required": True},
+            "catalogue": {"type": "dict", "required": True},
+            "url": {"type": "str", "required": True},
+            "ca_path": {"type": "path"},
+            "history_words": {"type": "path"},
+            "history_private_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "history_note": {"type": "str", "default": "no history was given to look at"},
+        },
+        supports_check_mode=True,
+    )
+    result, problem = guard(lambda: work(module.params))
+    if result is None:
+        module.fail_json(msg=problem)
+    else:
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
