@@ -1,0 +1,525 @@
+"""The doctor: each bad state is planted, told by the one check that is for it, and left as it was."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import (
+    bundles,
+    compose,
+    doctor,
+    history,
+    seals,
+    sources,
+    staging,
+    state,
+    tmpfs,
+)
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+RANDOM = {"type": "random", "bytes": 32}
+CATALOGUE: dict[str, Any] = {
+    "secrets": [
+        {
+            "name": "api-key",
+            "consumers": ["app", "host"],
+            "generate": RANDOM,
+            "strategy": "key_ring",
+            "max_age_days": 90,
+        },
+        {"name": "db-password", "consumers": ["db"], "generate": RANDOM, "strategy": "replace"},
+        {
+            "name": "ca",
+            "consumers": ["host"],
+            "generate": {"type": "certificate_authority", "names": ["localhost"], "days": 400},
+            "strategy": "replace",
+        },
+        {
+            "name": "tls",
+            "consumers": ["proxy"],
+            "generate": {"type": "certificate", "authority": "ca", "names": ["localhost"], "days": 90},
+            "strategy": "replace",
+        },
+    ],
+    "services": [
+        {"name": "app", "uid": 60611, "gid": 60611, "adopt": "start_first"},
+        {
+            "name": "db",
+            "uid": 60612,
+            "gid": 60612,
+            "adopt": "restart",
+            "files": [{"name": "db.conf", "alphabet": "A-Za-z0-9_-", "template": "password=@{db-password}\n"}],
+        },
+        {"name": "proxy", "uid": 60614, "gid": 60614, "adopt": "reload"},
+    ],
+}
+
+HARDENED: dict[str, Any] = {
+    "Id": "1" * 64,
+    "Name": "/demo-app-1",
+    "Image": "sha256:abc",
+    "LogPath": "",
+    "State": {"Running": True},
+    "Config": {
+        "User": "60611:60611",
+        "Env": ["PATH=/usr/bin", "SECRETS_DIR=/run/secrets"],
+        "Labels": {"com.docker.compose.service": "app"},
+    },
+    "HostConfig": {
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "CapAdd": None,
+        "Privileged": False,
+        "SecurityOpt": ["no-new-privileges:true"],
+        "Memory": 1000,
+        "MemorySwap": 1000,
+        "PidsLimit": 64,
+        "Ulimits": [{"Name": "core", "Hard": 0, "Soft": 0}],
+        "PidMode": "",
+        "IpcMode": "private",
+        "PortBindings": {},
+    },
+    "NetworkSettings": {"Networks": {"demo_web": {"IPAddress": "172.18.0.2"}}},
+    "Mounts": [],
+}
+
+
+class Plantation:
+    """A staged and adopted stack, in which a test plants what is wrong."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = StackPaths("demo", root / "run", root / "lib")
+        self.catalogue = catalogues.parse(CATALOGUE)
+        self.history = doctor.History(None, (), "nothing to look at")
+        self.containers: list[dict[str, Any]] = [json.loads(json.dumps(HARDENED))]
+        self.processes = root / "proc"
+        self.canary = ""
+
+    def stage(self) -> None:
+        settings = staging.Settings("host", False, False)
+        with state.locked(self.paths):
+            staging.stage(
+                self.paths, self.catalogue, lambda held: (sources.demo(self.catalogue, held, "demo"), []), settings
+            )
+            st = state.load(self.paths)
+            for service in list(st.services):
+                bundles.promote(self.paths, st, service)
+
+    def folder(self, service: str) -> Path:
+        current = state.load(self.paths).services[service].current
+        assert current
+        return self.paths.bundle(service, current)
+
+    def value(self, service: str, secret: str) -> bytes:
+        return bundles.value(self.paths, state.load(self.paths), service, secret)
+
+    def patient(self) -> doctor.Patient:
+        patient = doctor.Patient(
+            self.paths, self.catalogue, "https://localhost:8443", self.paths.authority, self.history, self.processes
+        )
+        patient.__dict__["inspected"] = self.containers
+        return patient
+
+    def alter(self, change: Callable[[state.State], None]) -> None:
+        st = state.load(self.paths)
+        change(st)
+        state.save(self.paths, st)
+
+
+def told(check: Callable[[doctor.Patient], str], plantation: Plantation) -> str:
+    """What a failing check says; that it neither changes anything nor tells a value is checked on the way."""
+    before = snapshot(plantation)
+    with pytest.raises(CoffreError) as failure:
+        check(plantation.patient())
+    assert snapshot(plantation) == before
+    text = str(failure.value)
+    assert plantation.canary and plantation.canary not in text
+    return text
+
+
+def snapshot(plantation: Plantation) -> list[tuple[str, int, int]]:
+    """All paths of the stack with the times of their last changes."""
+    roots = (plantation.paths.run_root, plantation.paths.lib_root)
+    found = [(path, path.lstat()) for root in roots for path in sorted(root.rglob("*"))]
+    return [(str(path), about.st_mtime_ns, about.st_ctime_ns) for path, about in found]
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack, staged once; tests work on copies."""
+    if os.geteuid() != 0 or not shutil.which("systemd-creds"):
+        pytest.skip("needs root and systemd-creds")
+    root = tmp_path_factory.mktemp("host")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tmpfs, "ensure", lambda folder: folder.mkdir(mode=0o700, parents=True, exist_ok=True))
+        patch.setattr(tmpfs, "exposure", lambda _: None)
+        Plantation(root).stage()
+    return root
+
+
+@pytest.fixture
+def plantation(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plantation:
+    subprocess.run(["cp", "--archive", f"{staged}/run", f"{staged}/lib", str(tmp_path)], check=True)
+    (tmp_path / "proc").mkdir()
+    options = {"nosuid", "nodev", "noexec", "noswap"}
+    monkeypatch.setattr(tmpfs, "options", lambda _: options)
+    monkeypatch.setattr(tmpfs, "exposure", lambda _: None)
+    monkeypatch.setattr(
+        doctor.Patient,
+        "ask",
+        staticmethod(
+            lambda kind, names: [{"Name": name, "Internal": name != "demo_edge", "Kind": kind} for name in names]
+        ),
+    )
+    monkeypatch.setattr(compose, "call", lambda *_, **__: "/bin/sh -c something")
+    planted = Plantation(tmp_path)
+    planted.canary = planted.value("app", "api-key").decode()
+    return planted
+
+
+FILES = (doctor.staged, doctor.memory, doctor.permissions, doctor.content, doctor.sealed)
+TIMES = (doctor.ages, doctor.certificates)
+LEAKS = (doctor.metadata, doctor.environment, doctor.logs, doctor.git_history)
+
+
+@pytest.mark.parametrize("check", [*FILES, *TIMES, doctor.hardening, *LEAKS], ids=lambda check: check.__name__)
+def test_a_sound_stack_passes(check: Callable[[doctor.Patient], str], plantation: Plantation) -> None:
+    assert check(plantation.patient())
+
+
+def open_wide(plantation: Plantation) -> None:
+    (plantation.folder("app") / "api-key").chmod(0o444)
+
+
+def give_away(plantation: Plantation) -> None:
+    os.chown(plantation.folder("db") / "db.conf", 1000, 1000)
+
+
+def shared_folder(plantation: Plantation) -> None:
+    plantation.paths.run.chmod(0o755)
+
+
+def readable_seal(plantation: Plantation) -> None:
+    next(plantation.paths.sealed.iterdir()).chmod(0o644)
+
+
+def altered(plantation: Plantation) -> None:
+    path = plantation.folder("app") / "api-key"
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+def gone(plantation: Plantation) -> None:
+    (plantation.folder("app") / "api-key").unlink()
+
+
+def directory_instead(plantation: Plantation) -> None:
+    gone(plantation)
+    (plantation.folder("app") / "api-key").mkdir()
+
+
+def foreign_file(plantation: Plantation) -> None:
+    (plantation.folder("app") / "note").touch()
+
+
+def foreign_folder(plantation: Plantation) -> None:
+    (plantation.paths.run / "app" / "0123456789ab").mkdir()
+
+
+def foreign_service(plantation: Plantation) -> None:
+    (plantation.paths.run / "visitor").mkdir()
+
+
+def lost_bundle(plantation: Plantation) -> None:
+    shutil.rmtree(plantation.folder("host"))
+
+
+def stray_link(plantation: Plantation) -> None:
+    link = plantation.paths.service("proxy") / "current"
+    link.unlink()
+    link.symlink_to("0123456789ab")
+
+
+def damaged_seal(plantation: Plantation) -> None:
+    seal = next(plantation.paths.sealed.glob("app.*"))
+    seal.write_bytes(seal.read_bytes()[:-40])
+
+
+def lost_seal(plantation: Plantation) -> None:
+    next(plantation.paths.sealed.glob("app.*")).unlink()
+
+
+def foreign_seal(plantation: Plantation) -> None:
+    seals.seal(plantation.paths.sealed / "app.0123456789ab.cred", "x", b"y", "host")
+
+
+def open_run(plantation: Plantation) -> None:
+    run = {"operator": "kim", "started": "2026-01-01T00:00:00Z", "phase": "prove"}
+    plantation.alter(lambda st: setattr(st, "run", run))
+
+
+def waiting(plantation: Plantation) -> None:
+    def change(st: state.State) -> None:
+        entry = st.services["app"]
+        entry.current, entry.next = None, entry.current
+
+    plantation.alter(change)
+
+
+def forgotten(plantation: Plantation) -> None:
+    plantation.alter(lambda st: st.services.update(db=state.Service()))
+
+
+def other_files(plantation: Plantation) -> None:
+    plantation.alter(lambda st: next(iter(st.services["db"].bundles.values())).files.update(more=["api-key"]))
+
+
+PLANTED = [
+    (open_wide, doctor.permissions, "60611:60611 0444 where 60611:60611 0400"),
+    (give_away, doctor.permissions, "1000:1000 0400 where 60612:60612 0400"),
+    (shared_folder, doctor.permissions, "0:0 0755 where 0:0 0700"),
+    (readable_seal, doctor.permissions, "0:0 0644 where 0:0 0600"),
+    (altered, doctor.content, "api-key differs from its sealed copy"),
+    (gone, doctor.content, "api-key is missing"),
+    (directory_instead, doctor.content, "api-key is no regular file"),
+    (foreign_file, doctor.content, "note is foreign"),
+    (foreign_folder, doctor.content, "0123456789ab is foreign"),
+    (foreign_service, doctor.content, "visitor is foreign"),
+    (stray_link, doctor.content, "current does not name the bundle in force"),
+    (damaged_seal, doctor.sealed, "does not open: it is damaged, or from another host"),
+    (lost_seal, doctor.sealed, "is missing"),
+    (foreign_seal, doctor.sealed, "app.0123456789ab.cred is foreign"),
+    (open_run, doctor.staged, "a run is open since 2026-01-01T00:00:00Z, by kim, in the phase prove"),
+    (waiting, doctor.staged, "is staged and not adopted"),
+    (forgotten, doctor.staged, "no bundle is staged for db"),
+    (other_files, doctor.staged, "the bundle of db has other files than the catalogue says"),
+]
+
+
+@pytest.mark.parametrize(("plant", "check", "sentence"), PLANTED, ids=[plant.__name__ for plant, _, _ in PLANTED])
+def test_what_is_planted_is_told(
+    plant: Callable[[Plantation], None],
+    check: Callable[[doctor.Patient], str],
+    sentence: str,
+    plantation: Plantation,
+) -> None:
+    plant(plantation)
+    assert sentence in told(check, plantation)
+
+
+def test_a_lost_bundle_is_told(plantation: Plantation) -> None:
+    lost_bundle(plantation)
+    assert "of host is missing" in told(doctor.content, plantation)
+
+
+def test_memory_that_is_none_is_told(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tmpfs, "options", lambda _: {"nosuid", "nodev"})
+    monkeypatch.setattr(tmpfs, "exposure", lambda _: "The secrets could be swapped to /swap, which is not encrypted")
+    assert "without noexec; The secrets could be swapped" in told(doctor.memory, plantation)
+    monkeypatch.setattr(tmpfs, "options", lambda _: None)
+    assert "no tmpfs" in told(doctor.memory, plantation)
+
+
+@pytest.mark.parametrize(
+    ("days", "sentence"),
+    [(91, "api-key is due for rotation since"), (70, "due within 30 days: api-key"), (10, "no secret")],
+)
+def test_ages(days: int, sentence: str, plantation: Plantation) -> None:
+    created = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    plantation.alter(lambda st: setattr(st.secrets["api-key"], "created", created))
+    if days > 90:
+        assert sentence in told(doctor.ages, plantation)
+    else:
+        assert sentence in doctor.ages(plantation.patient())
+
+
+def test_certificates_that_no_client_takes(plantation: Plantation, tmp_path: Path) -> None:
+    assert "tls expires on" in doctor.certificates(plantation.patient())
+    patient = plantation.patient()
+    patient.url = "https://elsewhere.example:8443"
+    with pytest.raises(CoffreError, match="tls is refused by a client: Hostname mismatch"):
+        doctor.certificates(patient)
+    other = tmp_path / "other.pem"
+    words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout /dev/null -out {other}"
+    subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
+    patient = plantation.patient()
+    patient.ca_path = other
+    with pytest.raises(CoffreError, match="tls is refused by a client: self-signed certificate in certificate chain"):
+        doctor.certificates(patient)
+    path = plantation.folder("proxy") / "tls"
+    key, _, chain = path.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
+    assert key
+    path.write_bytes(key + other.read_bytes() + b"-----BEGIN CERTIFICATE-----" + chain)
+    assert "tls cannot be used: key values mismatch" in told(doctor.certificates, plantation)
+
+
+SOFTENED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda data: data["Config"].update(User="0:0"), "runs as its service's uid"),
+    (lambda data: data["HostConfig"].update(ReadonlyRootfs=False), "has a read-only root"),
+    (lambda data: data["HostConfig"].update(CapDrop=None), "drops all capabilities"),
+    (lambda data: data["HostConfig"].update(CapAdd=["SYS_ADMIN"]), "adds no capability"),
+    (lambda data: data["HostConfig"].update(Privileged=True), "is not privileged"),
+    (lambda data: data["HostConfig"].update(SecurityOpt=None), "gains no new privileges"),
+    (lambda data: data["HostConfig"]["SecurityOpt"].append("seccomp=unconfined"), "keeps seccomp on"),
+    (lambda data: data["HostConfig"].update(MemorySwap=2000), "has a memory limit that covers swap"),
+    (lambda data: data["HostConfig"].update(Memory=0, MemorySwap=0), "has a memory limit that covers swap"),
+    (lambda data: data["HostConfig"].update(PidsLimit=None), "has a limit of processes"),
+    (lambda data: data["HostConfig"].update(Ulimits=None), "dumps no core"),
+    (lambda data: data["HostConfig"].update(PidMode="host"), "shares no namespace of the host"),
+    (lambda data: data["NetworkSettings"]["Networks"].update(demo_edge={}), "is on internal networks only"),
+    (lambda data: data["Mounts"].append({"Source": "/var/run/docker.sock", "Type": "bind"}), "cannot reach the engine"),
+]
+
+
+@pytest.mark.parametrize(("soften", "what"), SOFTENED, ids=[what for _, what in SOFTENED])
+def test_softened_containers_are_told(
+    soften: Callable[[dict[str, Any]], Any], what: str, plantation: Plantation
+) -> None:
+    soften(plantation.containers[0])
+    assert told(doctor.hardening, plantation) == f"it is not so that demo-app-1 {what}"
+
+
+def test_the_proxy_may_be_on_a_network_that_is_not_internal(plantation: Plantation) -> None:
+    plantation.containers[0]["NetworkSettings"]["Networks"]["demo_edge"] = {}
+    plantation.containers[0]["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}
+    assert doctor.hardening(plantation.patient())
+
+
+def test_values_in_metadata_are_told(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = plantation.value("db", "db-password").decode()
+    plantation.containers[0]["Config"]["Labels"]["note"] = f"db={value}"
+    assert told(doctor.metadata, plantation) == "the value of db-password stands in docker inspect of the containers"
+    del plantation.containers[0]["Config"]["Labels"]["note"]
+    monkeypatch.setattr(compose, "call", lambda *_, **__: f"RUN echo {value.encode().hex()}")
+    assert told(doctor.metadata, plantation) == "the value of db-password stands in docker history of sha256:abc"
+
+
+@pytest.mark.parametrize("variable", ["DEMO_MODE=true", "API_KEY=", "DB_PASSWORD=x", "KC_BOOTSTRAP_ADMIN_PASSWORD=x"])
+def test_variables_that_are_for_secrets_are_told(variable: str, plantation: Plantation) -> None:
+    plantation.containers[0]["Config"]["Env"].append(variable)
+    assert told(doctor.environment, plantation) == f"demo-app-1 has the variable {variable.partition('=')[0]}"
+
+
+@pytest.mark.parametrize("kind", ["environ", "cmdline"])
+def test_values_in_processes_are_told(kind: str, plantation: Plantation) -> None:
+    process = plantation.processes / "42"
+    process.mkdir()
+    for name in ("environ", "cmdline"):
+        (process / name).write_bytes(b"PATH=/\0")
+    assert "of 1 processes" in doctor.environment(plantation.patient())
+    (process / kind).write_bytes(b"K=" + plantation.value("app", "api-key") + b"\0")
+    assert told(doctor.environment, plantation) == f"the value of api-key stands in {process / kind}"
+
+
+def test_values_in_logs_are_told(plantation: Plantation, tmp_path: Path) -> None:
+    log = tmp_path / "c-json.log"
+    log.write_text('{"log": "started"}\n')
+    (tmp_path / "c-json.log.1").write_bytes(b'{"log": "got ' + plantation.value("app", "api-key") + b'"}\n')
+    plantation.containers[0]["LogPath"] = str(log)
+    assert told(doctor.logs, plantation) == "the value of api-key stands in the log of demo-app-1"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Callable[..., None]:
+    """A git repository in tmp_path/repo; calling it runs git there."""
+
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "init.defaultBranch=main"]
+        folder = tmp_path / "repo"
+        folder.mkdir(exist_ok=True)
+        subprocess.run(["git", *identity, "-C", str(folder), *arguments], check=True, capture_output=True)
+
+    git("init")
+    return git
+
+
+def looked_at(plantation: Plantation, tmp_path: Path) -> None:
+    """Let the doctor look at the repository's history."""
+    collected = history.collect(tmp_path / "repo")
+    assert collected
+    history.write(tmp_path / "words.gz", collected.words)
+    assert (tmp_path / "words.gz").stat().st_mode & 0o777 == 0o600
+    plantation.history = doctor.History(tmp_path / "words.gz", tuple(collected.private_keys), "clean")
+
+
+def test_values_in_the_history_are_told(
+    repository: Callable[..., None], plantation: Plantation, tmp_path: Path
+) -> None:
+    (tmp_path / "repo" / "readme").write_text("nothing to see, -----BEGIN PRIVATE KEY----- is but a header\n")
+    repository("add", ".")
+    repository("commit", "-m", "first")
+    looked_at(plantation, tmp_path)
+    assert doctor.git_history(plantation.patient()) == "clean"
+
+    # Committed, removed, and no longer of any branch.
+    leak, key = tmp_path / "repo" / "leak", tmp_path / "repo" / "key"
+    leak.write_bytes(b"password: '" + plantation.value("db", "db-password") + b"'\n")
+    key.write_bytes(plantation.value("proxy", "tls"))
+    repository("add", ".")
+    repository("commit", "-m", "second")
+    repository("reset", "--hard", "HEAD^")
+    looked_at(plantation, tmp_path)
+    sentence = told(doctor.git_history, plantation)
+    assert "is a private key" in sentence
+    assert "the value of db-password stands in it" in sentence
+    assert "the value of tls stands in it" in sentence
+    assert "api-key" not in sentence
+
+
+def test_a_value_in_a_commits_message_is_told(
+    repository: Callable[..., None], plantation: Plantation, tmp_path: Path
+) -> None:
+    repository("commit", "--allow-empty", "-m", f"Use {plantation.value('app', 'api-key').decode()}.")
+    looked_at(plantation, tmp_path)
+    assert told(doctor.git_history, plantation) == "the value of api-key stands in it"
+
+
+def test_no_repository_is_no_history(tmp_path: Path) -> None:
+    assert history.collect(tmp_path) is None
+
+
+def test_a_host_without_anything_is_told_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    patient = doctor.Patient(
+        StackPaths("demo", tmp_path / "run", tmp_path / "lib"),
+        catalogues.parse(CATALOGUE),
+        "https://localhost:1",
+        tmp_path / "ca.crt",
+        doctor.History(None, (), "clean"),
+    )
+    found = {check.check: check for check in doctor.examine(patient)}
+    assert len(found) == len(doctor.EXAMINATIONS)
+    assert found["state"].message.startswith("stack demo was never deployed on this host. What to do: run playbooks")
+    assert found["engine"].message.startswith("docker is not installed on this host")
+    assert found["containers"].message == "not checked, because of: engine, state"
+    assert found["git history"].ok
+
+
+def test_what_cannot_be_read_fails_its_own_check_only(plantation: Plantation, tmp_path: Path) -> None:
+    (tmp_path / "words.gz").write_bytes(gzip.compress(b"words")[:-3])
+    plantation.history = doctor.History(tmp_path / "words.gz", (), "clean")
+    plantation.paths.compose.write_text("services: {}\n")
+    patient = plantation.patient()
+    patient.ca_path = tmp_path / "absent"
+    found = {check.check: check for check in doctor.examine(patient)}
+    assert not found["git history"].ok
+    assert "cannot be read (No such file or directory)" in found["certificates"].message
+    assert found["bundles"].ok and found["permissions"].ok
+
+
+def test_a_state_that_is_none_is_told(plantation: Plantation) -> None:
+    plantation.paths.state.write_text("{")
+    found = {check.check: check for check in doctor.examine(plantation.patient())}
+    assert "cannot be understood" in found["state"].message
+    assert found["bundles"].message == "not checked, because of: state"
