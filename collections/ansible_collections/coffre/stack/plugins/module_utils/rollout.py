@@ -6,9 +6,11 @@ a run that was killed leaves at most one more container of a service beside the 
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,10 @@ from .paths import StackPaths
 MASTER = "unix-connect:/run/haproxy/master.sock"
 POLL_SECONDS = 0.25
 HOLD_SECONDS = 1.0  # readiness that flashes and goes again does not count
-UP = "2"  # srv_op_state in HAProxy's `show servers state`
+DRAIN_SECONDS = 10.0
+# In HAProxy's `show servers state`:
+RUNNING = "2"  # srv_op_state
+FORCED_DRAIN = 0x08  # bit of srv_admin_state
 
 
 @dataclass(frozen=True)
@@ -100,20 +105,48 @@ def probe(container: Container) -> list[list[str]]:
     return []
 
 
-def serving(table: str, addresses: frozenset[str]) -> dict[str, bool]:
-    """Backends of HAProxy's `show servers state` that hold one of these addresses, and whether it is up in each.
+@dataclass(frozen=True)
+class Server:
+    """One slot of a backend of HAProxy's."""
 
-    The table's column names stand in the line that starts with #: be_id be_name srv_id srv_name srv_addr ...
+    backend: str
+    name: str
+    address: str
+    up: bool
+    drained: bool
+
+
+def servers(table: str) -> list[Server]:
+    """The slots in HAProxy's `show servers state`.
+
+    Its column names stand in the line that starts with #: be_id be_name srv_id srv_name srv_addr srv_op_state ...
     """
     rows = [line.split() for line in table.splitlines() if line.strip()]
     names = next((row[1:] for row in rows if row[0] == "#"), [])
-    found: dict[str, bool] = {}
-    for row in rows:
-        server = dict(zip(names, row, strict=False))
-        if server.get("srv_addr") in addresses:
-            up = server["srv_op_state"] == UP
-            found[server["be_name"]] = found.get(server["be_name"], False) or up
-    return found
+    slots = [dict(zip(names, row, strict=True)) for row in rows if names and len(row) == len(names)]
+    return [
+        Server(
+            backend=slot["be_name"],
+            name=slot["srv_name"],
+            address=slot["srv_addr"],
+            up=slot["srv_op_state"] == RUNNING,
+            drained=bool(int(slot["srv_admin_state"]) & FORCED_DRAIN),
+        )
+        for slot in slots
+    ]
+
+
+def missing(slots: Sequence[Server], leaving: frozenset[str], coming: frozenset[str]) -> list[str]:
+    """The backends that know an address that leaves, and do not yet send requests to one that comes."""
+    serve = {slot.backend for slot in slots if slot.address in coming and slot.up and not slot.drained}
+    return sorted({slot.backend for slot in slots if slot.address in leaving} - serve)
+
+
+def sessions(table: str, slots: Sequence[Server]) -> int:
+    """How many requests are under way on these slots, from HAProxy's `show stat`."""
+    wanted = {(slot.backend, slot.name) for slot in slots}
+    rows = csv.DictReader(table.removeprefix("# ").splitlines())
+    return sum(int(row["scur"]) for row in rows if (row["pxname"], row["svname"]) in wanted)
 
 
 @dataclass(frozen=True)
@@ -236,6 +269,8 @@ def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str]) -> li
 def _carry_out(stack: Stack, step: Step) -> None:
     if step.action == "nothing":
         stack.adopted(step.service.name)  # a run killed right before it could say so
+        if step.keep and step.service.name == stack.proxy:
+            _undrain(step.keep, _servers(step.keep))  # a run killed before it came to this
     elif step.action == "wait" and step.keep:
         if problem := _gate(step.keep, stack.seconds):
             raise CoffreError(
@@ -296,9 +331,10 @@ def _replace(stack: Stack, step: Step) -> None:
     if problem:
         raise CoffreError(_take_back(stack, step, new, problem))
     stack.adopted(service.name)
-    for each in step.others:
-        compose.stop(each)
-        compose.remove(each.id)
+    with _without_requests(stack, [] if in_place else step.others):
+        for each in step.others:
+            compose.stop(each)
+            compose.remove(each.id)
 
 
 def _step_aside(old: Sequence[Container]) -> None:
@@ -366,20 +402,55 @@ def _gate(container: Container, seconds: float) -> str:
         time.sleep(POLL_SECONDS)
 
 
+def _proxy(stack: Stack) -> Container | None:
+    """The proxy, if it works."""
+    for each in compose.containers(stack.paths.stack):
+        if each.service == stack.proxy and each.state == "running" and each.health != "unhealthy":
+            return each
+    return None
+
+
+def _servers(proxy: Container) -> list[Server]:
+    return servers(_master(proxy, "@1 show servers state"))
+
+
+def _addresses(containers: Sequence[Container]) -> frozenset[str]:
+    return frozenset(address for each in containers for address in each.addresses)
+
+
 def _taken_in(stack: Stack, new: Container, others: Sequence[Container]) -> str:
     """Wait until the proxy sends requests to a container wherever it knows those that leave: "", or what is wrong."""
-    proxy = next((each for each in compose.containers(stack.paths.stack) if each.service == stack.proxy), None)
-    if proxy is None or proxy.state != "running" or proxy.health == "unhealthy":
+    if not (proxy := _proxy(stack)):
         return ""
-    leaving = frozenset(address for each in others for address in each.addresses)
-    coming = compose.inspect([new.id])[0].addresses
+    _undrain(proxy, _servers(proxy))
+    leaving, coming = _addresses(others), _addresses(compose.inspect([new.id]))
     deadline = time.monotonic() + stack.seconds
-    while True:
-        table = _master(proxy, "@1 show servers state")
-        up = serving(table, coming)
-        if missing := [backend for backend in serving(table, leaving) if not up.get(backend)]:
-            if time.monotonic() > deadline:
-                return f"the proxy does not take the new container into {', '.join(missing)}"
-            time.sleep(POLL_SECONDS)
-        else:
-            return ""
+    while lacking := missing(_servers(proxy), leaving, coming):
+        if time.monotonic() > deadline:
+            return f"the proxy does not take the new container into {', '.join(lacking)}"
+        time.sleep(POLL_SECONDS)
+    return ""
+
+
+@contextmanager
+def _without_requests(stack: Stack, leaving: Sequence[Container]) -> Iterator[None]:
+    """Have the proxy send nothing more to these containers, and wait a while for what they are still answering."""
+    proxy = _proxy(stack)
+    slots = [slot for slot in _servers(proxy) if slot.address in _addresses(leaving)] if proxy and leaving else []
+    if not proxy or not slots:
+        yield
+        return
+    for slot in slots:
+        _master(proxy, f"@1 set server {slot.backend}/{slot.name} state drain")
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while sessions(_master(proxy, "@1 show stat"), slots) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    yield
+    _undrain(proxy, [replace(slot, drained=True) for slot in slots])
+
+
+def _undrain(proxy: Container, slots: Sequence[Server]) -> None:
+    """Let slots be used again: a container that comes later may get one."""
+    for slot in slots:
+        if slot.drained:
+            _master(proxy, f"@1 set server {slot.backend}/{slot.name} state ready")

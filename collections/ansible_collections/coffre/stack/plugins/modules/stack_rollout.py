@@ -90,6 +90,7 @@ removed:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.coffre.stack.plugins.module_utils import outcome, rollout
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
