@@ -166,19 +166,11 @@ def in_force(st: state.State, service: str, secret: str) -> str:
 def value(paths: StackPaths, st: state.State, service: str, secret: str, bundle: str | None = None) -> bytes:
     """The value of a secret, from a bundle of a service (the one in force unless another is named).
 
+    It comes from the sealed copy, which cannot be altered, and holds what tmpfs has in composed files only.
     Raises CoffreError, which names the secret, if it cannot be had.
     """
     name = bundle or in_force(st, service, secret)
-    entry = st.services[service].bundles[name]
-    if entry.files.get(secret) == [secret]:
-        try:
-            return (paths.bundle(service, name) / secret).read_bytes()
-        except OSError:
-            raise CoffreError(
-                f"The secret {secret} cannot be read in {paths.bundle(service, name)}; nothing was changed: "
-                "stage the secrets again."
-            ) from None
-    found = unseal(paths, service, name).value(secret, entry)
+    found = unseal(paths, service, name).value(secret, st.services[service].bundles[name])
     if found is None:
         raise CoffreError(f"The sealed copy {paths.seal(service, name)} lacks {secret}; nothing was changed.")
     return found

@@ -294,19 +294,20 @@ def parse(data: Any) -> Catalogue:
     raw_secrets, raw_services = (_list(data, key, problems) for key in ("secrets", "services"))
     problems.extend(f"the secret {name} is there twice" for name in _twice(_named(raw_secrets)))
     problems.extend(f"the service {name} is there twice" for name in _twice(_named(raw_services)))
-    secrets = {s.name: s for s in (_secret(entry, n, problems) for n, entry in enumerate(raw_secrets, 1)) if s}
+    parsed = [s for s in (_secret(entry, n, problems) for n, entry in enumerate(raw_secrets, 1)) if s]
+    secrets = {secret.name: secret for secret in parsed}
     services = {s.name: s for s in (_service(entry, n, problems) for n, entry in enumerate(raw_services, 1)) if s}
-    listed = {*_named(raw_secrets)}, {*_named(raw_services), HOST}
-    for secret in secrets.values():
+    known, consumers = {*_named(raw_secrets)}, {*_named(raw_services), HOST}
+    for secret in parsed:
         problems.extend(
             f"secret {secret.name}: its consumer {name} is no service of the catalogue"
             for name in secret.consumers
-            if name not in listed[1]
+            if name not in consumers
         )
         if secret.generate and secret.generate.type == "certificate":
             problems.extend(_authority(secret, secret.generate, secrets))
     for service in services.values():
-        problems.extend(_files(service, secrets, listed[0]))
+        problems.extend(_files(service, secrets, known))
     problems.extend(
         f"the services {' and '.join(sharing)} share uid {uid}: give each its own"
         for uid in sorted({service.uid for service in services.values()})
@@ -330,7 +331,7 @@ def _covered(name: str, names: tuple[str, ...]) -> bool:
     return any(name == permitted or name.endswith(f".{permitted}") for permitted in names)
 
 
-def _files(service: Service, secrets: dict[str, Secret], listed: set[str]) -> list[str]:
+def _files(service: Service, secrets: dict[str, Secret], known: set[str]) -> list[str]:
     """What is wrong with the references of a service's templates, and with the names in its bundle."""
     problems = []
     for file in service.files:
@@ -338,7 +339,7 @@ def _files(service: Service, secrets: dict[str, Secret], listed: set[str]) -> li
         for name, attribute in dict.fromkeys(file.references):
             secret = secrets.get(name)
             if secret is None:
-                if name not in listed:
+                if name not in known:
                     problems.append(f"{where} names the unknown secret {name}")
             elif service.name not in secret.consumers:
                 problems.append(f"{where} names {name}, which the service does not consume")

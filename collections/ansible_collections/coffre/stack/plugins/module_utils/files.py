@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 
@@ -27,3 +28,20 @@ def write(path: Path, content: bytes, mode: int) -> None:
         os.fsync(handle)
     temporary.rename(path)
     sync(path.parent)
+
+
+def read(path: Path, limit: int, directory: int | None = None) -> tuple[os.stat_result, bytes]:
+    """What a regular file of a single name is and holds, up to `limit` bytes; links are not followed.
+
+    `directory` is the descriptor of the directory that a relative path is in.
+    Raises FileNotFoundError, or another OSError if it is no such file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+            raise OSError("no regular file of a single name")
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return about, stream.read(limit)
+    finally:
+        os.close(handle)

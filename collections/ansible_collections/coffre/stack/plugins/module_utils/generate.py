@@ -146,7 +146,8 @@ def certificate(spec: Generate, issuer: Certified) -> Certified:
     key = ec.generate_private_key(ec.SECP256R1())
     above = issuer.certificate
     leaf = (
-        _builder(_subject(spec.names[0]), above.subject, key.public_key(), spec.days, above.not_valid_after_utc)
+        # No host name in the subject: OpenSSL would hold even an address there against the constraints for DNS.
+        _builder(_subject("Coffre demo server"), above.subject, key.public_key(), spec.days, above.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -10,6 +10,8 @@ from .errors import CatalogueError
 
 STACK = re.compile(r"[a-z][a-z0-9-]{0,39}")
 BUNDLE = re.compile(r"[0-9a-f]{12}")
+RUN_ROOT = Path("/run/coffre")
+LIB_ROOT = Path("/var/lib/coffre")
 LINK = "current"  # names the bundle in force of a service that reloads
 
 
@@ -18,8 +20,8 @@ class StackPaths:
     """The folders and files of one stack; raises CatalogueError for a name that is none."""
 
     stack: str
-    run_root: Path = Path("/run/coffre")
-    lib_root: Path = Path("/var/lib/coffre")
+    run_root: Path = RUN_ROOT
+    lib_root: Path = LIB_ROOT
 
     def __post_init__(self) -> None:
         if not STACK.fullmatch(self.stack):

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from . import catalogue as catalogues
-from . import sources, tmpfs
+from . import sources, state, tmpfs
 from .catalogue import Catalogue
 from .errors import CatalogueError, CoffreError
-from .paths import StackPaths
+from .paths import RUN_ROOT, StackPaths
 
 RELEASES = {"debian": ("12", "13")}
 LISTENING = "0A"  # the state in /proc/net/tcp
@@ -45,9 +45,12 @@ def check(request: Request) -> list[str]:
     warnings: list[str] = []
     catalogue = None
     try:
-        StackPaths(request.stack)
+        state.load(StackPaths(request.stack))
+    except CoffreError as error:
+        problems.append(str(error))
+    try:
         catalogue = catalogues.parse(request.catalogue)
-    except CatalogueError as error:
+    except CoffreError as error:
         problems.append(str(error))
     if catalogue:
         problems += [f"{line}." for line in logins(catalogue)]
@@ -62,7 +65,7 @@ def check(request: Request) -> list[str]:
         memory(request.memory_mb, request.stack),
     ):
         problems += found
-    if exposed := tmpfs.exposure(StackPaths.run_root):
+    if exposed := tmpfs.exposure(RUN_ROOT):
         sentence = f"{exposed}: switch it off, encrypt it, or use Linux 6.4 or later."
         (problems if request.require_noswap else warnings).append(sentence)
     if problems:

@@ -11,7 +11,7 @@ from pathlib import Path
 from . import bundles, state, tmpfs
 from .errors import CoffreError
 from .outcome import guard
-from .paths import STACK, StackPaths
+from .paths import LIB_ROOT, RUN_ROOT, STACK, StackPaths
 
 
 def raise_bundles(paths: StackPaths, st: state.State) -> tuple[list[str], list[str]]:
@@ -69,8 +69,6 @@ def main() -> int:
         print(failure, file=sys.stderr)
     return 1 if failures else 0
 
-
-RUN_ROOT, LIB_ROOT = StackPaths.run_root, StackPaths.lib_root
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import state
+from . import files, state
 from .catalogue import Catalogue, Secret
 from .errors import SourceError
 
@@ -30,6 +30,8 @@ class Held:
 
 
 Values = dict[str, Held]
+# What the host holds of each secret: the version in force first, then others that are staged.
+Holdings = Mapping[str, list[Held]]
 
 
 def fresh(secret: Secret, value: bytes) -> Held:
@@ -46,7 +48,7 @@ def ungenerated(catalogue: Catalogue) -> list[str]:
     ]
 
 
-def demo(catalogue: Catalogue, held: Values, stack: str) -> Values:
+def demo(catalogue: Catalogue, held: Holdings, stack: str) -> Values:
     """Keep what the host holds and generate the rest; certificates are renewed in time. Raises SourceError."""
     from . import generate
 
@@ -57,7 +59,7 @@ def demo(catalogue: Catalogue, held: Values, stack: str) -> Values:
     specs = [(secret, secret.generate) for secret in catalogue.secrets.values() if secret.generate]
     # Authorities first: the certificates need them.
     for secret, spec in sorted(specs, key=lambda pair: pair[1].type != "certificate_authority"):
-        known = held.get(secret.name)
+        known = next(iter(held.get(secret.name, [])), None)
         if spec.type == "random":
             make = generate.random_bytes if secret.kind == "bytes" else generate.random_text
             values[secret.name] = known or fresh(secret, make(spec.bytes))
@@ -75,24 +77,26 @@ def demo(catalogue: Catalogue, held: Values, stack: str) -> Values:
     return values
 
 
-def file(catalogue: Catalogue, held: Values, supplied: dict[str, bytes]) -> tuple[Values, list[str]]:
+def file(catalogue: Catalogue, held: Holdings, supplied: dict[str, bytes]) -> tuple[Values, list[str]]:
     """Take what the operator supplies: a changed value is a new version. Returns (values, warnings).
 
     Of a secret that somebody else checks, the value that works is kept: only a rotation can replace it.
     """
-    values, warnings = {}, []
+    values: Values = {}
+    warnings = []
     for name, secret in catalogue.secrets.items():
-        known = held.get(name)
-        if known and (known.value == supplied[name] or secret.verified):
-            values[name] = known
-            if known.value != supplied[name]:
+        versions = held.get(name, [])
+        if secret.verified and versions:
+            values[name] = versions[0]
+            if versions[0].value != supplied[name]:
                 warnings.append(
                     f"The operator's file for {name} has changed, but a {secret.strategy} secret is replaced only by "
                     f"rotation: the value in use was kept; run 'make rotate-secret SECRET={name}', "
                     "or put the old value back into the file."
                 )
         else:
-            values[name] = fresh(secret, supplied[name])
+            same = (version for version in versions if version.value == supplied[name])
+            values[name] = next(same, None) or fresh(secret, supplied[name])
     return values, warnings
 
 
@@ -114,8 +118,8 @@ def read_directory(directory: Path, catalogue: Catalogue, newline: str) -> tuple
         about = os.fstat(handle)
         if about.st_uid != 0 or stat.S_IMODE(about.st_mode) != DIRECTORY_MODE:
             raise SourceError(
-                f"The operator's directory {directory} is open to others than root: "
-                f"run 'chown root:root {directory} && chmod 0700 {directory}'."
+                f"The operator's directory {directory} must be root's with mode 0700, and is "
+                f"uid {about.st_uid}'s with mode {stat.S_IMODE(about.st_mode):04o}."
             )
         values, problems = {}, []
         for secret in catalogue.secrets.values():
@@ -135,20 +139,14 @@ def read_directory(directory: Path, catalogue: Catalogue, newline: str) -> tuple
 
 def _read(directory: int, secret: Secret, newline: str) -> bytes:
     """Read one file. Raises ValueError with the rest of a sentence that begins with its name."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        handle = os.open(secret.name, flags, dir_fd=directory)
+        about, value = files.read(Path(secret.name), LARGEST + 3, directory)
     except FileNotFoundError:
         raise ValueError("is missing") from None
     except OSError:
-        raise ValueError("is a link or cannot be opened") from None
-    with os.fdopen(handle, "rb") as stream:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
-            raise ValueError("is not a regular file of a single name")
-        if about.st_uid != 0 or stat.S_IMODE(about.st_mode) not in FILE_MODES:
-            raise ValueError("must be root's with mode 0400 or 0600")
-        value = stream.read(LARGEST + 2)
+        raise ValueError("is a link, or not a regular file of a single name") from None
+    if about.st_uid != 0 or stat.S_IMODE(about.st_mode) not in FILE_MODES:
+        raise ValueError("must be root's with mode 0400 or 0600")
     lines = secret.generate is not None and secret.generate.type != "random"
     if secret.kind == "text" and not lines and value.endswith(b"\n"):
         if newline == "refuse":

@@ -22,9 +22,9 @@ from .catalogue import HOST, Catalogue, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, StackPaths
 from .restore import raise_bundles
-from .sources import Held, Values, misfits, unfit
+from .sources import Held, Holdings, Values, misfits, unfit
 
-Resolve = Callable[[Values], tuple[Values, list[str]]]
+Resolve = Callable[[Holdings], tuple[Values, list[str]]]
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?")
 
 
@@ -57,14 +57,9 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     """
     report = Report()
     before = state.load(paths)
-    if not paths.state.exists() and any(paths.sealed.glob("*.cred")):
-        raise CoffreError(
-            f"{paths.state} is missing while sealed bundles are there; nothing was changed: put it back from a backup, "
-            f"or remove {paths.sealed} to begin anew, with new demo secrets."
-        )
     st = copy.deepcopy(before)
     contents = _open(paths, st, report)
-    values, warnings = resolve(in_force(st, contents))
+    values, warnings = resolve(holdings(st, contents))
     report.warnings += warnings
     _check(catalogue, values)
     _memory(paths, st, settings, report)
@@ -107,21 +102,22 @@ def _open(paths: StackPaths, st: state.State, report: Report) -> dict[Key, bundl
     return contents
 
 
-def in_force(st: state.State, contents: dict[Key, bundles.Content]) -> Values:
-    """The values that the host holds: of each secret the version that state names, else the one adopted."""
-    held: Values = {}
+def holdings(st: state.State, contents: dict[Key, bundles.Content]) -> Holdings:
+    """The versions that the host holds, by secret: first the one that state names, or else an adopted one."""
+    held: dict[str, list[Held]] = {}
     adopted = [(service, entry.current) for service, entry in st.services.items() if entry.current]
     for service, name in [*adopted, *(key for key in contents if key not in adopted)]:
         bundle = st.services[service].bundles[name]
         for secret, version in bundle.versions.items():
-            value = contents[service, name].value(secret, bundle)
-            known = st.secrets.get(secret)
-            current = known is not None and known.version == version
-            if value is None or (secret in held and not current):
+            value, known = contents[service, name].value(secret, bundle), st.secrets.get(secret)
+            versions = held.setdefault(secret, [])
+            if value is None or version in (other.version for other in versions):
                 continue
-            created = known.created if known and current else bundle.created
-            held[secret] = Held(version, created, value, known.attributes if known else {})
-    return held
+            if known and known.version == version:
+                versions.insert(0, Held(version, known.created, value, known.attributes))
+            else:
+                versions.append(Held(version, bundle.created, value, known.attributes if known else {}))
+    return {secret: versions for secret, versions in held.items() if versions}
 
 
 def _check(catalogue: Catalogue, values: Values) -> None:
@@ -230,12 +226,9 @@ def _inspect(
 def _holds(path: Path, data: bytes) -> bool:
     """Whether path is a regular file of a single name with exactly this content."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return files.read(path, len(data) + 1)[1] == data
     except OSError:
         return False
-    with os.fdopen(handle, "rb") as stream:
-        about = os.fstat(handle)
-        return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and stream.read(len(data) + 1) == data
 
 
 def _discard(path: Path, settings: Settings, report: Report) -> None:

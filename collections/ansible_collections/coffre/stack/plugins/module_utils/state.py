@@ -103,10 +103,18 @@ def locked(paths: StackPaths, seconds: float = 60.0) -> Iterator[None]:
 
 
 def load(paths: StackPaths) -> State:
-    """Read the state, empty where there is none. Raises CoffreError if it is unreadable or of another format."""
+    """Read the state, empty where there is none.
+
+    Raises CoffreError if it is unreadable, of another format, or lost while sealed copies are there.
+    """
     try:
         text = paths.state.read_text(encoding="utf-8")
     except FileNotFoundError:
+        if any(paths.sealed.glob("*.cred")):
+            raise CoffreError(
+                f"{paths.state} is missing while sealed bundles are there; nothing was changed: put it back from a "
+                f"backup, or remove {paths.sealed} to begin anew, with new demo secrets."
+            ) from None
         return State(paths.stack)
     try:
         data = json.loads(text)

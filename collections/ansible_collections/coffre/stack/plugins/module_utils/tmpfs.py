@@ -60,9 +60,8 @@ def swaps_in_clear(swaps: Path = Path("/proc/swaps"), sysfs: Path = Path("/sys")
     for line in swaps.read_text(encoding="utf-8").splitlines()[1:]:
         area = Path(line.split()[0])
         device = area
-        if area.exists():
-            about = area.stat()
-            number = about.st_rdev if area.is_block_device() else about.st_dev
+        if area.is_file():
+            number = area.stat().st_dev
             device = (sysfs / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}").resolve()
         if not _encrypted(device, sysfs / "class" / "block"):
             clear.append(str(area))

@@ -116,7 +116,7 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     catalogue = catalogues.parse(params["catalogue"])
     paths = StackPaths(params["stack"])
 
-    def resolve(held: sources.Values) -> tuple[sources.Values, list[str]]:
+    def resolve(held: sources.Holdings) -> tuple[sources.Values, list[str]]:
         if params["source"] == "demo":
             return sources.demo(catalogue, held, params["stack"]), []
         supplied, notes = sources.read_directory(Path(params["directory"]), catalogue, params["trailing_newline"])

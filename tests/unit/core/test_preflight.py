@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import preflight, tmpfs
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import parse
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+CANARY = "canary-2d44"
+MEMINFO = "MemTotal:  4096000 kB\nMemAvailable:  1024000 kB\n"
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What docker answers, by its first argument; nothing where there is no engine."""
+    answers: dict[str, str] = {}
+    monkeypatch.setattr(preflight, "_docker", lambda *arguments: answers.get(arguments[0]))
+    return answers
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, docker: dict[str, str]) -> None:  # noqa: ARG001
+    """A host that is fit, with no stack on it."""
+    monkeypatch.setattr(preflight, "distribution", list)
+    monkeypatch.setattr(preflight, "engine", list)
+    monkeypatch.setattr(tmpfs, "exposure", lambda _: None)
+    monkeypatch.setattr(preflight, "StackPaths", lambda stack: StackPaths(stack, tmp_path / "run", tmp_path / "lib"))
+
+
+def request(data: Any, **changes: Any) -> preflight.Request:
+    return preflight.Request(**{"stack": "demo", "catalogue": data, "source": "demo", "host": "here"} | changes)
+
+
+@pytest.mark.usefixtures("host")
+def test_a_fit_host(data: dict[str, Any]) -> None:
+    assert preflight.check(request(data)) == []
+
+
+@pytest.mark.usefixtures("host")
+def test_every_problem_at_once(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data["services"][0]["uid"] = os.getuid() or 1
+    monkeypatch.setattr(preflight, "distribution", lambda: ["The host runs X: use Debian 12 or Debian 13."])
+    monkeypatch.setattr(tmpfs, "exposure", lambda _: "The secrets could be swapped")
+    wrong = request(
+        data, source="file", directory=tmp_path / "none", memory_mb=2**40, stack="Bad Name", require_noswap=True
+    )
+    with pytest.raises(CoffreError) as caught:
+        preflight.check(wrong)
+    text = str(caught.value)
+    for sentence in (
+        "The stack name 'Bad Name' is ill-formed",
+        "belongs to the login",
+        f"The operator's directory {tmp_path / 'none'} is missing",
+        "The host runs X",
+        "MiB of memory left",
+        "The secrets could be swapped: switch it off",
+    ):
+        assert sentence in text
+    assert text.endswith("Nothing was changed on here.")
+
+
+@pytest.mark.usefixtures("host")
+def test_a_wrong_catalogue_is_told_beside_the_host(data: dict[str, Any]) -> None:
+    data["secrets"][0]["consumers"] = ["nobody"]
+    with pytest.raises(CoffreError, match=r"nobody is no service.*MiB of memory left.*Nothing was changed on here\.$"):
+        preflight.check(request(data, memory_mb=2**40))
+
+
+@pytest.mark.usefixtures("host")
+def test_swap_is_a_warning_unless_forbidden(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tmpfs, "exposure", lambda _: "The secrets could be swapped")
+    assert preflight.check(request(data)) == [
+        "The secrets could be swapped: switch it off, encrypt it, or use Linux 6.4 or later."
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.usefixtures("host")
+def test_the_operators_values_are_checked_and_not_told(data: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "operator"
+    folder.mkdir(mode=0o700)
+    for secret in data["secrets"]:
+        (folder / secret["name"]).write_text(CANARY)
+        (folder / secret["name"]).chmod(0o600)
+    (folder / "extra").write_text(CANARY)
+    (found,) = preflight.check(request(data, source="file", directory=folder))
+    assert "extra" in found
+    (folder / "db-password").write_text(f"{CANARY} $")
+    with pytest.raises(CoffreError) as caught:
+        preflight.check(request(data, source="file", directory=folder))
+    assert "db-password has characters that client.conf of db-client cannot take" in str(caught.value)
+    assert CANARY not in found + str(caught.value)
+    with pytest.raises(CoffreError, match="needs the operator's directory"):
+        preflight.check(request(data, source="file"))
+
+
+@pytest.mark.usefixtures("host")
+def test_a_lost_state_is_told(data: dict[str, Any], tmp_path: Path) -> None:
+    sealed = tmp_path / "lib/demo/sealed"
+    sealed.mkdir(parents=True)
+    (sealed / "app.0123456789ab.cred").touch()
+    with pytest.raises(CoffreError, match="is missing while sealed bundles are there"):
+        preflight.check(request(data))
+
+
+@pytest.mark.usefixtures("host")
+def test_the_demo_needs_to_know_how_to_generate(data: dict[str, Any]) -> None:
+    del data["secrets"][0]["generate"]
+    with pytest.raises(CoffreError, match="secret api-key has no `generate`"):
+        preflight.check(request(data))
+
+
+def test_a_uid_that_somebody_has(data: dict[str, Any]) -> None:
+    def lookup(uid: int) -> Any:
+        if uid == 60611:
+            return SimpleNamespace(pw_name="alice")
+        raise KeyError(uid)
+
+    assert preflight.logins(parse(data), lookup) == [
+        "The uid 60611 of service app belongs to the login alice: choose a free one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fit"),
+    [
+        ('ID=debian\nVERSION_ID="13"\n', True),
+        ('ID=debian\nVERSION_ID="12"\n', True),
+        ('PRETTY_NAME="Debian GNU/Linux 11"\nID=debian\nVERSION_ID="11"\n', False),
+        ('PRETTY_NAME="Debian GNU/Linux forky/sid"\nID=debian\n', False),
+        ('PRETTY_NAME="Ubuntu 12"\nID=ubuntu\nVERSION_ID="12"\n', False),
+        ("", False),
+    ],
+)
+def test_distributions(tmp_path: Path, text: str, fit: bool) -> None:
+    release = tmp_path / "os-release"
+    release.write_text(text)
+    problems = preflight.distribution(release)
+    assert (problems == []) == fit
+    assert fit or "use Debian 12 or Debian 13" in problems[0]
+    assert preflight.distribution(tmp_path / "none") != []
+
+
+@pytest.mark.parametrize(
+    ("told", "configured", "word"),
+    [
+        ('["name=seccomp,profile=default","name=cgroupns"]', "{}", None),
+        ('["name=rootless"]', "{}", "rootless"),
+        ('["name=userns"]', "{}", "remaps users"),
+        (None, '{"userns-remap": "default"}', "remaps users"),
+        (None, "no json", None),
+    ],
+)
+def test_engines(docker: dict[str, str], tmp_path: Path, told: str | None, configured: str, word: str | None) -> None:
+    if told:
+        docker["info"] = told
+    (tmp_path / "daemon.json").write_text(configured)
+    problems = preflight.engine(tmp_path / "daemon.json")
+    assert (problems == []) == (word is None)
+    assert word is None or word in problems[0]
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_port_in_use_names_who_uses_it(docker: dict[str, str], family: int, address: str) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.bind((address, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        (problem,) = preflight.ports([port], "demo")
+        assert f"Port {port} is in use by " in problem
+        assert f"(pid {os.getpid()})" in problem
+        docker["ps"] = "demo\tdemo-proxy-1\n"
+        assert preflight.ports([port], "demo") == []
+        docker["ps"] = "other\tother-proxy-1\n"
+        assert "by the container other-proxy-1" in preflight.ports([port], "demo")[0]
+    docker.clear()
+    assert preflight.ports([port], "demo") == []
+
+
+@pytest.mark.parametrize(
+    ("needed", "running", "fit"), [(1000, "", True), (1001, "", False), (1001, "0a1b2c\n", True), (0, "", True)]
+)
+def test_memory(docker: dict[str, str], tmp_path: Path, needed: int, running: str, fit: bool) -> None:
+    docker["ps"] = running
+    (tmp_path / "meminfo").write_text(MEMINFO)
+    problems = preflight.memory(needed, "demo", tmp_path / "meminfo")
+    assert (problems == []) == fit
+    assert fit or "has 1000 MiB of memory left and the stack needs 1001 MiB" in problems[0]
+
+
+def test_docker_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ask: Callable[..., str | None] = preflight._docker
+    assert ask("info") is None
+    failing = tmp_path / "docker"
+    failing.write_text("#!/bin/sh\nexit 1\n")
+    failing.chmod(0o755)
+    assert ask("info") is None
