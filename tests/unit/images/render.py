@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
@@ -43,5 +42,5 @@ def text(**changes: Any) -> str:
 
 def rendered(**changes: Any) -> dict[str, Any]:
     """The same, parsed."""
-    result: dict[str, Any] = yaml.safe_load(text(**changes))
+    result: dict[str, Any] = DataLoader().load(text(**changes))
     return result
