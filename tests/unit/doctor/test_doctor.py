@@ -417,7 +417,7 @@ def test_values_in_processes_are_told(kind: str, plantation: Plantation) -> None
     process.mkdir()
     for name in ("environ", "cmdline"):
         (process / name).write_bytes(b"PATH=/\0")
-    assert "of 1 processes" in doctor.environment(plantation.patient())
+    assert "in 2 environments and argument lists" in doctor.environment(plantation.patient())
     (process / kind).write_bytes(b"K=" + plantation.value("app", "api-key") + b"\0")
     assert told(doctor.environment, plantation) == f"the value of api-key stands in {process / kind}"
 

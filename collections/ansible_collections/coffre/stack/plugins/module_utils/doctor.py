@@ -431,16 +431,19 @@ def environment(patient: Patient) -> str:
         for variable in sorted(entry.partition("=")[0] for entry in data["Config"].get("Env") or []):
             if variable in own or SECRET_VARIABLE.match(variable):
                 problems.append(f"{data['Name'].removeprefix('/')} has the variable {variable}")
-    seen = 0
-    for process in patient.proc.glob("[0-9]*"):
-        for kind in ("environ", "cmdline"):
-            try:
-                told = (process / kind).read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            seen += 1
-            problems += [f"the value of {name} stands in {process / kind}" for name in patient.finder.names(told)]
-    return insist(problems, f"no value in the environment and arguments of {seen // 2} processes")
+    seen, closed = 0, 0
+    for path in (path for kind in ("environ", "cmdline") for path in sorted(patient.proc.glob(f"[0-9]*/{kind}"))):
+        try:
+            told = path.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        except PermissionError:
+            closed += 1  # in a container, root may not see all of its machine
+            continue
+        seen += 1
+        problems += [f"the value of {name} stands in {path}" for name in patient.finder.names(told)]
+    note = f"no value in {seen} environments and argument lists of processes"
+    return insist(problems, note + (f"; {closed} more could not be read" if closed else ""))
 
 
 def logs(patient: Patient) -> str:
