@@ -148,7 +148,8 @@ def test_exposure(monkeypatch: pytest.MonkeyPatch, options: set[str] | None, ker
 
 
 @pytest.mark.parametrize(
-    ("release", "has"), [("6.1.0-30-amd64", False), ("6.4.0", True), ("6.12.48+deb13-amd64", True), ("7.0-rc1", True)]
+    ("release", "has"),
+    [("6.1.0-30-amd64", False), ("6.3-rc9", False), ("6.4.0", True), ("6.12.48+deb13-amd64", True), ("7.0-rc1", True)],
 )
 def test_the_kernels_that_have_noswap(monkeypatch: pytest.MonkeyPatch, release: str, has: bool) -> None:
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "host", release, "", "")))

@@ -353,14 +353,24 @@ def test_a_seal_moved_to_another_bundle_does_not_open(staged: Any) -> None:
         staged.stage()
 
 
-def test_a_removed_seal_means_taking_its_secrets_anew(staged: Any) -> None:
-    old = staged.folder("app").name
-    kept, lost = staged.value("app", "api-key-2"), staged.value("app", "api-key")
-    staged.paths.seal("app", old).unlink()
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_removed_seal_is_made_again_from_what_is_left(staged: Any, in_memory: bool) -> None:
+    before, old = staged.state.secrets, {service: staged.folder(service).name for service in ("app", "db-client")}
+    values = {secret: staged.value("app", secret) for secret in ("api-key", "api-key-2", "blob")}
+    for service, name in old.items():
+        staged.paths.seal(service, name).unlink()
+    if not in_memory:
+        bundles.remove(staged.paths.run)
     result = staged.stage()
-    assert f"The sealed copy of app's bundle {old} is gone" in result["warnings"][0]
-    assert staged.value("app", "api-key") != lost
-    assert staged.value("app", "api-key-2") == kept  # the host's bundle holds it too
+    assert f"The sealed copy of app's bundle {old['app']} is gone" in result["warnings"][0]
+    assert {name.partition("/")[0] for name in result["new"]} == set(old)
+    anew = {name for name, secret in staged.state.secrets.items() if secret.version != before[name].version}
+    # The host's bundle holds api-key-2 too; a password that is only in a composed file is in no memory.
+    assert anew == ({"db-password"} if in_memory else {"api-key", "blob", "db-password"})
+    assert {name for name, value in values.items() if staged.value("app", name) != value} == anew - {"db-password"}
+    assert told(staged.stage()) == QUIET
+    staged.adopt()
+    assert told(staged.stage()) == QUIET
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,11 @@ def raise_bundles(paths: StackPaths, st: state.State) -> tuple[list[str], list[s
             except CoffreError as error:
                 bundles.block(paths, service, name, bundle)
                 failures.append(f"{service} of stack {paths.stack} is not restored: {error}")
-        latest = entry.current or entry.next
-        if latest and entry.bundles[latest].reload and paths.service(service).is_dir():
-            bundles.point(paths, service, latest)
+        if entry.staged:
+            bundles.prepare(paths, service, entry.bundles[entry.staged])
+        adopted = entry.current or entry.next
+        if adopted and entry.bundles[adopted].reload:
+            bundles.point(paths, service, adopted)
     return raised, failures
 
 

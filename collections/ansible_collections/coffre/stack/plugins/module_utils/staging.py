@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import bundles, files, state, tmpfs
+from . import bundles, files, seals, state, tmpfs
 from .catalogue import HOST, Catalogue, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, StackPaths
@@ -58,8 +58,10 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     report = Report()
     before = state.load(paths)
     st = copy.deepcopy(before)
-    contents = _open(paths, st, report)
-    values, warnings = resolve(holdings(st, contents))
+    contents, lost = _open(paths, st, report)
+    held = holdings(st, contents)
+    _forget(st, contents, lost)
+    values, warnings = resolve(held)
     report.warnings += warnings
     _check(catalogue, values)
     _memory(paths, st, settings, report)
@@ -76,30 +78,54 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     return _result(paths, st, before, report)
 
 
-def _open(paths: StackPaths, st: state.State, report: Report) -> dict[Key, bundles.Content]:
-    """Open the sealed copies of the bundles in force. A bundle whose copy was removed leaves the state."""
-    contents, damaged = {}, []
+def _open(paths: StackPaths, st: state.State, report: Report) -> tuple[dict[Key, bundles.Content], set[Key]]:
+    """Open the sealed copies of the bundles in force.
+
+    Returns also the bundles whose sealed copy is gone; of those, the contents are what tmpfs still has.
+    """
+    contents: dict[Key, bundles.Content] = {}
+    lost: set[Key] = set()
+    damaged = []
     for service, entry in st.services.items():
         for name in entry.named:
-            if not paths.seal(service, name).exists():
-                report.warnings.append(
-                    f"The sealed copy of {service}'s bundle {name} is gone: what only it held is taken anew."
-                )
-                del entry.bundles[name]
-                entry.current = None if entry.current == name else entry.current
-                entry.next = None if entry.next == name else entry.next
-                continue
             try:
                 contents[service, name] = bundles.unseal(paths, service, name)
             except SealError:
+                if not paths.seal(service, name).exists():
+                    lost.add((service, name))
+                    contents[service, name] = _salvage(paths.bundle(service, name), entry.bundles[name])
+                    report.warnings.append(
+                        f"The sealed copy of {service}'s bundle {name} is gone: a new bundle takes over what is left "
+                        "in memory, and what is not comes anew from the source."
+                    )
+                    continue
                 damaged.append(str(paths.seal(service, name)))
     if damaged:
         raise SealError(
             f"These sealed copies cannot be opened, because they are damaged or were sealed on another host: "
             f"{', '.join(damaged)}; nothing was changed: put them back from a backup, or remove them and run again, "
-            "which takes their secrets anew from the source."
+            "which takes over what is left in memory, and the rest anew from the source."
         )
-    return contents
+    return contents, lost
+
+
+def _salvage(folder: Path, bundle: state.Bundle) -> bundles.Content:
+    """The values that lie by themselves in a bundle on tmpfs."""
+    content = bundles.Content()
+    for name, inside in bundle.files.items():
+        with suppress(OSError):
+            if inside == [name]:
+                content.files[name] = files.read(folder / name, seals.LIMIT)[1]
+    return content
+
+
+def _forget(st: state.State, contents: dict[Key, bundles.Content], lost: set[Key]) -> None:
+    """Let bundles leave the state; their files stay until no container uses them and they are collected."""
+    for service, name in lost:
+        entry = st.services[service]
+        del entry.bundles[name], contents[service, name]
+        entry.current = None if entry.current == name else entry.current
+        entry.next = None if entry.next == name else entry.next
 
 
 def holdings(st: state.State, contents: dict[Key, bundles.Content]) -> Holdings:

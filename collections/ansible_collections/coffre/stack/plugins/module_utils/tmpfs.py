@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def ensure(run_root: Path) -> bool:
 
 
 def kernel_has_noswap() -> bool:
-    release = os.uname().release.split(".")
-    return release[0].isdigit() and (int(release[0]), int("".join(filter(str.isdigit, release[1])))) >= NOSWAP_SINCE
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return found is not None and (int(found[1]), int(found[2])) >= NOSWAP_SINCE
 
 
 def _encrypted(device: Path, blocks: Path) -> bool:
@@ -57,7 +58,7 @@ def _encrypted(device: Path, blocks: Path) -> bool:
 def swaps_in_clear(swaps: Path = Path("/proc/swaps"), sysfs: Path = Path("/sys")) -> list[str]:
     """The active swap areas that are on a disk and not encrypted."""
     clear = []
-    for line in swaps.read_text(encoding="utf-8").splitlines()[1:]:
+    for line in swaps.read_text(encoding="utf-8").splitlines()[1:] if swaps.exists() else []:
         area = Path(line.split()[0])
         device = area
         if area.is_file():
