@@ -6,14 +6,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.compose import Container, Service
-from ansible_collections.coffre.stack.plugins.module_utils.rollout import (
-    Server,
-    missing,
-    plan,
-    probe,
-    servers,
-    sessions,
-)
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import plan, probe
 
 APP = Service("app", config_hash="h1", image="coffre/app:1", image_id="i1", bundle="b1", adopt="start_first")
 DATABASE = replace(APP, name="postgres", bundle=None, adopt="restart")
@@ -180,45 +173,3 @@ def test_plan(case: tuple[Service, list[Container], str, bool, str, str, str | N
 )
 def test_a_health_check_is_run_as_the_engine_runs_it(check: tuple[str, ...], commands: list[list[str]]) -> None:
     assert probe(container("a", health_check=check)) == commands
-
-
-STATE = """1
-# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
-4 app 1 app1 172.18.0.3 2 0 1
-4 app 2 app2 172.18.0.4 0 0 1
-4 app 3 app3 - 0 32 1
-4 app 4 app4 172.18.0.5 2 8 1
-5 accounts 1 a1 172.18.0.4 2 0 1
-6 keycloak 1 k1 172.18.0.30 2 0 1
-
-"""
-
-
-def test_the_slots_of_the_proxy_are_read() -> None:
-    assert servers("") == servers("Unknown command.\n") == []
-    assert servers(STATE)[1] == Server("app", "app2", "172.18.0.4", up=False, drained=False)
-    assert [slot.name for slot in servers(STATE) if slot.up] == ["app1", "app4", "a1", "k1"]
-    assert [slot.name for slot in servers(STATE) if slot.drained] == ["app4"]
-
-
-@pytest.mark.parametrize(
-    ("leaving", "coming", "lacking"),
-    [
-        ({"172.18.0.4"}, {"172.18.0.3"}, ["accounts"]),
-        ({"172.18.0.3"}, {"172.18.0.4"}, ["app"]),
-        ({"172.18.0.3"}, {"172.18.0.5"}, ["app"]),
-        ({"172.18.0.3"}, set(), ["app"]),
-        ({"172.18.0.5"}, {"172.18.0.3"}, []),
-        ({"10.0.0.1"}, {"172.18.0.4"}, []),
-        (set(), {"172.18.0.4"}, []),
-    ],
-    ids=["not everywhere yet", "down", "drained", "not known", "taken in", "nothing to replace", "the first"],
-)
-def test_the_backends_that_lack_the_new_container(leaving: set[str], coming: set[str], lacking: list[str]) -> None:
-    assert missing(servers(STATE), frozenset(leaving), frozenset(coming)) == lacking
-
-
-def test_the_requests_under_way_are_counted() -> None:
-    table = "# pxname,svname,qcur,qmax,scur,smax\napp,app1,0,0,3,9\napp,app2,0,0,4,9\napp,BACKEND,0,0,7,9\n\n"
-    assert sessions(table, []) == 0
-    assert sessions(table, [Server("app", "app2", "", True, True), Server("app", "app9", "", True, True)]) == 4

@@ -6,27 +6,20 @@ a run that was killed leaves at most one more container of a service beside the 
 
 from __future__ import annotations
 
-import csv
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import bundles, compose
+from . import bundles, compose, haproxy
 from . import state as states
 from .compose import Container, Service
 from .errors import CoffreError
 from .paths import StackPaths
 
-MASTER = "unix-connect:/run/haproxy/master.sock"
 POLL_SECONDS = 0.25
 HOLD_SECONDS = 1.0  # readiness that flashes and goes again does not count
-DRAIN_SECONDS = 10.0
-# In HAProxy's `show servers state`:
-RUNNING = "2"  # srv_op_state
-FORCED_DRAIN = 0x08  # bit of srv_admin_state
 
 
 @dataclass(frozen=True)
@@ -103,50 +96,6 @@ def probe(container: Container) -> list[list[str]]:
         case ("CMD-SHELL", line):
             return [["/bin/sh", "-c", line]]
     return []
-
-
-@dataclass(frozen=True)
-class Server:
-    """One slot of a backend of HAProxy's."""
-
-    backend: str
-    name: str
-    address: str
-    up: bool
-    drained: bool
-
-
-def servers(table: str) -> list[Server]:
-    """The slots in HAProxy's `show servers state`.
-
-    Its column names stand in the line that starts with #: be_id be_name srv_id srv_name srv_addr srv_op_state ...
-    """
-    rows = [line.split() for line in table.splitlines() if line.strip()]
-    names = next((row[1:] for row in rows if row[0] == "#"), [])
-    slots = [dict(zip(names, row, strict=True)) for row in rows if names and len(row) == len(names)]
-    return [
-        Server(
-            backend=slot["be_name"],
-            name=slot["srv_name"],
-            address=slot["srv_addr"],
-            up=slot["srv_op_state"] == RUNNING,
-            drained=bool(int(slot["srv_admin_state"]) & FORCED_DRAIN),
-        )
-        for slot in slots
-    ]
-
-
-def missing(slots: Sequence[Server], leaving: frozenset[str], coming: frozenset[str]) -> list[str]:
-    """The backends that know an address that leaves, and do not yet send requests to one that comes."""
-    serve = {slot.backend for slot in slots if slot.address in coming and slot.up and not slot.drained}
-    return sorted({slot.backend for slot in slots if slot.address in leaving} - serve)
-
-
-def sessions(table: str, slots: Sequence[Server]) -> int:
-    """How many requests are under way on these slots, from HAProxy's `show stat`."""
-    wanted = {(slot.backend, slot.name) for slot in slots}
-    rows = csv.DictReader(table.removeprefix("# ").splitlines())
-    return sum(int(row["scur"]) for row in rows if (row["pxname"], row["svname"]) in wanted)
 
 
 @dataclass(frozen=True)
@@ -268,9 +217,10 @@ def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str]) -> li
 
 def _carry_out(stack: Stack, step: Step) -> None:
     if step.action == "nothing":
-        stack.adopted(step.service.name)  # a run killed right before it could say so
+        # What a run that was killed at its very end did not come to.
+        stack.adopted(step.service.name)
         if step.keep and step.service.name == stack.proxy:
-            _undrain(step.keep, _servers(step.keep))  # a run killed before it came to this
+            haproxy.settle(step.keep)
     elif step.action == "wait" and step.keep:
         if problem := _gate(step.keep, stack.seconds):
             raise CoffreError(
@@ -292,7 +242,7 @@ def _reload(stack: Stack, name: str, container: Container) -> None:
     bundles.point(stack.paths, name, new)
     try:
         # The master answers when the new worker serves, or has refused its configuration.
-        problem = "" if "Success=1" in _master(container, "reload") else "HAProxy refuses to load it"
+        problem = "" if haproxy.reload(container) else "HAProxy refuses to load it"
     except CoffreError as error:
         problem = str(error)
     if problem:
@@ -306,35 +256,41 @@ def _reload(stack: Stack, name: str, container: Container) -> None:
     stack.adopted(name)
 
 
-def _master(proxy: Container, command: str) -> str:
-    """What HAProxy's master, or the worker a command names with @1, answers."""
-    return compose.ask(proxy.id, "socat", "-t", "30", "-", MASTER, stdin=f"{command}\n")
-
-
 def _replace(stack: Stack, step: Step) -> None:
     """Bring in a new container, beside the old ones or in their place, and keep the one that turns out well."""
     service, new, problem = step.service, step.keep, ""
     in_place = service.adopt != "start_first"
     staged = stack.entry(service.name).staged
+    proxy = None if in_place else _proxy(stack)
+    leaving, coming = _addresses(step.others), frozenset[str]()
     try:
         if service.adopt == "reload" and staged:
             bundles.point(stack.paths, service.name, staged)
+        if proxy:
+            haproxy.close(proxy, leaving)
         new = new or compose.add(stack.paths.compose, stack.paths.stack, service.name)
         if in_place:
             _step_aside(step.others)
         compose.start(new.id)
+        coming = _addresses(compose.inspect([new.id]))
         problem = _gate(new, stack.seconds)
-        if not problem and not in_place:
-            problem = _taken_in(stack, new, step.others)
+        if proxy and not problem:
+            problem = haproxy.open_to(proxy, leaving, coming, stack.seconds)
     except CoffreError as error:
         problem = str(error)
     if problem:
-        raise CoffreError(_take_back(stack, step, new, problem))
+        sentence = _take_back(stack, step, new, problem)
+        if proxy:
+            haproxy.settle(proxy, coming)
+        raise CoffreError(sentence)
     stack.adopted(service.name)
-    with _without_requests(stack, [] if in_place else step.others):
-        for each in step.others:
-            compose.stop(each)
-            compose.remove(each.id)
+    if proxy:
+        haproxy.empty(proxy, leaving)
+    for each in step.others:
+        compose.stop(each)
+        compose.remove(each.id)
+    if proxy:
+        haproxy.settle(proxy, leaving)
 
 
 def _step_aside(old: Sequence[Container]) -> None:
@@ -410,47 +366,5 @@ def _proxy(stack: Stack) -> Container | None:
     return None
 
 
-def _servers(proxy: Container) -> list[Server]:
-    return servers(_master(proxy, "@1 show servers state"))
-
-
 def _addresses(containers: Sequence[Container]) -> frozenset[str]:
     return frozenset(address for each in containers for address in each.addresses)
-
-
-def _taken_in(stack: Stack, new: Container, others: Sequence[Container]) -> str:
-    """Wait until the proxy sends requests to a container wherever it knows those that leave: "", or what is wrong."""
-    if not (proxy := _proxy(stack)):
-        return ""
-    _undrain(proxy, _servers(proxy))
-    leaving, coming = _addresses(others), _addresses(compose.inspect([new.id]))
-    deadline = time.monotonic() + stack.seconds
-    while lacking := missing(_servers(proxy), leaving, coming):
-        if time.monotonic() > deadline:
-            return f"the proxy does not take the new container into {', '.join(lacking)}"
-        time.sleep(POLL_SECONDS)
-    return ""
-
-
-@contextmanager
-def _without_requests(stack: Stack, leaving: Sequence[Container]) -> Iterator[None]:
-    """Have the proxy send nothing more to these containers, and wait a while for what they are still answering."""
-    proxy = _proxy(stack)
-    slots = [slot for slot in _servers(proxy) if slot.address in _addresses(leaving)] if proxy and leaving else []
-    if not proxy or not slots:
-        yield
-        return
-    for slot in slots:
-        _master(proxy, f"@1 set server {slot.backend}/{slot.name} state drain")
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while sessions(_master(proxy, "@1 show stat"), slots) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    yield
-    _undrain(proxy, [replace(slot, drained=True) for slot in slots])
-
-
-def _undrain(proxy: Container, slots: Sequence[Server]) -> None:
-    """Let slots be used again: a container that comes later may get one."""
-    for slot in slots:
-        if slot.drained:
-            _master(proxy, f"@1 set server {slot.backend}/{slot.name} state ready")

@@ -1,0 +1,61 @@
+"""How HAProxy's tables are read, and what follows from them."""
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils.haproxy import Server, lacking, servers, sessions, to_close
+
+STATE = """1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
+4 app 1 app1 172.18.0.3 2 0 1
+4 app 2 app2 172.18.0.4 0 0 1
+4 app 3 app3 - 0 32 1
+4 app 4 app4 172.18.0.5 2 8 1
+5 accounts 1 a1 172.18.0.4 2 0 1
+6 keycloak 1 k1 172.18.0.30 2 0 1
+
+"""
+
+
+def test_the_slots_of_the_proxy_are_read() -> None:
+    assert servers("") == servers("Unknown command.\n") == []
+    assert servers(STATE)[1] == Server("app", "app2", "172.18.0.4", up=False, drained=False)
+    assert [slot.name for slot in servers(STATE) if slot.up] == ["app1", "app4", "a1", "k1"]
+    assert [slot.name for slot in servers(STATE) if slot.drained] == ["app4"]
+
+
+@pytest.mark.parametrize(
+    ("leaving", "coming", "backends"),
+    [
+        ({"172.18.0.4"}, {"172.18.0.3"}, ["accounts"]),
+        ({"172.18.0.3"}, {"172.18.0.4"}, ["app"]),
+        ({"172.18.0.3"}, set(), ["app"]),
+        ({"172.18.0.3"}, {"172.18.0.5"}, []),
+        ({"10.0.0.1"}, {"172.18.0.4"}, []),
+        (set(), {"172.18.0.4"}, []),
+    ],
+    ids=["not everywhere yet", "down", "not known", "healthy, not open yet", "nothing to replace", "the first"],
+)
+def test_the_backends_that_lack_the_new_container(leaving: set[str], coming: set[str], backends: list[str]) -> None:
+    assert lacking(servers(STATE), frozenset(leaving), frozenset(coming)) == backends
+
+
+@pytest.mark.parametrize(
+    ("leaving", "closed"),
+    [
+        ({"172.18.0.3"}, ["app2", "app3", "app4"]),
+        ({"172.18.0.4"}, []),
+        ({"172.18.0.3", "172.18.0.4"}, ["app3", "app4"]),
+        ({"172.18.0.5"}, []),
+        ({"10.0.0.1"}, []),
+        (set(), []),
+    ],
+    ids=["one serves", "only its backend alone", "all that serve", "it takes no requests", "not known", "the first"],
+)
+def test_the_slots_closed_to_a_container_that_is_not_ready(leaving: set[str], closed: list[str]) -> None:
+    assert [slot.name for slot in to_close(servers(STATE), frozenset(leaving))] == closed
+
+
+def test_the_requests_under_way_are_counted() -> None:
+    table = "# pxname,svname,qcur,qmax,scur,smax\napp,app1,0,0,3,9\napp,app2,0,0,4,9\napp,BACKEND,0,0,7,9\n\n"
+    assert sessions(table, []) == 0
+    assert sessions(table, [Server("app", "app2", "", True, True), Server("app", "app9", "", True, True)]) == 4
