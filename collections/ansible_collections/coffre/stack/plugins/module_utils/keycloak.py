@@ -31,7 +31,7 @@ from . import compose, containers
 from .errors import CoffreError
 
 REQUEST_SECONDS = 15
-BOOTSTRAP_SECONDS = 180.0
+BOOTSTRAP_SECONDS = 300.0
 BOOTSTRAP_PREFIX = "coffre-bootstrap-"
 REFUSALS = ("invalid_grant", "invalid_client", "unauthorized_client")
 PROMPTS = (b"Enter password:", b"Enter password again:")
