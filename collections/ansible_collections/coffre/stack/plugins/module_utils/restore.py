@@ -63,13 +63,14 @@ def restore(run_root: Path, lib_root: Path) -> tuple[list[str], list[str]]:
 
 
 def main() -> int:
+    """Return 0, or 3 if some bundle is not restored, with which Docker may start, or 1 if nothing could be."""
     result, problem = guard(lambda: dict(zip(("raised", "failures"), restore(RUN_ROOT, LIB_ROOT), strict=True)))
     failures = [problem] if result is None else result["failures"]
     for name in result["raised"] if result else []:
         print(f"restored {name}")
     for failure in failures:
         print(failure, file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if result is None else 3 if failures else 0
 
 
 if __name__ == "__main__":
