@@ -1,0 +1,160 @@
+"""docker-compose.yml.j2: every container is held to the same, and sees its own secrets only, by reference."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.images.render import INVENTORY, rendered, text
+
+SERVICES = ("postgres", "keycloak", "app", "proxy")
+UIDS = {each["name"]: each["uid"] for each in INVENTORY["stack_catalogue"]["services"]}
+
+
+def bytes_of(size: str) -> int:
+    return int(size[:-1]) * {"k": 2**10, "m": 2**20, "g": 2**30}[size[-1]]
+
+
+def test_the_services_are_the_four() -> None:
+    assert tuple(rendered()["services"]) == SERVICES
+
+
+class TestEveryService:
+    @pytest.fixture(params=SERVICES)
+    def name(self, request: pytest.FixtureRequest) -> str:
+        found: str = request.param
+        return found
+
+    @pytest.fixture
+    def service(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = rendered()["services"][name]
+        return found
+
+    def test_is_nobody_with_no_rights(self, name: str, service: dict[str, Any]) -> None:
+        assert service["user"] == f"{UIDS[name]}:{UIDS[name]}"
+        assert service["cap_drop"] == ["ALL"]
+        assert "cap_add" not in service
+        assert "privileged" not in service
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+    def test_writes_only_to_sized_tmpfs_and_named_volumes(self, service: dict[str, Any]) -> None:
+        assert service["read_only"] is True
+        assert all(":size=" in mount for mount in service["tmpfs"])
+        binds = [each for each in service.get("volumes", []) if not isinstance(each, str)]
+        assert all(each["read_only"] and not each["bind"]["create_host_path"] for each in binds)
+        names = {each.split(":")[0] for each in service.get("volumes", []) if isinstance(each, str)}
+        assert names <= set(rendered()["volumes"])
+
+    def test_is_bounded(self, service: dict[str, Any]) -> None:
+        assert bytes_of(service["mem_limit"]) == bytes_of(service["memswap_limit"]) > 0
+        assert 0 < service["pids_limit"] <= 1000
+        assert service["ulimits"] == {"core": 0}
+        assert service["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
+
+    def test_starts_again_by_itself_and_stops_in_its_time(self, service: dict[str, Any]) -> None:
+        assert service["restart"] == "unless-stopped"
+        assert service["stop_grace_period"] in {"20s", "30s", "40s"}
+
+    def test_says_how_it_is(self, service: dict[str, Any]) -> None:
+        check = service["healthcheck"]
+        assert check["test"][0] == "CMD"
+        assert "start_interval" not in check  # engines before 25 refuse it
+
+    def test_can_be_scaled_and_ordered_by_a_rollout(self, service: dict[str, Any]) -> None:
+        assert not {"container_name", "depends_on", "hostname"} & set(service)
+
+    def test_carries_its_bundle_as_a_label(self, name: str, service: dict[str, Any]) -> None:
+        expected = {"keycloak": "b2", "app": "a1"}.get(name)  # the proxy reloads, postgres has no secret
+        assert service["labels"].get("coffre.bundle") == expected
+
+    def test_has_a_limit_that_inventory_can_set(self, name: str, service: dict[str, Any]) -> None:
+        changed = rendered(stack_limits={name: {"memory": "1g"}})["services"][name]
+        assert changed["mem_limit"] == changed["memswap_limit"] == "1g"
+        assert changed["pids_limit"] == service["pids_limit"]
+
+
+def test_only_the_proxy_is_on_a_network_that_leads_out() -> None:
+    stack = rendered()
+    outside = {name for name, network in stack["networks"].items() if not network.get("internal")}
+    assert outside == {"edge"}
+    assert {name for name in SERVICES if outside & set(stack["services"][name]["networks"])} == {"proxy"}
+    assert {name for name in SERVICES if "ports" in stack["services"][name]} == {"proxy"}
+
+
+def test_the_app_cannot_reach_the_database() -> None:
+    services = rendered()["services"]
+    assert not set(services["app"]["networks"]) & set(services["postgres"]["networks"])
+
+
+def test_each_service_sees_its_own_secrets_only() -> None:
+    stack = rendered()
+    seen = {
+        name: {each["target"]: stack["secrets"][each["source"]]["file"] for each in service.get("secrets", [])}
+        for name, service in stack["services"].items()
+    }
+    assert seen == {
+        "postgres": {},
+        "keycloak": {"keycloak.conf": "/run/coffre/demo/keycloak/b2/keycloak.conf"},
+        "app": {
+            "audit-log-signing-key": "/run/coffre/demo/app/a1/audit-log-signing-key",
+            "flask-key": "/run/coffre/demo/app/a1/flask-key",
+        },
+        "proxy": {},
+    }
+    assert stack["services"]["proxy"]["volumes"][0]["source"] == "/run/coffre/demo/proxy"
+
+
+def test_what_is_the_hosts_own_stays_there() -> None:
+    assert "/host/" not in text()
+    assert "keycloak-admin-password" not in text()
+
+
+def test_no_environment_names_a_secret() -> None:
+    words = re.compile(r"password|passwd|secret|token|credential|private|_key\b", re.IGNORECASE)
+    for service in rendered()["services"].values():
+        suspects = {name for name in service.get("environment", {}) if words.search(name)} - {"SECRETS_DIR"}
+        assert not suspects
+        assert not words.search(" ".join(service.get("command", [])).replace("/run/secrets/keycloak.conf", ""))
+
+
+def test_a_changed_bundle_changes_exactly_its_service() -> None:
+    bundles = INVENTORY["stack_secrets_bundles"]["bundles"]
+    new = {"bundle": "z9", "path": "/run/coffre/demo/app/z9", "files": bundles["app"]["files"]}
+    before, after = rendered(), rendered(stack_secrets_bundles={"bundles": bundles | {"app": new}})
+    assert [name for name in SERVICES if before["services"][name] != after["services"][name]] == ["app"]
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [(True, "open"), (False, "closed")])
+def test_the_admin_console_is_open_only_where_an_environment_says_so(wanted: bool, expected: str) -> None:
+    assert rendered(stack_admin_console=wanted)["services"]["proxy"]["environment"]["ADMIN_CONSOLE"] == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "authority", "port", "hsts"),
+    [
+        ("https://localhost:8443", "localhost:8443", "8443", "0"),
+        ("https://iam.example.com", "iam.example.com", "443", "31536000"),
+        ("https://iam.example.com:444", "iam.example.com:444", "444", "31536000"),
+    ],
+)
+def test_the_public_name_reaches_proxy_app_and_keycloak(url: str, authority: str, port: str, hsts: str) -> None:
+    services = rendered(stack_public_url=url)["services"]
+    environment = services["proxy"]["environment"]
+    assert environment["PUBLIC_URL"] == services["app"]["environment"]["PUBLIC_URL"] == url
+    assert f"--hostname={url}" in services["keycloak"]["command"]
+    assert environment["PUBLIC_AUTHORITY"] == authority
+    assert environment["PUBLIC_PORT"] == port
+    assert environment["HSTS_SECONDS"] == hsts
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="Compose is not installed here")
+def test_compose_takes_it(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text(text())
+    done = subprocess.run(
+        ["docker", "compose", "-f", file, "config", "-q"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
