@@ -43,7 +43,7 @@ test-quick: $(VENV)/development ## Lint and unit tests
 
 .PHONY: bench-deploy
 bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the adoption of a secret
-	$(BIN)/python benchmarks/deploy.py
+	$(BIN)/python -m benchmarks.deploy
 
 .PHONY: lock
 lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in

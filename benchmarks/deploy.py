@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from load import Load
+from benchmarks.load import Load
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT, STACK = "demo", "coffre-demo"
