@@ -2,7 +2,7 @@
 """Search a machine for the values of secrets, in every usual encoding, and never show one.
 
     leak_search.py --bundles /run/coffre/demo --permitted leak_permitted.json --processes / ...
-    tar -c ~/.ansible | leak_search.py --bundles /run/coffre/demo --stdin controller
+    leak_search.py --pack ~/.ansible /tmp | ssh host leak_search.py --bundles /run/coffre/demo --stdin controller
 
 The values are read at run time by path: from the files below --bundles, and from the files that --values lists
 as `name=path`, separated by NUL. Each finding is one line: the secret, the encoding, the place. Exit status 0:
@@ -18,6 +18,7 @@ import argparse
 import bz2
 import fnmatch
 import io
+import itertools
 import json
 import lzma
 import multiprocessing
@@ -29,12 +30,13 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, NoReturn
 
 try:
     from ansible_collections.coffre.stack.plugins.module_utils import leaks
@@ -213,7 +215,8 @@ def _tar(stream: IO[bytes], where: str, finder: leaks.Finder, result: Result, de
     with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK) as archive:
         for member in archive:
             inner = f"{where}!{member.name}"
-            search_name(inner, f"{member.name}\0{member.linkname}", finder, result)
+            names = (member.name, member.linkname, *member.pax_headers.values())
+            search_name(inner, "\0".join(names), finder, result)
             content = archive.extractfile(member) if member.isfile() else None
             if content:
                 search_stream(content, inner, finder, result, depth)
@@ -264,7 +267,102 @@ MAGIC: list[tuple[bytes, Unpacker]] = [
 ]
 
 
-# --- files ------------------------------------------------------------------------------------------------
+# --- where to look ----------------------------------------------------------------------------------------
+
+
+class Source(NamedTuple):
+    """A place to look at: the text of its name, and, of a regular file, the path to its content."""
+
+    where: str
+    name: str
+    path: str | None
+
+
+def _mounts(kinds: set[str]) -> set[str]:
+    """The places where file systems of these kinds are mounted."""
+    found = set()
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        mount, _, rest = line.partition(" - ")
+        if rest.split()[0] in kinds:
+            found.add(mount.split()[4].encode().decode("unicode_escape"))
+    return found
+
+
+def walk(roots: Iterable[str], since: float, unread: list[str]) -> Iterator[Source]:
+    """Everything below roots, each inode's content once, of files changed since then (s since 1970).
+
+    Without the kernel's own file systems, and without overlays, whose layers are there anyhow.
+    """
+    kernel = {"proc", "sysfs", "cgroup", "cgroup2", "devpts", "debugfs", "tracefs", "bpf", "mqueue", "nsfs"}
+    skipped = _mounts(kernel | {"overlay"})
+    seen: set[tuple[int, int]] = set()
+    stack = list(roots)
+    while stack:
+        place = stack.pop()
+        try:
+            info = os.lstat(place)
+            content = None
+            target = str(Path(place).readlink()) if stat.S_ISLNK(info.st_mode) else ""
+            if stat.S_ISDIR(info.st_mode):
+                with os.scandir(place) as entries:
+                    stack += [entry.path for entry in entries if entry.path not in skipped]
+            elif stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) not in seen:
+                seen.add((info.st_dev, info.st_ino))
+                content = place if max(info.st_mtime, info.st_ctime) >= since else None
+            yield Source(place, f"{place}\0{target}", content)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            unread.append(f"{place}: {os.strerror(error.errno or 0)}")
+
+
+def processes(unread: list[str], proc: Path = Path("/proc")) -> Iterator[Source]:
+    """Arguments and environment of every process, and the deleted files that they hold open."""
+    seen: set[tuple[int, int]] = set()
+    for process in sorted(proc.glob("[0-9]*")):
+        try:
+            name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+            for kind in ("cmdline", "environ"):
+                yield Source(f"{process / kind} ({name})", "", str(process / kind))
+            for link in (process / "fd").iterdir():
+                target = str(link.readlink())
+                info = link.stat()
+                if " (deleted)" in target and stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) not in seen:
+                    seen.add((info.st_dev, info.st_ino))
+                    yield Source(f"{link} ({name}: {target})", target, str(link))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except OSError as error:
+            unread.append(f"{process}: {os.strerror(error.errno or 0)}")
+
+
+def record(folder: Path, pause: float = 0.05) -> NoReturn:
+    """Keep the arguments and environment of every process that comes by, as files of a folder, until ended."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    young: dict[str, float] = {}
+    kept: set[str] = set()
+    while True:
+        present = {name for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208 - twenty times a second
+        now = time.monotonic()
+        young = {name: first for name, first in young.items() if name in present}
+        for name in present:
+            # Between fork and exec a process is its parent's image: so it is looked at more than once.
+            if now - young.setdefault(name, now) > 1:
+                continue
+            for kind in ("cmdline", "environ"):
+                try:
+                    told = Path(f"/proc/{name}/{kind}").read_bytes()
+                except OSError:
+                    continue
+                program = told.partition(b"\0")[0].rpartition(b"/")[2].decode(errors="replace")[:20]
+                label = f"{name}.{kind}.{zlib.crc32(told):08x}{f'.{program}' if kind == 'cmdline' else ''}"
+                if told and label not in kept:
+                    kept.add(label)
+                    (folder / label).write_bytes(told)
+        time.sleep(pause)
+
+
+# --- searching --------------------------------------------------------------------------------------------
 
 
 def search_name(where: str, text: str, finder: leaks.Finder, result: Result) -> None:
@@ -285,104 +383,77 @@ def search_file(path: str, where: str, finder: leaks.Finder) -> Result:
     try:
         with Path(path).open("rb", buffering=0) as file:
             search_stream(file, where, finder, result)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         pass
     except OSError as error:
         result.unread.append(f"{where}: {os.strerror(error.errno or 0)}")
     return result
 
 
-def _mounts(kinds: set[str]) -> set[str]:
-    """The places where file systems of these kinds are mounted."""
-    found = set()
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        mount, _, rest = line.partition(" - ")
-        if rest.split()[0] in kinds:
-            found.add(mount.split()[4].encode().decode("unicode_escape"))
-    return found
-
-
-def walk(roots: Iterable[str], finder: leaks.Finder, result: Result) -> Iterator[str]:
-    """The regular files below roots, each inode once, without the kernel's file systems and overlays' doubles."""
-    skipped = _mounts(
-        {"proc", "sysfs", "cgroup", "cgroup2", "devpts", "debugfs", "tracefs", "bpf", "mqueue", "overlay"}
-    )
-    seen: set[tuple[int, int]] = set()
-    stack = list(roots)
-    while stack:
-        place = stack.pop()
-        try:
-            info = os.lstat(place)
-            search_name(place, place, finder, result)
-            if stat.S_ISLNK(info.st_mode):
-                search_name(place, str(Path(place).readlink()), finder, result)
-            elif stat.S_ISDIR(info.st_mode):
-                with os.scandir(place) as entries:
-                    stack += [entry.path for entry in entries if entry.path not in skipped]
-            elif stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) not in seen:
-                seen.add((info.st_dev, info.st_ino))
-                yield place
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            result.unread.append(f"{place}: {os.strerror(error.errno or 0)}")
-
-
 _finder: leaks.Finder | None = None
 
 
-def _worker(path: str) -> Result:
+def _worker(source: tuple[str, str]) -> Result:
     assert _finder
-    return search_file(path, path, _finder)
+    return search_file(*source, _finder)
 
 
-def search_trees(roots: Iterable[str], finder: leaks.Finder) -> Result:
-    """Search all files below roots, on all processors."""
+def search(sources: Iterable[Source], finder: leaks.Finder, result: Result) -> None:
+    """Search all sources, on all processors."""
     global _finder  # children inherit it by fork: values go through no pipe
     _finder = finder
-    result = Result()
+
+    def contents() -> Iterator[tuple[str, str]]:
+        for source in sources:
+            search_name(source.where, source.name, finder, result)
+            if source.path:
+                yield source.path, source.where
+
     with multiprocessing.get_context("fork").Pool() as pool:
-        for found in pool.imap_unordered(_worker, walk(roots, finder, result), chunksize=32):
+        for found in pool.imap_unordered(_worker, contents(), chunksize=32):
             result.add(found)
-    return result
 
 
-# --- processes --------------------------------------------------------------------------------------------
+class Padded:
+    """A file that keeps the size it had, whatever becomes of it meanwhile."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def read(self, size: int = 0, /) -> bytes:
+        return self.file.read(size).ljust(size, b"\0")
 
 
-def search_processes(finder: leaks.Finder, proc: Path = Path("/proc")) -> Result:
-    """Search arguments and environment of every process, and the deleted files that they hold open."""
-    result = Result()
-    seen: set[tuple[int, int]] = set()
-    for process in sorted(proc.glob("[0-9]*")):
-        try:
-            name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-            for kind in ("cmdline", "environ"):
-                with (process / kind).open("rb") as file:
-                    search_stream(file, f"{process / kind} ({name})", finder, result)
-            for link in (process / "fd").iterdir():
-                target = str(link.readlink())
-                info = link.stat()
-                if " (deleted)" in target and stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) not in seen:
-                    seen.add((info.st_dev, info.st_ino))
-                    result.add(search_file(str(link), f"{link} ({name}: {target})", finder))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        except OSError as error:
-            result.unread.append(f"{process}: {os.strerror(error.errno or 0)}")
-    return result
+def pack(sources: Iterable[Source], output: IO[bytes]) -> None:
+    """Write all sources as a tar, for a search on the machine that has the values: those never leave it."""
+    with tarfile.open(fileobj=output, mode="w|", bufsize=BLOCK) as archive:
+        for source in sources:
+            entry = tarfile.TarInfo(source.where.lstrip("/"))
+            entry.pax_headers = {"comment": source.name.replace("\0", " ")}
+            try:
+                if source.path is None:
+                    archive.addfile(entry)
+                    continue
+                with Path(source.path).open("rb") as file:
+                    entry.size = os.fstat(file.fileno()).st_size
+                    if source.path.startswith("/proc/") and not entry.size:
+                        told = file.read()
+                        entry.size = len(told)
+                        archive.addfile(entry, io.BytesIO(told))
+                    else:
+                        archive.addfile(entry, Padded(file))
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
 
 
-def search_journal(finder: leaks.Finder) -> Result:
+def search_journal(finder: leaks.Finder, result: Result) -> None:
     """Search what journalctl exports: in the journal's files long fields are compressed."""
-    result = Result()
     if shutil.which("journalctl"):
         with subprocess.Popen(
             ["journalctl", "--all", "--output=export"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as child:
             assert child.stdout
             search_stream(child.stdout, "journal", finder, result)
-    return result
 
 
 # --- the program ------------------------------------------------------------------------------------------
@@ -399,14 +470,27 @@ def permitted(finding: Finding, rules: Iterable[dict[str, str]]) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Search a machine for the values of secrets; never shows one.")
     parser.add_argument("roots", nargs="*", help="files and folders to search")
-    parser.add_argument("--bundles", type=Path, action="append", default=[], help="a stack's folder of bundles")
-    parser.add_argument("--values", type=Path, action="append", default=[], help="a list of name=path, NUL between")
-    parser.add_argument("--permitted", type=Path, help="JSON: [{secret, where, why}], where values belong")
     parser.add_argument("--processes", action="store_true", help="arguments, environments, deleted open files")
     parser.add_argument("--journal", action="store_true", help="what journalctl exports")
     parser.add_argument("--stdin", metavar="NAME", help="search standard input, called so in the report")
+    parser.add_argument("--since", type=float, default=0.0, help="only files changed since then, in s since 1970")
+    parser.add_argument("--bundles", type=Path, action="append", default=[], help="a stack's folder of bundles")
+    parser.add_argument("--values", type=Path, action="append", default=[], help="a list of name=path, NUL between")
+    parser.add_argument("--permitted", type=Path, help="JSON: [{secret, where, why}], where values belong")
+    parser.add_argument("--pack", action="store_true", help="search nothing, and write what would be searched as a tar")
+    parser.add_argument(
+        "--record", metavar="FOLDER", type=Path, help="keep what processes are started with, until ended"
+    )
     options = parser.parse_args(arguments)
 
+    if options.record:
+        record(options.record)
+    result = Result()
+    places = walk([os.path.abspath(root) for root in options.roots], options.since, result.unread)  # noqa: PTH100 - as is
+    sources = itertools.chain(places, processes(result.unread) if options.processes else ())
+    if options.pack:
+        pack(sources, sys.stdout.buffer)
+        return 0
     try:
         values = [pair for folder in options.bundles for pair in values_below(folder)]
         values += [pair for listing in options.values for pair in values_listed(listing.read_bytes())]
@@ -418,26 +502,28 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"leak_search: {error}", file=sys.stderr)
         return 2
 
-    result = Result()
     if options.stdin:
         search_stream(sys.stdin.buffer, options.stdin, finder, result)
-    if options.roots:
-        result.add(search_trees([os.path.abspath(root) for root in options.roots], finder))  # noqa: PTH100 - no links resolved
-    if options.processes:
-        result.add(search_processes(finder))
+    search(sources, finder, result)
     if options.journal:
-        result.add(search_journal(finder))
+        search_journal(finder, result)
+    return report(result, finder, rules, len({name for name, _ in values}))
 
-    found = sorted({finding for finding in result.findings if not permitted(finding, rules)})
+
+def report(result: Result, finder: leaks.Finder, rules: list[dict[str, str]], secrets: int) -> int:
+    """Print what was found, a line each; the exit status."""
+    findings = set(result.findings)
+    found = sorted(finding for finding in findings if not permitted(finding, rules))
+    unread = sorted(set(result.unread))
     for finding in found:
         print(shown(f"LEAK {finding.secret} ({finding.encoding}) in {finding.where}", finder))
-    for line in sorted(set(result.unread)):
+    for line in unread:
         print(shown(f"UNREAD {line}", finder))
     print(
-        f"searched {result.places} places and {result.size} bytes for {len({name for name, _ in values})} secrets: "
-        f"{len(found)} leaks, {len(set(result.findings)) - len(found)} permitted, {len(set(result.unread))} unread"
+        f"searched {result.places} places and {result.size} bytes for {secrets} secrets: "
+        f"{len(found)} leaks, {len(findings) - len(found)} permitted, {len(unread)} unread"
     )
-    return 1 if found or result.unread else 0
+    return 1 if found or unread else 0
 
 
 if __name__ == "__main__":

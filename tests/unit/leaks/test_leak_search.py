@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import urllib.parse
 import zipfile
 from collections.abc import Callable
@@ -173,13 +174,16 @@ def bundles(tmp_path: Path) -> Path:
     return folder
 
 
+# As on a host: leaks.py is found, and nothing of the collection.
+ENVIRONMENT = {"PYTHONPATH": str(Path(leaks.__file__).parent), "PATH": os.environ["PATH"]}
+
+
 def run(*arguments: str, stdin: bytes = b"") -> tuple[int, list[str]]:
-    collection = Path(leaks.__file__).parent
     done = subprocess.run(
         [sys.executable, leak_search.__file__, *arguments],
         input=stdin,
         capture_output=True,
-        env={"PYTHONPATH": str(collection), "PATH": os.environ["PATH"]},
+        env=ENVIRONMENT,
         check=False,
     )
     assert not done.stderr or done.returncode == 2, done.stderr
@@ -258,10 +262,52 @@ def test_processes_are_searched(kind: str, tmp_path: Path) -> None:
     )
     try:
         assert child.stdout and child.stdout.readline()
-        result = leak_search.search_processes(finder(**{"mine": VALUE}))
+        result = leak_search.Result()
+        leak_search.search(leak_search.processes(result.unread), finder(mine=VALUE), result)
+        packed = io.BytesIO()
+        leak_search.pack(leak_search.processes([]), packed)
     finally:
         child.kill()
         child.communicate()
     mine = [found for found in result.findings if f"/{child.pid}/" in found.where]
     assert len(mine) == 1 and kind in mine[0].where
     assert not [found for found in result.findings if f"/{child.pid}/" not in found.where]
+    assert [
+        where for where in searched(packed.getvalue(), mine=VALUE) if f"proc/{child.pid}/" in where and kind in where
+    ]
+
+
+def test_a_recorder_sees_processes_that_come_and_go(tmp_path: Path) -> None:
+    recorder = subprocess.Popen(
+        [sys.executable, leak_search.__file__, "--record", str(tmp_path / "seen")], env=ENVIRONMENT
+    )
+    try:
+        while not (tmp_path / "seen").is_dir():
+            assert recorder.poll() is None
+            time.sleep(0.05)
+        time.sleep(1)  # by then it has told those that were there from the new ones
+        subprocess.run(["sleep", "1", "0"], env={"SECRET_KEY": VALUE.decode()}, check=True)
+    finally:
+        recorder.terminate()
+        recorder.wait()
+    result = leak_search.Result()
+    leak_search.search(leak_search.walk([str(tmp_path)], 0, result.unread), finder(mine=VALUE), result)
+    assert result.findings and all(".environ." in found.where for found in result.findings)
+    assert [path for path in (tmp_path / "seen").glob("*.cmdline.*.sleep") if b"1\x000\0" in path.read_bytes()]
+
+
+def test_a_packed_tree_and_one_since(bundles: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "a.log").write_bytes(NOISE + ODD)
+    (disk / "link").symlink_to(VALUE.decode())
+    packed = tmp_path / "packed"
+    with packed.open("wb") as output:
+        leak_search.pack(leak_search.walk([str(disk)], 0, []), output)
+    code, lines = run("--bundles", str(bundles), "--stdin", "there", stdin=packed.read_bytes())
+    assert code == 1
+    assert lines[0].startswith("LEAK app/flask-secret-key (name) in there!") and lines[0].endswith("disk/link")
+    assert lines[-2].endswith("disk/a.log")
+    (disk / "link").unlink()
+    assert run("--bundles", str(bundles), "--since", str(time.time() + 9), str(disk))[0] == 0
+    assert run("--bundles", str(bundles), "--since", str(time.time() - 9), str(disk))[0] == 1
