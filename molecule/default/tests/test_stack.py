@@ -1,0 +1,157 @@
+"""The deployed stack as its users and its host's kernel see it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from machines import STACK, Container, fetch, read_state, run_playbook
+
+testinfra_hosts = ["ansible://stack_hosts"]
+
+SECRETS = {
+    "app": {"audit-log-signing-key", "flask-secret-key", "keycloak-service-client-secret"},
+    "keycloak": {"keycloak.conf"},
+    "postgres": set(),
+    "proxy": set(),
+}
+UIDS = {"app": 60611, "keycloak": 60612, "postgres": 60613, "proxy": 60614}
+
+
+def test_healthy_through_the_proxy_for_those_who_trust_its_ca(host: Any) -> None:
+    status, body = fetch(host, "/health")
+    assert status == 200
+    assert json.loads(body) == {"status": "healthy", "secrets": dict.fromkeys(SECRETS["app"], "loaded")}
+    assert fetch(host, "/ready")[0] == 200
+    assert fetch(host, "/realms/iam/.well-known/openid-configuration")[0] == 200
+
+
+def test_refused_by_those_who_do_not(host: Any) -> None:
+    status, reason = fetch(host, "/health", ca=False)
+    assert status == 0
+    assert "CERTIFICATE_VERIFY_FAILED" in reason
+
+
+def test_plain_http_only_redirects(host: Any) -> None:
+    assert fetch(host, "/health", url="http://localhost:8080") == (301, "https://localhost:8443/health")
+
+
+def test_secrets_lie_on_a_tmpfs_that_never_swaps(host: Any) -> None:
+    options = host.check_output("findmnt --noheadings --output FSTYPE,OPTIONS --mountpoint /run/coffre").split()
+    assert options[0] == "tmpfs"
+    assert {"rw", "nosuid", "nodev", "noexec", "noswap", "mode=700"} <= set(options[1].split(","))
+
+
+def test_each_secret_is_readable_by_its_service_alone(host: Any) -> None:
+    """Every path below the tmpfs and the library is accounted for: type, mode, owner."""
+    seen = host.check_output(f"find /run/coffre /var/lib/coffre/{STACK} -printf '%y %04m %U:%G %p\\n'").splitlines()
+    state = read_state(host)
+    assert len(seen) > 20
+    for line in seen:
+        kind, mode, owner, path = line.split(" ", 3)
+        match path.removeprefix(f"/run/coffre/{STACK}").split("/") if path.startswith("/run/") else None:
+            case ["", service, *rest] if service in UIDS or service == "host":
+                uid = UIDS.get(service, 0)
+                reload = service == "proxy"
+                expected = {
+                    "f": ("0400", f"{uid}:{uid}"),
+                    "d": ("0500" if reload else "0700", f"{uid}:{uid}" if reload else "0:0"),
+                    "l": ("0777", owner),
+                }[kind]
+                assert (mode, owner) == expected, line
+                if rest:
+                    assert rest[0] in {*state["services"][service]["bundles"], "current"}, line
+                assert kind != "l" or rest == ["current"], line
+            case _:
+                assert (kind, mode, owner) in {("d", "0700", "0:0"), ("f", "0600", "0:0"), ("f", "0644", "0:0")}, line
+
+
+def test_each_container_sees_exactly_its_own_secrets(host: Any, containers: list[Container]) -> None:
+    for container in containers:
+        root = f"/proc/{container.pid}/root"
+        seen = host.check_output(f"find {root}/run/secrets -type f -printf '%f\\n' 2>/dev/null || true").split()
+        assert set(seen) == SECRETS[container.service], container.service
+        mounts = host.check_output(f"cat /proc/{container.pid}/mountinfo").splitlines()
+        from_host = {line.split()[4] for line in mounts if f"/{STACK}/" in line.split()[3]}
+        allowed = {f"/run/secrets/{name}" for name in SECRETS[container.service]}
+        allowed |= {"/run/coffre-proxy"} if container.service == "proxy" else set()
+        assert from_host == allowed, container.service
+
+
+def test_containers_are_held_down(host: Any, containers: list[Container]) -> None:
+    for container in containers:
+        settings = container.inspect["HostConfig"]
+        assert settings["ReadonlyRootfs"] is True
+        assert settings["Privileged"] is False
+        assert settings["Memory"] == settings["MemorySwap"] > 0
+        assert 0 < settings["PidsLimit"] <= 512
+        assert settings["RestartPolicy"]["Name"] == "unless-stopped"
+        assert settings["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
+        # What the kernel says of every process in it, not what the engine was asked for.
+        pids = host.check_output(f"docker top {container.inspect['Id']} -eo pid").split()[1:]
+        assert pids
+        for pid in pids:
+            status = dict(re.findall(r"^(\w+):\s+(.*)$", host.check_output(f"cat /proc/{pid}/status"), re.MULTILINE))
+            uid = UIDS[container.service]
+            assert set(status["Uid"].split()) == set(status["Gid"].split()) == {str(uid)}, container.service
+            assert status["NoNewPrivs"] == "1"
+            assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+            limits = host.check_output(f"cat /proc/{pid}/limits")
+            assert re.search(r"^Max core file size\s+0\s+0\s", limits, re.MULTILINE)
+
+
+def test_nothing_can_be_written_where_it_would_stay(host: Any, containers: list[Container]) -> None:
+    """Each container's file systems are read-only, tmpfs, or a volume that the template names."""
+    volumes = {"app": {"/var/lib/coffre-app"}, "postgres": {"/var/lib/postgresql"}}
+    fleeting = {"tmpfs", "proc", "devpts", "mqueue", "sysfs", "cgroup", "cgroup2"}
+    # Bind mounts of Docker's own, which the container's user cannot write.
+    engine = {"/etc/resolv.conf", "/etc/hostname", "/etc/hosts"}
+    for container in containers:
+        writable = set()
+        for line in host.check_output(f"cat /proc/{container.pid}/mounts").splitlines():
+            _, target, kind, options, *_ = line.split()
+            if kind not in fleeting and "rw" in options.split(","):
+                writable.add(target)
+        assert writable - engine == volumes.get(container.service, set()), container.service
+
+
+def test_only_the_proxy_is_on_a_network_that_leads_outside(host: Any, containers: list[Container]) -> None:
+    networks = json.loads(host.check_output(f"docker network inspect {STACK}_edge {STACK}_web {STACK}_data"))
+    assert {entry["Name"]: entry["Internal"] for entry in networks} == {
+        f"{STACK}_edge": False,
+        f"{STACK}_web": True,
+        f"{STACK}_data": True,
+    }
+    places = {container.service: set(container.inspect["NetworkSettings"]["Networks"]) for container in containers}
+    assert places == {
+        "proxy": {f"{STACK}_edge", f"{STACK}_web"},
+        "app": {f"{STACK}_web"},
+        "keycloak": {f"{STACK}_web", f"{STACK}_data"},
+        "postgres": {f"{STACK}_data"},
+    }
+    published = {
+        container.service for container in containers if any(container.inspect["NetworkSettings"]["Ports"].values())
+    }
+    assert published == {"proxy"}
+
+
+def test_the_host_is_brought_up_in_the_right_order(host: Any) -> None:
+    assert host.service("coffre-restore.service").is_enabled
+    assert host.service("docker.service").is_enabled
+    properties = host.check_output("systemctl show --property=Requires,After docker.service")
+    assert all("coffre-restore.service" in line.split("=", 1)[1].split() for line in properties.splitlines())
+
+
+@pytest.mark.usefixtures("host")
+def test_nothing_secret_in_what_the_engine_tells(containers: list[Container]) -> None:
+    for container in containers:
+        told = " ".join(container.inspect["Config"]["Env"]).lower()
+        assert not re.search(r"(secret|password|token|key)[^ =]*=", told.replace("secrets_dir=", "")), container.service
+
+
+def test_check_mode_sees_nothing_to_do() -> None:
+    play = run_playbook("--check", "--diff")
+    assert play.status == 0, play.output
+    assert {host: figures["changed"] for host, figures in play.recap.items()} == {"debian12": 0, "debian13": 0}

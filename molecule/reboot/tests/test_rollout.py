@@ -1,0 +1,58 @@
+"""A machine that dies in the middle of a rollout comes back healthy, and the next run finishes the work."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+from machines import (
+    INVENTORY,
+    ROOT,
+    STACK,
+    list_containers,
+    note_files,
+    power_off,
+    read_state,
+    run_playbook,
+    same_files,
+    wait_ready,
+)
+
+testinfra_hosts = ["ansible://debian13"]
+
+ROLLING = 'test "$(docker ps --quiet --filter label=com.docker.compose.service=app | wc -l)" -ge 2'
+
+
+def bundle(host: Any) -> str:
+    return f"/run/coffre/{STACK}/app/{read_state(host)['services']['app']['current']}"
+
+
+def test_death_in_the_middle_of_a_rollout(host: Any) -> None:
+    old = bundle(host)
+    note_files(host, old, "/root/app")
+    # An altered file is a new bundle, with the values of the sealed copy, and so a rollout of the app.
+    host.check_output(f"printf x >>{old}/flask-secret-key")
+    site = subprocess.Popen(
+        ["ansible-playbook", "-i", str(INVENTORY), "--limit", "debian13", "playbooks/site.yml"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        host.check_output(f"timeout 200 sh -c 'until {ROLLING}; do sleep 0.2; done'")
+        power_off(host)
+        assert site.wait(timeout=120) != 0
+    finally:
+        site.kill()
+        site.communicate()
+
+    wait_ready(host)
+    finished = run_playbook("--limit", "debian13")
+    assert finished.status == 0, finished.output
+    assert len(list_containers(host)) == 4
+    new = bundle(host)
+    assert new != old
+    assert same_files(host, new, "/root/app")
+    assert host.check_output(f"ls /run/coffre/{STACK}/app") == new.rpartition("/")[2]
+    again = run_playbook("--limit", "debian13")
+    assert (again.status, again.recap["debian13"]["changed"]) == (0, 0), again.output

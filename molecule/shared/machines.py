@@ -1,0 +1,134 @@
+"""What the scenarios' tests share: the stack as a test host's engine and kernel see it, and runs of our playbooks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+STACK = "coffre-demo"
+INVENTORY = ROOT / "molecule" / "shared" / "inventory"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container of the stack: its service, what the engine says of it, and its first process."""
+
+    service: str
+    inspect: dict[str, Any]
+
+    @property
+    def pid(self) -> int:
+        return int(self.inspect["State"]["Pid"])
+
+
+@dataclass(frozen=True)
+class Play:
+    """A finished run of ansible-playbook: its exit status, all it printed, and the recap's figures by host."""
+
+    status: int
+    output: str
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        lines = re.findall(r"^(\S+)\s+: (ok=.*)$", self.output, re.MULTILINE)
+        return {host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)} for host, line in lines}
+
+
+def list_containers(host: Any) -> list[Container]:
+    """The stack's running containers, by service."""
+    ids = host.check_output(f"docker ps --quiet --filter label=com.docker.compose.project={STACK}").split()
+    inspected = json.loads(host.check_output(f"docker inspect {' '.join(ids)}")) if ids else []
+    found = [Container(entry["Config"]["Labels"]["com.docker.compose.service"], entry) for entry in inspected]
+    return sorted(found, key=lambda container: container.service)
+
+
+def run_playbook(*arguments: str, playbook: str = "site", timeout: int = 900) -> Play:
+    """Run one of our playbooks on the test hosts, as an operator would."""
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    done = subprocess.run(
+        ["ansible-playbook", "-i", str(INVENTORY), f"playbooks/{playbook}.yml", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Play(done.returncode, done.stdout + done.stderr)
+
+
+def read_state(host: Any) -> dict[str, Any]:
+    """The state of the stack: names, versions and bundles, no values."""
+    state: dict[str, Any] = json.loads(host.check_output(f"cat /var/lib/coffre/{STACK}/state.json"))
+    return state
+
+
+def fetch(host: Any, path: str, *, ca: bool = True, url: str = "https://localhost:8443") -> tuple[int, str]:
+    """Ask the stack as a user of the host would; trusting its CA, or only what the host trusts. Status 0: no answer."""
+    script = (
+        "import ssl, sys, urllib.request, urllib.error\n"
+        "class Stay(urllib.request.HTTPRedirectHandler):\n"
+        "    def redirect_request(self, *_): return None\n"
+        "context = ssl.create_default_context(cafile=sys.argv[2] or None)\n"
+        "handler = urllib.request.HTTPSHandler(context=context)\n"
+        "opener = urllib.request.build_opener(handler, urllib.request.ProxyHandler({}), Stay)\n"
+        "try:\n"
+        "    answer = opener.open(sys.argv[1], timeout=10)\n"
+        "except urllib.error.HTTPError as error:\n"
+        "    answer = error\n"
+        "except OSError as error:\n"
+        "    print(0, error); sys.exit()\n"
+        "print(answer.status, answer.headers.get('Location') or answer.read().decode())"
+    )
+    trusted = f"/var/lib/coffre/{STACK}/ca.crt" if ca else ""
+    output = host.check_output(f"python3 -c {shlex.quote(script)} {shlex.quote(url + path)} {shlex.quote(trusted)}")
+    status, _, body = output.partition(" ")
+    return int(status), body
+
+
+def power_off(host: Any, *, network: bool = True) -> None:
+    """Cut a test host's power, and give it back; `network` is whether the machine then has one."""
+    machine = f"coffre-test-{host.check_output('hostname')}"
+
+    def docker(*arguments: str, check: bool = True) -> None:
+        subprocess.run(["docker", *arguments], check=check, capture_output=True, timeout=200)
+
+    docker("kill", machine)
+    docker("network", "disconnect", "bridge", machine, check=False)
+    if network:
+        docker("network", "connect", "bridge", machine)
+    docker("start", machine)
+    # SSH comes up with the rest; a unit that is allowed to fail may leave the system degraded.
+    docker(
+        "exec", machine, "timeout", "60", "sh", "-c", "until test -S /run/dbus/system_bus_socket; do sleep 0.2; done"
+    )
+    docker("exec", machine, "timeout", "120", "systemctl", "is-system-running", "--wait", check=False)
+
+
+def wait_ready(host: Any, seconds: int = 240) -> None:
+    """Wait until the stack answers with a token from Keycloak."""
+    deadline = time.monotonic() + seconds
+    while (answer := fetch(host, "/ready"))[0] != 200:
+        assert time.monotonic() < deadline, f"/ready gave {answer} for {seconds} s"
+        time.sleep(1)
+
+
+def note_files(host: Any, folder: str, note: str) -> None:
+    """Remember the content of every file in a folder, in a note of root's on the host itself."""
+    host.check_output(f"cd {folder} && find . -type f -exec sha256sum {{}} + >{note}")
+
+
+def same_files(host: Any, folder: str, note: str) -> bool:
+    """Whether the folder has the files noted, no other, and all of them unchanged."""
+    command = (
+        f'cd {folder} && sha256sum --check --status {note} && test "$(find . -type f | wc -l)" = "$(wc -l <{note})"'
+    )
+    return bool(host.run(command).succeeded)
