@@ -47,8 +47,8 @@ class Result:
 class Load:
     """A load that runs in threads of its own until its bounds are met or `stop` is called.
 
-    `requests` and `seconds` bound the whole load (0: no bound of this kind; one of them is needed). With `body` the
-    requests are POSTs. `pause` is each client's wait between two requests, in seconds.
+    `requests` and `seconds` bound the whole load (0: no bound of this kind; one of them is needed). With `body`, a
+    form, the requests are POSTs. `pause` is each client's wait between two requests, in seconds.
     """
 
     def __init__(
@@ -136,7 +136,10 @@ class Load:
         used = connection or self._connect()
         status = 0
         try:
-            used.request("GET" if self._body is None else "POST", self._path, self._body)
+            if self._body is None:
+                used.request("GET", self._path)
+            else:
+                used.request("POST", self._path, self._body, {"Content-Type": "application/x-www-form-urlencoded"})
             answer = used.getresponse()
             status = answer.status
             answer.read()
@@ -165,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--requests", type=int, default=0, help="bound on the requests of all clients together")
     parser.add_argument("--seconds", type=float, default=0.0, help="bound on the time")
-    parser.add_argument("--post", metavar="BODY", help="send POST requests with this body")
+    parser.add_argument("--post", metavar="BODY", help="send POST requests with this form")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds each client waits between two requests")
     wish = parser.parse_args(arguments)
     body = wish.post.encode() if wish.post is not None else None

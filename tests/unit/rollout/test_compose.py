@@ -146,9 +146,17 @@ def test_mounts_from_elsewhere_are_not_ours(mounted: tuple[compose.Container, Pa
     assert compose.broken_mount(mounted[0], tmp_path / "another") is None
 
 
-def test_a_command_that_fails_says_its_last_line_only() -> None:
-    with pytest.raises(CoffreError, match=r"^`sh -c .*` failed with exit code 3: second$"):
-        compose.call(["sh", "-c", "echo first >&2; echo second >&2; exit 3"])
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("first\nsecond\n", "second"),
+        ("Error response from daemon: no such file\nError: failed to start containers: x\n", "no such file"),
+        ("", "it said nothing"),
+    ],
+)
+def test_a_command_that_fails_tells_the_line_that_says_why(said: str, told: str) -> None:
+    with pytest.raises(CoffreError, match=rf"^`sh -c` failed with exit code 3: .*{told}$"):
+        compose.call(["sh", "-c", 'printf %s "$1" >&2; exit 3', "sh", said])
 
 
 def test_a_command_that_hangs_is_ended() -> None:

@@ -67,8 +67,8 @@ class Container:
 
 
 def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS) -> str:
-    """Run a command and return its standard output; CoffreError with the last line it said if it fails."""
-    what = " ".join(command[:3])
+    """Run a command and return its standard output; CoffreError with the line that says why if it fails."""
+    what = " ".join(command[:2])
     try:
         done = subprocess.run(list(command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
     except FileNotFoundError:
@@ -76,8 +76,9 @@ def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS)
     except subprocess.TimeoutExpired:
         raise CoffreError(f"`{what}` did not end within {timeout:.0f} s.") from None
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()[-1:] or ["nothing said"]
-        raise CoffreError(f"`{what}` failed with exit code {done.returncode}: {said[0][:300]}")
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        why = next((line for line in said if line.startswith("Error response from daemon:")), said[-1])
+        raise CoffreError(f"`{what}` failed with exit code {done.returncode}: {why[:300]}")
     return done.stdout
 
 

@@ -175,11 +175,13 @@ def _diff(stack: Stack, steps: Sequence[Step]) -> tuple[str, str]:
         if step.acts:
             entry = stack.entry(step.service.name)
             old = [step.keep] if step.action == "reload" and step.keep else step.others
-            before += "".join(
-                f"{each.name}: image {each.image}, bundle {each.bundle or entry.current}\n" for each in old
-            )
-            after += f"{step.service.name}: image {step.service.image}, bundle {entry.staged} ({step.action})\n"
+            before += "".join(_line(each.name, each.image, each.bundle or entry.current) for each in old)
+            after += _line(step.service.name, step.service.image, entry.staged, f" ({step.action}: {step.why})")
     return before, after
+
+
+def _line(name: str, image: str, bundle: str | None, note: str = "") -> str:
+    return f"{name}: image {image}" + (f", bundle {bundle}" if bundle else "") + f"{note}\n"
 
 
 def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str]) -> list[Step]:
@@ -316,18 +318,25 @@ def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) ->
     stack.refused(name)
     rank = {each.id: (each.bundle == current, each.state == "running", each.created) for each in step.others}
     old = max(step.others, key=lambda each: rank[each.id], default=None)
-    if old is None:
-        parts.append("there is no older one to go back to")
-    elif step.service.adopt == "start_first":
-        compose.start(old.id)
-        parts.append(f"{old.name} goes on, unchanged")
-    else:
-        if new:
+    parts.append(_go_back(stack, step, old, new) if old else "there is no older one to go back to")
+    return "; ".join(parts) + ". Mend the cause, then run playbooks/site.yml."
+
+
+def _go_back(stack: Stack, step: Step, old: Container, new: Container | None) -> str:
+    """Have the old container serve as before; returns what became of it."""
+    ran = old.state in ("running", "restarting")
+    if ran and step.service.adopt == "start_first":
+        return f"{old.name} goes on, unchanged"
+    try:
+        if new and step.service.adopt != "start_first":
             compose.set_restart(old.id, new.restart)
+        if not ran and step.action != "finish":
+            return f"{old.name} is left as it was: {_health(old)}"
         compose.start(old.id)
         trouble = _gate(old, stack.seconds)
-        parts.append(f"{old.name} was started again, " + (f"but {trouble}" if trouble else "unchanged"))
-    return "; ".join(parts) + ". Mend the cause, then run playbooks/site.yml."
+    except CoffreError as error:
+        trouble = str(error)
+    return f"{old.name} was to go on, but {trouble}" if trouble else f"{old.name} goes on, unchanged"
 
 
 def _gate(container: Container, seconds: float) -> str:

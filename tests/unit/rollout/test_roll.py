@@ -1,0 +1,411 @@
+"""What a rollout does, in which order, on an engine of the test's own: each step comes only after what it relies on."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, compose, haproxy, rollout, state
+from ansible_collections.coffre.stack.plugins.module_utils.compose import Container, Service
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+OLD, NEW = "0" * 12, "1" * 12
+
+
+@dataclass
+class Engine:
+    """A Docker engine in memory. `sick`: bundles or images whose containers never pass; `dying`: those that exit."""
+
+    paths: StackPaths
+    services: dict[str, Service]
+    sick: set[str | None] = field(default_factory=set)
+    dying: set[str | None] = field(default_factory=set)
+    there: dict[str, Container] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def change(self, identity: str, **different: object) -> None:
+        self.there[identity] = replace(self.there[identity], **different)  # type: ignore[arg-type]
+
+    def wanted(self, _: Path) -> dict[str, Service]:
+        return self.services
+
+    def containers(self, _: str) -> list[Container]:
+        return list(self.there.values())
+
+    def inspect(self, ids: Sequence[str]) -> list[Container]:
+        return [self.there[identity] for identity in ids]
+
+    def add(self, _: Path, project: str, service: str) -> Container:
+        number, wanted = next(self.numbers), self.services[service]
+        made = Container(
+            id=f"{service}-{number}",
+            name=f"{project}-{service}-{number}",
+            service=service,
+            config_hash=wanted.config_hash,
+            image=wanted.image,
+            image_id=wanted.image_id or "",
+            bundle=wanted.bundle,
+            state="created",
+            health="",
+            exit_code=0,
+            out_of_memory=False,
+            restarts=0,
+            created=f"2026-01-01T00:00:{number:02}Z",
+            pid=0,
+            stop_seconds=10,
+            restart="unless-stopped",
+            health_check=("CMD", "probe"),
+            ready=(),
+            addresses=frozenset(),
+            mounts=(),
+        )
+        self.there[made.id] = made
+        self.events.append(f"add {made.id}")
+        return made
+
+    def start(self, identity: str) -> None:
+        self.events.append(f"start {identity}")
+        dies = {self.there[identity].bundle, self.there[identity].image} & self.dying
+        self.change(identity, **({"state": "exited", "exit_code": 3} if dies else {"state": "running"}))
+        self.change(identity, addresses=frozenset({f"@{identity}"}))
+
+    def stop(self, container: Container) -> None:
+        self.events.append(f"stop {container.id}")
+        self.change(container.id, state="exited", addresses=frozenset())
+
+    def remove(self, identity: str) -> None:
+        self.events.append(f"remove {identity}")
+        del self.there[identity]
+
+    def set_restart(self, identity: str, policy: str) -> None:
+        self.events.append(f"{policy} {identity}")
+        self.change(identity, restart=policy)
+
+    def save_logs(self, identity: str, path: Path) -> None:
+        path.write_text(f"logs of {identity}")
+
+    def succeeds(self, identity: str, _: Sequence[str]) -> bool:
+        container = self.there[identity]
+        return container.state == "running" and not {container.bundle, container.image} & self.sick
+
+
+class Clock:
+    """Time that passes only while somebody sleeps, or looks."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 0.01
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine on which app, postgres and proxy have been rolled out; app and proxy with the bundle OLD."""
+    paths = StackPaths("demo", tmp_path / "run", tmp_path / "lib")
+    paths.lib.mkdir(parents=True)
+    paths.compose.write_text("services: {}\n")
+    there = Engine(
+        paths,
+        {
+            "app": Service("app", "h", "app:1", "i", OLD, "start_first"),
+            "postgres": Service("postgres", "h", "postgres:1", "i", None, "restart"),
+            "proxy": Service("proxy", "h", "proxy:1", "i", None, "reload"),
+        },
+    )
+    for name in ("wanted", "containers", "inspect", "add", "start", "stop", "remove"):
+        monkeypatch.setattr(compose, name, getattr(there, name))
+    for name in ("set_restart", "save_logs", "succeeds"):
+        monkeypatch.setattr(compose, name, getattr(there, name))
+    monkeypatch.setattr(rollout, "time", Clock())
+
+    def call(name: str, answer: object = None) -> None:
+        """Let a call of HAProxy's side be an event: its name, with the addresses it is given."""
+
+        def done(_: Container, *given: object) -> object:
+            addresses = [address for each in given if isinstance(each, frozenset) for address in sorted(each)]
+            there.events.append(" ".join([name, *addresses]))
+            return answer
+
+        monkeypatch.setattr(haproxy, name, done)
+
+    for name, answer in {"close": None, "open_to": "", "empty": None, "settle": None, "reload": True}.items():
+        call(name, answer)
+    stage(there, "app", OLD)
+    stage(there, "proxy", OLD)
+    rollout.roll(paths, ["postgres", "app", "proxy"], 10)
+    there.events.clear()
+    return there
+
+
+def stage(engine: Engine, service: str, name: str) -> None:
+    """Put a bundle in place as the next one, as staging does."""
+    st = state.load(engine.paths)
+    bundle = state.Bundle({"key": ["key"]}, {"key": "v"}, state.now(), os.getuid(), os.getgid(), service == "proxy")
+    bundles.write(engine.paths, service, name, bundle, bundles.Content({"key": b"x"}))
+    entry = st.services.setdefault(service, state.Service())
+    entry.bundles[name] = bundle
+    entry.next = name
+    state.save(engine.paths, st)
+    if service != "proxy":
+        engine.services[service] = replace(engine.services[service], bundle=name, config_hash=f"h{name}")
+
+
+def named(engine: Engine, service: str) -> tuple[str | None, str | None]:
+    entry = state.load(engine.paths).services[service]
+    return entry.current, entry.next
+
+
+def link(engine: Engine) -> str:
+    return str((engine.paths.service("proxy") / "current").readlink())
+
+
+def test_the_first_rollout_adopts_what_is_staged(engine: Engine) -> None:
+    assert named(engine, "app") == named(engine, "proxy") == (OLD, None)
+    assert link(engine) == OLD
+    assert {each.id: each.state for each in engine.containers("demo")} == {
+        "postgres-1": "running",
+        "app-2": "running",
+        "proxy-3": "running",
+    }
+
+
+def test_again_is_nothing(engine: Engine) -> None:
+    result = rollout.roll(engine.paths, ["postgres", "app", "proxy"], 10)
+    assert not result["changed"]
+    assert [each["action"] for each in result["services"]] == ["nothing"] * 3
+    assert engine.events == ["settle"]  # slots that a run killed at its end has left closed
+
+
+def test_check_mode_says_and_does_nothing(engine: Engine) -> None:
+    stage(engine, "app", NEW)
+    result = rollout.roll(engine.paths, ["postgres", "app"], 10, check=True)
+    assert result["changed"]
+    assert [each["action"] for each in result["services"]] == ["nothing", "start_first"]
+    assert result["before"] == f"demo-app-2: image app:1, bundle {OLD}\n"
+    assert result["after"] == f"app: image app:1, bundle {NEW} (start_first: bundle)\n"
+    assert engine.events == []
+    assert named(engine, "app") == (OLD, NEW)
+
+
+def test_start_first(engine: Engine) -> None:
+    stage(engine, "app", NEW)
+    result = rollout.roll(engine.paths, ["postgres", "app"], 10)
+    assert engine.events == [
+        "close @app-2",
+        "add app-4",
+        "start app-4",
+        "open_to @app-2 @app-4",
+        "empty @app-2",
+        "stop app-2",
+        "remove app-2",
+        "settle @app-2",
+    ]
+    assert named(engine, "app") == (NEW, None)
+    assert result["removed"] == [f"app/{OLD}"]
+    assert not engine.paths.bundle("app", OLD).exists()
+
+
+@pytest.mark.parametrize(
+    ("ailing", "why"),
+    [
+        ("sick", "the container runs, but its health check fails after 10 s"),
+        ("dying", "the container exited with code 3"),
+    ],
+)
+def test_a_new_container_that_fails_is_taken_back(engine: Engine, ailing: str, why: str) -> None:
+    stage(engine, "app", NEW)
+    getattr(engine, ailing).add(NEW)
+    with pytest.raises(CoffreError) as failure:
+        rollout.roll(engine.paths, ["app", "postgres"], 10)
+    log = engine.paths.lib / "app.failed.log"
+    assert str(failure.value) == (
+        f"app could not adopt app:1 with bundle {NEW}: {why}; the new container was removed, its last log lines are "
+        f"in {log}; demo-app-2 goes on, unchanged. Mend the cause, then run playbooks/site.yml."
+    )
+    assert engine.events == [
+        "close @app-2",
+        "add app-4",
+        "start app-4",
+        "remove app-4",
+        "settle @app-4",
+    ]
+    assert log.read_text() == "logs of app-4"
+    assert named(engine, "app") == (OLD, None)
+
+
+def test_a_proxy_that_does_not_find_the_new_container_healthy_stops_the_roll(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(engine, "app", NEW)
+    monkeypatch.setattr(haproxy, "open_to", lambda *_: "the proxy does not")
+    with pytest.raises(CoffreError, match=r"the proxy does not.*demo-app-2 goes on"):
+        rollout.roll(engine.paths, ["app"], 10)
+    assert list(engine.there) == ["postgres-1", "app-2", "proxy-3"]
+
+
+def test_a_first_bundle_that_fails_stays_staged(engine: Engine) -> None:
+    engine.remove("app-2")
+    st = state.load(engine.paths)
+    st.services["app"].current, st.services["app"].next = None, OLD
+    state.save(engine.paths, st)
+    engine.sick.add(OLD)
+    with pytest.raises(CoffreError, match="there is no older one to go back to"):
+        rollout.roll(engine.paths, ["app"], 10)
+    assert named(engine, "app") == (None, OLD)
+    engine.sick.clear()
+    assert rollout.roll(engine.paths, ["app"], 10)["changed"]
+    assert named(engine, "app") == (OLD, None)
+    assert not (engine.paths.lib / "app.failed.log").exists()
+
+
+def test_in_place_the_old_one_stops_first_and_boots_again_only_until_then(engine: Engine) -> None:
+    engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
+    rollout.roll(engine.paths, ["postgres"], 10)
+    assert engine.events == [
+        "add postgres-4",
+        "always postgres-1",
+        "stop postgres-1",
+        "no postgres-1",
+        "start postgres-4",
+        "stop postgres-1",
+        "remove postgres-1",
+    ]
+
+
+def test_in_place_the_old_one_comes_back_with_its_policy(engine: Engine) -> None:
+    engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
+    engine.dying.add("postgres:2")
+    with pytest.raises(CoffreError, match="demo-postgres-1 goes on, unchanged"):
+        rollout.roll(engine.paths, ["postgres"], 10)
+    assert engine.events[-3:] == ["remove postgres-4", "unless-stopped postgres-1", "start postgres-1"]
+    assert (engine.there["postgres-1"].state, engine.there["postgres-1"].restart) == ("running", "unless-stopped")
+
+
+def test_in_place_an_old_one_that_does_not_come_back_is_said_so(engine: Engine) -> None:
+    engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
+    engine.dying |= {"postgres:1", "postgres:2"}
+    with pytest.raises(CoffreError, match="demo-postgres-1 was to go on, but the container exited with code 3"):
+        rollout.roll(engine.paths, ["postgres"], 10)
+
+
+def test_an_old_one_that_had_stopped_is_left_so(engine: Engine) -> None:
+    engine.stop(engine.there["app-2"])
+    stage(engine, "app", NEW)
+    engine.sick.add(NEW)
+    with pytest.raises(CoffreError, match="demo-app-2 is left as it was: it exited with code 0"):
+        rollout.roll(engine.paths, ["app"], 10)
+    assert engine.there["app-2"].state == "exited"
+
+
+class Killed(BaseException):
+    pass
+
+
+class Deadly(list[str]):
+    """Events of which one too many kills."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def append(self, event: str) -> None:
+        if len(self) == self.steps:
+            raise Killed
+        super().append(event)
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_a_roll_in_place_that_is_killed_anywhere_is_finished(engine: Engine, steps: int) -> None:
+    engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
+    engine.events = Deadly(steps)
+    try:
+        rollout.roll(engine.paths, ["postgres"], 10)
+    except Killed:
+        engine.events = []
+        rollout.roll(engine.paths, ["postgres"], 10)
+    assert [(each.image, each.state, each.restart) for each in engine.there.values() if each.service == "postgres"] == [
+        ("postgres:2", "running", "unless-stopped")
+    ]
+
+
+@pytest.mark.parametrize("steps", range(1, 9))
+@pytest.mark.parametrize("sick", [False, True])
+def test_a_roll_that_is_killed_anywhere_is_finished_or_taken_back(engine: Engine, steps: int, sick: bool) -> None:
+    stage(engine, "app", NEW)
+    engine.sick |= {NEW} if sick else set()
+    engine.events = Deadly(steps)
+    for _ in range(2):
+        try:
+            rollout.roll(engine.paths, ["app"], 10)
+        except Killed:
+            engine.events = []
+        except CoffreError:
+            break
+    assert [each.bundle for each in engine.there.values() if each.service == "app"] == [OLD if sick else NEW]
+    assert named(engine, "app") == (OLD if sick else NEW, None)
+
+
+def test_reload(engine: Engine) -> None:
+    stage(engine, "proxy", NEW)
+    result = rollout.roll(engine.paths, ["app", "proxy"], 10)
+    assert result["services"][1]["action"] == "reload"
+    assert engine.events == ["reload"]
+    assert (named(engine, "proxy"), link(engine)) == ((NEW, None), NEW)
+
+
+def test_a_reload_that_is_refused_leaves_the_link_where_it_was(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(engine, "proxy", NEW)
+    monkeypatch.setattr(haproxy, "reload", lambda _: False)
+    with pytest.raises(CoffreError, match=f"HAProxy refuses to load it; it goes on with bundle {OLD}"):
+        rollout.roll(engine.paths, ["proxy"], 10)
+    assert (named(engine, "proxy"), link(engine)) == ((OLD, None), OLD)
+
+
+def test_a_proxy_replaced_with_its_bundle_goes_back_with_it(engine: Engine) -> None:
+    stage(engine, "proxy", NEW)
+    engine.services["proxy"] = replace(engine.services["proxy"], image="proxy:2")
+    engine.sick.add("proxy:2")
+    with pytest.raises(CoffreError, match="demo-proxy-3 goes on, unchanged"):
+        rollout.roll(engine.paths, ["proxy"], 10)
+    assert (named(engine, "proxy"), link(engine)) == ((OLD, None), OLD)
+
+
+def refusal(engine: Engine, *names: str) -> str:
+    before = state.load(engine.paths)
+    with pytest.raises(CoffreError) as failure:
+        rollout.roll(engine.paths, names, 10)
+    assert engine.events == []
+    assert state.load(engine.paths) == before
+    assert "nothing was changed" in str(failure.value)
+    return str(failure.value)
+
+
+def test_refusals_come_before_any_change(engine: Engine) -> None:
+    engine.services["postgres"] = replace(engine.services["postgres"], config_hash="other")
+    assert "has no service nobody" in refusal(engine, "postgres", "nobody")
+    engine.services["app"] = replace(engine.services["app"], image_id=None)
+    assert "The image app:1 of app is not on this host" in refusal(engine, "postgres", "app")
+    engine.services["app"] = replace(engine.services["app"], image_id="i", bundle=NEW)
+    assert f"names bundle {NEW} for app where the state has {OLD}" in refusal(engine, "postgres", "app")
+    engine.services["app"] = replace(engine.services["app"], bundle=OLD)
+    bundles.remove(engine.paths.bundle("app", OLD))
+    assert f"Bundle {OLD} of app is not on this host" in refusal(engine, "postgres", "app")
+    engine.paths.compose.unlink()
+    assert "compose.yml is not there" in refusal(engine, "postgres")
+
+
+def test_check_mode_on_a_new_host_needs_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "call", None)
+    result = rollout.roll(StackPaths("demo", tmp_path / "run", tmp_path / "lib"), ["postgres", "app"], 10, check=True)
+    assert [each["action"] for each in result["services"]] == ["create", "create"]
+    assert not (tmp_path / "lib").exists()
