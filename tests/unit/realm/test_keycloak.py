@@ -1,5 +1,6 @@
 """Keycloak's answers as a stand-in server gives them, and its prompts as a stand-in command does."""
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -77,12 +78,18 @@ def test_only_a_no_to_the_secret_is_a_refusal(server: str, answer: tuple[int, ob
     assert keycloak.granted(server, "iam", "cli", CANARY) is accepted
 
 
-@pytest.mark.parametrize("answer", [(500, {"error": CANARY}), (404, {"error": "Realm does not exist"}), (503, CANARY)])
+@pytest.mark.parametrize("answer", [(500, {"error": CANARY}), (503, CANARY)])
 def test_other_answers_are_told_without_their_body(server: str, answer: tuple[int, object]) -> None:
     Answers.answer = answer
     with pytest.raises(CoffreError, match=f"answered {answer[0]} when asked to try") as told, keycloak.answered("try"):
         keycloak.granted(server, "iam", "cli", CANARY)
     assert CANARY not in str(told.value)
+
+
+def test_a_realm_that_is_none_is_told(server: str) -> None:
+    Answers.answer = (404, {"error": "Realm does not exist"})
+    with pytest.raises(CoffreError, match="Keycloak has no realm iam; nothing was changed"):
+        keycloak.granted(server, "iam", "cli", CANARY)
 
 
 def test_a_proxy_of_the_environment_sees_nothing(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +109,18 @@ def test_silence_is_told() -> None:
     assert result is None
     assert sentence is not None
     assert sentence.startswith("Keycloak gave no answer when asked to try")
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_dry_run_tells_of_the_client_although_the_admin_is_yet_to_be_made(
+    monkeypatch: pytest.MonkeyPatch, accepted: bool
+) -> None:
+    monkeypatch.setattr(keycloak, "granted", lambda *_: accepted)
+    monkeypatch.setattr(keycloak, "session", lambda *_: contextlib.nullcontext())
+    told = keycloak.ensure_client(CONTAINER, "iam", "cli", CANARY, ("admin", CANARY), dry=True)
+    assert told == ([] if accepted else ["secret"])
+    with pytest.raises(CoffreError, match="refuses its admin admin; nothing was changed"):
+        keycloak.ensure_client(CONTAINER, "iam", "cli", CANARY, ("admin", CANARY))
 
 
 PROMPTING = """#!/bin/bash

@@ -21,6 +21,7 @@ from typing import Any
 from keycloak import KeycloakAdmin, KeycloakOpenID, KeycloakOpenIDConnection
 from keycloak.exceptions import (
     KeycloakConnectionError,
+    KeycloakDeleteError,
     KeycloakError,
     KeycloakGetError,
     KeycloakPutError,
@@ -118,32 +119,39 @@ def ensure_client(
     and with it everything else of the client.
     """
     server = url(container)
-    mended = []
     with answered(f"let the client {client} of realm {realm} authenticate"):
-        accepted = granted(server, realm, client, secret)
-        with session(server, *admin) as session_admin:
-            if session_admin is None:
+        mended = [] if granted(server, realm, client, secret) else ["secret"]
+        with session(server, *admin) as keeper:
+            if keeper is None and dry:
+                return mended  # a real run repairs the admin first, and only then sees the policies
+            if keeper is None:
                 raise CoffreError(
                     f"Keycloak refuses its admin {admin[0]}; nothing was changed: "
                     "run site.yml again, which repairs the admin first."
                 )
             policies = f"admin/realms/{realm}/client-policies"
             for kind, entry in (("profiles", PROFILE), ("policies", POLICY)):
-                if _ensure_entry(session_admin, f"{policies}/{kind}", kind, entry, dry):
+                if _ensure_entry(keeper, f"{policies}/{kind}", kind, entry, dry):
                     mended.append(kind)
-            if not accepted:
-                mended.append("secret")
-                if not dry:
-                    _set_secret(session_admin, server, realm, client, secret)
+            # After the policies: they say how long the secret that is set lives.
+            if "secret" in mended and not dry:
+                _set_secret(keeper, server, realm, client, secret)
     return mended
 
 
 def granted(server: str, realm: str, client: str, secret: str) -> bool:
-    """Whether a client-credentials grant succeeds with this secret; False only when Keycloak refuses it."""
+    """Whether a client-credentials grant succeeds with this secret; False only when Keycloak refuses it.
+
+    Raises CoffreError for a realm that is none.
+    """
     openid = KeycloakOpenID(server, realm, client, client_secret_key=secret, timeout=REQUEST_SECONDS)
     try:
         openid.token(grant_type="client_credentials")
     except KeycloakError as error:
+        if error.response_code == 404:
+            raise CoffreError(
+                f"Keycloak has no realm {realm}; nothing was changed: restart Keycloak, which imports it."
+            ) from None
         if not _refusal(error):
             raise
         return False
@@ -301,7 +309,7 @@ def _ensure_entry(admin: KeycloakAdmin, path: str, kind: str, entry: dict[str, A
 
 
 def _set_secret(admin: KeycloakAdmin, server: str, realm: str, client: str, secret: str) -> None:
-    """Set a client's secret and prove it. Raises CoffreError when Keycloak still refuses it."""
+    """Set a client's secret, the only one from then on, and prove it. Raises CoffreError when Keycloak refuses it."""
     admin.change_current_realm(realm)
     identity = admin.get_client_id(client)
     if identity is None:
@@ -315,6 +323,8 @@ def _set_secret(admin: KeycloakAdmin, server: str, realm: str, client: str, secr
         admin.update_client(identity, admin.get_client(identity) | {"secret": secret})
         if admin.get_client_secrets(identity).get("value") == secret:
             break
+    rotated = f"admin/realms/{realm}/clients/{identity}/client-secret/rotated"
+    raise_error_from_response(admin.connection.raw_delete(rotated), KeycloakDeleteError)
     if not granted(server, realm, client, secret):
         raise CoffreError(
             f"Keycloak still refuses the client {client} of realm {realm} after its secret was set: "
