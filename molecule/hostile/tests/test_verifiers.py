@@ -1,0 +1,96 @@
+"""PostgreSQL and Keycloak are made to refuse what is deployed; the next run of site.yml makes them accept it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from machines import STACK, fetch, list_containers, run_playbook
+
+testinfra_hosts = ["ansible://debian13"]
+
+# Run on the host, with the modules' Python and the core that lies there: the values stay where they are.
+SCRIPT = r"""
+import json, subprocess, sys
+from coffre import bundles, containers, keycloak, paths, state
+
+stack = sys.argv[1]
+where = paths.StackPaths(stack)
+known = state.load(where)
+database, server = (containers.healthy(stack, service) for service in ("postgres", "keycloak"))
+url = keycloak.url(server)
+password, secret = (
+    bundles.value(where, known, "host", name).decode()
+    for name in ("keycloak-admin-password", "keycloak-service-client-secret")
+)
+
+def sql(statement):
+    command = ["docker", "exec", "-i", database.id, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1"]
+    return subprocess.run(command, input=statement, capture_output=True, text=True, check=True).stdout.strip()
+
+def policies(admin, kind):
+    return admin.connection.raw_get(f"admin/realms/iam/client-policies/{kind}").json()[kind]
+
+def client(admin):
+    admin.change_current_realm("iam")
+    return admin.get_client(admin.get_client_id("automation-cli"))
+
+def plant():
+    sql("ALTER ROLE keycloak_a PASSWORD 'by-hand'; REVOKE keycloak FROM keycloak_b")
+    with keycloak.session(url, "admin", password) as admin:
+        foreign = {"name": "foreign", "enabled": False, "conditions": [], "profiles": []}
+        body = json.dumps({"policies": [foreign]})
+        assert admin.connection.raw_put("admin/realms/iam/client-policies/policies", data=body).ok
+        admin.create_user({"username": "coffre-bootstrap-of-a-dead-run", "enabled": True})
+        found = admin.get_users({"username": "admin", "exact": True})[0]["id"]
+        ours = client(admin)
+        admin.update_client(ours["id"], ours | {"description": "Kept.", "secret": "by-hand"})
+        admin.change_current_realm("master")
+        admin.set_user_password(found, "by-hand", temporary=False)
+    with keycloak.session(url, "admin", password) as admin:
+        assert admin is None
+    assert not keycloak.granted(url, "iam", "automation-cli", secret)
+
+def look():
+    with keycloak.session(url, "admin", password) as admin:
+        users = sorted(user["username"] for user in admin.get_users({}))
+        names = [sorted(entry["name"] for entry in policies(admin, kind)) for kind in ("profiles", "policies")]
+        ours = client(admin)
+    print(json.dumps({
+        "users": users,
+        "policies": names,
+        "description": ours.get("description"),
+        "granted": keycloak.granted(url, "iam", "automation-cli", secret),
+        "logins": sql("SELECT rolname FROM pg_authid WHERE rolname ~ '^keycloak' AND rolpassword IS NOT NULL"),
+        "members": sql("SELECT count(*) FROM pg_auth_members WHERE roleid = 'keycloak'::regrole"),
+    }))
+
+{"plant": plant, "look": look}[sys.argv[2]]()
+"""
+
+
+def run(host: Any, verb: str) -> str:
+    command = "PYTHONPATH=/usr/local/lib/coffre /usr/local/lib/coffre/venv/bin/python -c"
+    said: str = host.check_output(f"{command} {shlex.quote(SCRIPT)} {STACK} {verb}")
+    return said
+
+
+def test_what_no_longer_authenticates_is_mended_and_nothing_else(host: Any) -> None:
+    before = [container.inspect["Id"] for container in list_containers(host)]
+    run(host, "plant")
+    play = run_playbook("--limit", "debian13", "-v")
+    assert play.status == 0, play.output
+    for mended in ("roles", "verifier", "admin", "secret", "policies"):
+        assert f"- {mended}\n" in play.output
+    assert json.loads(run(host, "look")) == {
+        "users": ["admin"],
+        "policies": [["secret-rotation"], ["foreign", "secret-rotation"]],
+        "description": "Kept.",
+        "granted": True,
+        "logins": "keycloak_a",
+        "members": "2",
+    }
+    assert fetch(host, "/ready")[0] == 200
+    assert [container.inspect["Id"] for container in list_containers(host)] == before
+    assert run_playbook("--limit", "debian13").recap["debian13"]["changed"] == 0
