@@ -76,6 +76,10 @@ class Engine:
         self.change(identity, **({"state": "exited", "exit_code": 3} if dies else {"state": "running"}))
         self.change(identity, addresses=frozenset({f"@{identity}"}))
 
+    def unpause(self, identity: str) -> None:
+        self.events.append(f"unpause {identity}")
+        self.change(identity, state="running")
+
     def stop(self, container: Container) -> None:
         self.events.append(f"stop {container.id}")
         self.change(container.id, state="exited", addresses=frozenset())
@@ -125,7 +129,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     )
     for name in ("wanted", "containers", "inspect", "add", "start", "stop", "remove"):
         monkeypatch.setattr(compose, name, getattr(there, name))
-    for name in ("set_restart", "save_logs", "succeeds"):
+    for name in ("unpause", "set_restart", "save_logs", "succeeds"):
         monkeypatch.setattr(compose, name, getattr(there, name))
     monkeypatch.setattr(rollout, "time", Clock())
 
@@ -267,6 +271,13 @@ def test_a_first_bundle_that_fails_stays_staged(engine: Engine) -> None:
     assert rollout.roll(engine.paths, ["app"], 10)["changed"]
     assert named(engine, "app") == (OLD, None)
     assert not (engine.paths.lib / "app.failed.log").exists()
+
+
+def test_a_paused_one_goes_on_before_compose_sees_it(engine: Engine) -> None:
+    engine.change("app-2", state="paused")
+    assert rollout.roll(engine.paths, ["app"], 10)["services"][0]["action"] == "heal"
+    assert engine.events[1:4] == ["unpause app-2", "add app-4", "start app-4"]
+    assert [each.id for each in engine.there.values() if each.service == "app"] == ["app-4"]
 
 
 def test_in_place_the_old_one_stops_first_and_boots_again_only_until_then(engine: Engine) -> None:

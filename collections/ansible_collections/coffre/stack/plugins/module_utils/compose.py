@@ -199,20 +199,33 @@ def _kind(path: str) -> int | None:
 
 
 def add(file: Path, project: str, service: str) -> Container:
-    """Make one more container of a service, not started, and leave those there are as they are."""
-    before = [each for each in containers(project) if each.service == service]
+    """Make one more container of a service, not started, and leave those there are as they are.
+
+    Compose starts what is paused or dead, whatever it is told; it must not find such a one.
+    """
+    known = {each.id for each in containers(project) if each.service == service}
     words = ["up", "--no-start", "--no-deps", "--no-recreate", "--no-build", "--pull", "never"]
-    _compose(file, *words, "--scale", f"{service}={len(before) + 1}", service)
-    known = {each.id for each in before}
+    try:
+        _compose(file, *words, "--scale", f"{service}={len(known) + 1}", service)
+        problem = ""
+    except CoffreError as error:
+        problem = str(error)
     made = [each for each in containers(project) if each.service == service and each.id not in known]
-    if len(made) != 1:
-        raise CoffreError(f"Compose made {len(made)} containers of {service} where one was asked for.")
-    return made[0]
+    if len(made) == 1 and not problem:
+        return made[0]
+    for each in made:
+        remove(each.id)
+    raise CoffreError(problem or f"Compose made {len(made)} containers of {service} where one was asked for.")
 
 
 def start(container: str) -> None:
     """Start a container; one that runs is left alone."""
     call(["docker", "start", container])
+
+
+def unpause(container: str) -> None:
+    """Let a paused container go on."""
+    call(["docker", "unpause", container])
 
 
 def stop(container: Container) -> None:

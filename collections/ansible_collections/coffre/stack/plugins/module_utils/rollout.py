@@ -270,6 +270,9 @@ def _replace(stack: Stack, step: Step) -> None:
             bundles.point(stack.paths, service.name, staged)
         if proxy:
             haproxy.close(proxy, leaving)
+        for each in step.others:
+            if each.state == "paused":
+                compose.unpause(each.id)
         new = new or compose.add(stack.paths.compose, stack.paths.stack, service.name)
         if in_place:
             _step_aside(step.others)
