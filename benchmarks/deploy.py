@@ -89,7 +89,7 @@ def main() -> None:
 
     spoil_the_apps_bundle()
     url = "https://localhost:8443/ready"
-    load = Load(url, ROOT / ".coffre" / ENVIRONMENT / "ca.crt", clients=CLIENTS, seconds=LOAD_SECONDS).start()
+    load = Load(url, ROOT / ".coffre" / ENVIRONMENT / "localhost.crt", clients=CLIENTS, seconds=LOAD_SECONDS).start()
     command, output = make("quickstart")
     result = load.stop()
     rolled = re.search(r"name: app\n\s+seconds: ([0-9.]+)|seconds: ([0-9.]+)\n\s+.*name: app", output)
