@@ -6,7 +6,6 @@ import json
 import re
 from typing import Any
 
-import pytest
 from machines import STACK, Container, fetch, read_state, run_playbook
 
 testinfra_hosts = ["ansible://stack_hosts"]
@@ -35,7 +34,7 @@ def test_refused_by_those_who_do_not(host: Any) -> None:
 
 
 def test_plain_http_only_redirects(host: Any) -> None:
-    assert fetch(host, "/health", url="http://localhost:8080") == (301, "https://localhost:8443/health")
+    assert fetch(host, "/health", url="http://localhost:8080") == (308, "https://localhost:8443/health")
 
 
 def test_secrets_lie_on_a_tmpfs_that_never_swaps(host: Any) -> None:
@@ -90,16 +89,17 @@ def test_containers_are_held_down(host: Any, containers: list[Container]) -> Non
         assert settings["RestartPolicy"]["Name"] == "unless-stopped"
         assert settings["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
         # What the kernel says of every process in it, not what the engine was asked for.
-        pids = host.check_output(f"docker top {container.inspect['Id']} -eo pid").split()[1:]
-        assert pids
-        for pid in pids:
-            status = dict(re.findall(r"^(\w+):\s+(.*)$", host.check_output(f"cat /proc/{pid}/status"), re.MULTILINE))
+        read = (
+            "for pid in $(docker top {} -eo pid | tail -n +2); do cat /proc/$pid/status /proc/$pid/limits; echo; done"
+        )
+        processes = host.check_output(read.format(container.inspect["Id"])).strip().split("\n\n")
+        for process in processes:
+            status = dict(re.findall(r"^(\w+):\s+(.*)$", process, re.MULTILINE))
             uid = UIDS[container.service]
             assert set(status["Uid"].split()) == set(status["Gid"].split()) == {str(uid)}, container.service
             assert status["NoNewPrivs"] == "1"
             assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
-            limits = host.check_output(f"cat /proc/{pid}/limits")
-            assert re.search(r"^Max core file size\s+0\s+0\s", limits, re.MULTILINE)
+            assert re.search(r"^Max core file size\s+0\s+0\s", process, re.MULTILINE)
 
 
 def test_nothing_can_be_written_where_it_would_stay(host: Any, containers: list[Container]) -> None:
@@ -144,14 +144,9 @@ def test_the_host_is_brought_up_in_the_right_order(host: Any) -> None:
     assert all("coffre-restore.service" in line.split("=", 1)[1].split() for line in properties.splitlines())
 
 
-@pytest.mark.usefixtures("host")
-def test_nothing_secret_in_what_the_engine_tells(containers: list[Container]) -> None:
-    for container in containers:
-        told = " ".join(container.inspect["Config"]["Env"]).lower()
-        assert not re.search(r"(secret|password|token|key)[^ =]*=", told.replace("secrets_dir=", "")), container.service
-
-
 def test_check_mode_sees_nothing_to_do() -> None:
     play = run_playbook("--check", "--diff")
     assert play.status == 0, play.output
-    assert {host: figures["changed"] for host, figures in play.recap.items()} == {"debian12": 0, "debian13": 0}
+    assert {host: figures["changed"] for host, figures in play.recap.items()} == {"debian12": 0, "debian13": 0}, (
+        play.output
+    )
