@@ -177,12 +177,31 @@ def test_a_port_in_use_names_who_uses_it(docker: dict[str, str], family: int, ad
         (problem,) = preflight.ports([port], "demo")
         assert f"Port {port} is in use by " in problem
         assert f"(pid {os.getpid()})" in problem
-        docker["ps"] = "demo\tdemo-proxy-1\n"
+        published = f"0.0.0.0:{port}->8443/tcp, [::]:{port}->8443/tcp"
+        docker["ps"] = f"demo\tdemo-proxy-1\t{published}\n"
         assert preflight.ports([port], "demo") == []
-        docker["ps"] = "other\tother-proxy-1\n"
+        docker["ps"] = f"other\tother-proxy-1\t{published}\n"
         assert "by the container other-proxy-1" in preflight.ports([port], "demo")[0]
     docker.clear()
     assert preflight.ports([port], "demo") == []
+
+
+@pytest.mark.parametrize(
+    ("published", "stopped"),
+    [
+        ("0.0.0.0:{port}->8443/tcp", True),
+        ("0.0.0.0:1-{port}->1-{port}/tcp", True),
+        ("0.0.0.0:9443->{port}/tcp", False),  # the port of a container's own, as a second stack's proxy has it
+        ("{port}/tcp", False),
+        ("0.0.0.0:{port}->{port}/udp", False),
+    ],
+)
+def test_only_a_port_of_the_host_is_taken_by_a_container(docker: dict[str, str], published: str, stopped: bool) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    docker["ps"] = f"demo\tdemo-app-1\t\nother\tother-proxy-1\t{published.format(port=port)}\n"
+    assert bool(preflight.ports([port], "demo")) == stopped
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from .paths import RUN_ROOT, StackPaths
 
 RELEASES = {"debian": ("12", "13")}
 LISTENING = "0A"  # the state in /proc/net/tcp
+PUBLISHED = re.compile(r":(\d+)(?:-(\d+))?->[\d-]+/tcp")  # in `docker ps`: the host's ports, before the arrow
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,14 @@ def ports(wanted: Iterable[int], stack: str) -> list[str]:
 
 
 def _publisher(port: int) -> tuple[str, str] | None:
-    """(Compose project, name) of the container that publishes a port."""
-    listed = _docker(
-        "ps", "--filter", f"publish={port}", "--format", '{{.Label "com.docker.compose.project"}}\t{{.Names}}'
-    )
-    if not listed:
-        return None
-    project, _, name = listed.splitlines()[0].partition("\t")
-    return project, name
+    """(Compose project, name) of the container that publishes a port of the host."""
+    # Not `--filter publish=`: that means the container's own port.
+    listed = _docker("ps", "--format", '{{.Label "com.docker.compose.project"}}\t{{.Names}}\t{{.Ports}}') or ""
+    for line in listed.splitlines():
+        project, name, published = line.split("\t")
+        if any(int(first) <= port <= int(last or first) for first, last in PUBLISHED.findall(published)):
+            return project, name
+    return None
 
 
 def _free(port: int) -> bool:
