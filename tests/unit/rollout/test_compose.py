@@ -1,6 +1,7 @@
 """How what Docker prints is read."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,13 +92,17 @@ def answers(monkeypatch: pytest.MonkeyPatch, services: dict[str, Any], images: d
 
 def test_services_are_read_with_their_hash_image_and_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     services = {
-        "app": {"image": "coffre/app:1", "labels": {"coffre.bundle": "b1", "coffre.adopt": "start_first"}},
+        "app": {
+            "image": "coffre/app:1",
+            "labels": {"coffre.bundle": "b1", "coffre.adopt": "start_first"},
+            "restart": "on-failure:3",
+        },
         "other": {"image": "gone:1"},
     }
     answers(monkeypatch, services, {"coffre/app:1": "sha256:7212"})
     assert compose.wanted(Path("compose.yml")) == {
-        "app": compose.Service("app", "hash-of-app", "coffre/app:1", "sha256:7212", "b1", "start_first"),
-        "other": compose.Service("other", "hash-of-other", "gone:1", None, None, "restart"),
+        "app": compose.Service("app", "hash-of-app", "coffre/app:1", "sha256:7212", "b1", "start_first", "on-failure"),
+        "other": compose.Service("other", "hash-of-other", "gone:1", None, None, "restart", "no"),
     }
 
 
@@ -136,14 +141,33 @@ def test_a_mount_whose_file_docker_has_made_a_directory(
 def test_a_mount_that_is_a_file_again_but_not_in_the_container(
     mounted: tuple[compose.Container, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kinds = {str(mounted[1]): 0o100000, "/proc/77/root/run/secrets/key": 0o040000}
-    monkeypatch.setattr(compose, "_kind", kinds.get)
+    kinds = {str(mounted[1]): (0o100000,), "/proc/77/root/run/secrets/key": (0o040000, 1, 2)}
+    monkeypatch.setattr(compose, "_identity", kinds.get)
     assert compose.broken_mount(replace(mounted[0], pid=77), tmp_path / "run") == "/run/secrets/key"
+
+
+def test_a_mounted_directory_that_another_took_the_place_of(
+    mounted: tuple[compose.Container, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = mounted[1].parent
+    proxy = replace(mounted[0], pid=os.getpid(), mounts=((str(folder), str(folder)),))
+    assert compose.broken_mount(proxy, tmp_path / "run") is None
+    kept = compose._identity(str(folder))
+    folder.rename(tmp_path / "gone")
+    folder.mkdir()
+    mounted[1].write_text("x")
+    seen = {str(folder): compose._identity(str(folder)), f"/proc/{os.getpid()}/root{folder}": kept}
+    monkeypatch.setattr(compose, "_identity", seen.get)
+    assert compose.broken_mount(proxy, tmp_path / "run") == str(folder)
 
 
 def test_mounts_from_elsewhere_are_not_ours(mounted: tuple[compose.Container, Path], tmp_path: Path) -> None:
     mounted[1].unlink()
     assert compose.broken_mount(mounted[0], tmp_path / "another") is None
+
+
+def test_logs_that_cannot_be_kept_stop_nothing(tmp_path: Path) -> None:
+    assert compose.save_logs("none", tmp_path) is False  # a directory: as little a file as one on a full disk
 
 
 @pytest.mark.parametrize(

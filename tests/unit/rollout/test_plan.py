@@ -8,7 +8,15 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils.compose import Container, Service
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import plan, probe
 
-APP = Service("app", config_hash="h1", image="coffre/app:1", image_id="i1", bundle="b1", adopt="start_first")
+APP = Service(
+    "app",
+    config_hash="h1",
+    image="coffre/app:1",
+    image_id="i1",
+    bundle="b1",
+    adopt="start_first",
+    restart="unless-stopped",
+)
 DATABASE = replace(APP, name="postgres", bundle=None, adopt="restart")
 PROXY = replace(APP, name="proxy", bundle=None, adopt="reload")
 
@@ -54,6 +62,7 @@ CASES = {
     "bundle lost its label": (APP, [container("a", bundle=None)], "", False, "start_first", "bundle", None, "a"),
     "new image": (APP, [container("a", **OLD_IMAGE)], "", False, "start_first", "image", None, "a"),
     "same tag, other image": (APP, [container("a", image_id="i0")], "", False, "start_first", "image", None, "a"),
+    "would not boot": (APP, [container("a", restart="no")], "", False, "start_first", "configuration", None, "a"),
     "new configuration": (
         APP,
         [container("a", config_hash="h0")],

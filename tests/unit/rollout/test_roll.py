@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections.abc import Sequence
@@ -92,8 +93,9 @@ class Engine:
         self.events.append(f"{policy} {identity}")
         self.change(identity, restart=policy)
 
-    def save_logs(self, identity: str, path: Path) -> None:
+    def save_logs(self, identity: str, path: Path) -> bool:
         path.write_text(f"logs of {identity}")
+        return True
 
     def succeeds(self, identity: str, _: Sequence[str]) -> bool:
         container = self.there[identity]
@@ -122,9 +124,9 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     there = Engine(
         paths,
         {
-            "app": Service("app", "h", "app:1", "i", OLD, "start_first"),
-            "postgres": Service("postgres", "h", "postgres:1", "i", None, "restart"),
-            "proxy": Service("proxy", "h", "proxy:1", "i", None, "reload"),
+            "app": Service("app", "h", "app:1", "i", OLD, "start_first", "unless-stopped"),
+            "postgres": Service("postgres", "h", "postgres:1", "i", None, "restart", "unless-stopped"),
+            "proxy": Service("proxy", "h", "proxy:1", "i", None, "reload", "unless-stopped"),
         },
     )
     for name in ("wanted", "containers", "inspect", "add", "start", "stop", "remove"):
@@ -317,6 +319,66 @@ def test_an_old_one_that_had_stopped_is_left_so(engine: Engine) -> None:
     with pytest.raises(CoffreError, match="demo-app-2 is left as it was: it exited with code 0"):
         rollout.roll(engine.paths, ["app"], 10)
     assert engine.there["app-2"].state == "exited"
+
+
+def test_a_state_that_cannot_be_written_keeps_no_service_down(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(engine, "proxy", NEW)
+    engine.services["proxy"] = replace(engine.services["proxy"], image="proxy:2")
+    engine.dying.add("proxy:2")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state, "save", full)
+    monkeypatch.setattr(compose, "save_logs", lambda *_: False)
+    with pytest.raises(OSError, match="No space"):
+        rollout.roll(engine.paths, ["proxy"], 10)
+    assert (engine.there["proxy-3"].state, engine.there["proxy-3"].restart) == ("running", "unless-stopped")
+    assert link(engine) == OLD
+
+
+def test_a_proxy_that_does_not_answer_hides_no_failure(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(engine, "app", NEW)
+
+    def silent(*_: object) -> None:
+        raise CoffreError("HAProxy is silent.")
+
+    monkeypatch.setattr(haproxy, "close", silent)
+    monkeypatch.setattr(haproxy, "settle", silent)
+    with pytest.raises(CoffreError, match=r"app could not adopt.*HAProxy is silent.*demo-app-2 goes on"):
+        rollout.roll(engine.paths, ["app"], 10)
+    assert named(engine, "app") == (OLD, None)
+
+
+def test_the_one_that_serves_stays_whatever_a_roll_cut_short_left_beside_it(engine: Engine) -> None:
+    old = dict(engine.services)
+    stage(engine, "app", NEW)
+    left = engine.add(engine.paths.compose, "demo", "app")  # killed here; then the change was called off
+    engine.services = old
+    st = state.load(engine.paths)
+    st.services["app"].next = None
+    state.save(engine.paths, st)
+    engine.start(left.id)
+    engine.sick.add(OLD)  # it is not ready for a moment
+    with pytest.raises(CoffreError, match="demo-app-2 was there before and stays"):
+        rollout.roll(engine.paths, ["app"], 10)
+    assert engine.there["app-2"].state == "running"
+    engine.sick.clear()
+    rollout.roll(engine.paths, ["app"], 10)
+    assert [each.id for each in engine.containers("demo") if each.service == "app"] == ["app-2"]
+
+
+def test_in_place_one_that_would_not_start_at_boot_is_replaced(engine: Engine) -> None:
+    before = dict(engine.services)
+    engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
+    engine.events = Deadly(4)  # the old one has stopped, for good
+    with pytest.raises(Killed):
+        rollout.roll(engine.paths, ["postgres"], 10)
+    engine.events, engine.services = [], before  # the change was called off
+    rollout.roll(engine.paths, ["postgres"], 10)
+    assert [(each.image, each.state, each.restart) for each in engine.there.values() if each.service == "postgres"] == [
+        ("postgres:1", "running", "unless-stopped")
+    ]
 
 
 class Killed(BaseException):

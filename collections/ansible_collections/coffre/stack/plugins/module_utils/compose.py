@@ -15,6 +15,7 @@ import shlex
 import stat
 import subprocess
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Service:
     image_id: str | None  # None: not on this host
     bundle: str | None
     adopt: str  # start_first restart reload
+    restart: str  # restart policy, as the engine names it
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def wanted(file: Path) -> dict[str, Service]:
             image_id=ids.get(service["image"]),
             bundle=labels.get(LABEL_BUNDLE),
             adopt=labels.get(LABEL_ADOPT, "restart"),
+            restart=str(service.get("restart") or "no").partition(":")[0],
         )
     return result
 
@@ -174,28 +177,27 @@ def broken_mount(container: Container, root: Path) -> str | None:
     """A mount of this container under `root` that no longer is what was mounted; None if all are sound.
 
     Docker makes a directory where the file of a bind mount is missing, and a container that mounted one keeps it
-    although the file has come back: so both sides are looked at, the container's through /proc.
+    although the file has come back; one that mounted a directory never sees another that took its place. So both
+    sides are looked at, the container's through /proc.
     """
     for source, target in container.mounts:
         if not Path(source).is_relative_to(root):
             continue
-        here = _kind(source)
-        inside = _kind(f"/proc/{container.pid}/root{target}") if container.pid else here
-        if (
-            here is None
-            or inside is None
-            or here != inside
-            or (here == stat.S_IFDIR and not any(Path(source).iterdir()))
-        ):
+        here = _identity(source)
+        inside = _identity(f"/proc/{container.pid}/root{target}") if container.pid else here
+        if not here or here != inside or (here[0] == stat.S_IFDIR and not any(Path(source).iterdir())):
             return target
     return None
 
 
-def _kind(path: str) -> int | None:
+def _identity(path: str) -> tuple[int, ...] | None:
+    """The kind of a file, and of a directory also which one it is."""
     try:
-        return stat.S_IFMT(Path(path).stat().st_mode)
+        about = Path(path).stat()
     except OSError:
         return None
+    kind = stat.S_IFMT(about.st_mode)
+    return (kind, about.st_dev, about.st_ino) if kind == stat.S_IFDIR else (kind,)
 
 
 def add(file: Path, project: str, service: str) -> Container:
@@ -243,17 +245,22 @@ def remove(container: str) -> None:
     call(["docker", "rm", "--force", "--volumes", container])
 
 
-def save_logs(container: str, path: Path, lines: int = 200) -> None:
-    """Write a container's last log lines to a file of root's, unread."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+def save_logs(container: str, path: Path, lines: int = 200) -> bool:
+    """Write a container's last log lines to a file of root's, unread. False if it cannot, on a full disk say."""
+    with (
+        suppress(OSError, subprocess.SubprocessError),
+        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
+    ):
         subprocess.run(
             ["docker", "logs", "--tail", str(lines), container],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             timeout=CALL_SECONDS,
-            check=False,
+            check=True,
         )
+        return True
+    return False
 
 
 def ask(container: str, *command: str, stdin: str = "") -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def _differs(service: Service, container: Container) -> str:
         found.append("bundle")
     if service.image != container.image or service.image_id != container.image_id:
         found.append("image")
-    if not found and service.config_hash != container.config_hash:
+    # A roll in place that was cut short leaves the policy changed, with which a container would not survive a reboot.
+    if not found and (service.config_hash, service.restart) != (container.config_hash, container.restart):
         found.append("configuration")
     return ", ".join(found)
 
@@ -135,7 +137,7 @@ def roll(paths: StackPaths, names: Sequence[str], seconds: float, check: bool = 
     """
     if not paths.compose.exists():
         if check:
-            new = [Step(Service(name, "", "", None, None, ""), "create", "the stack is new") for name in names]
+            new = [Step(Service(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
             return _report([(step, 0.0) for step in new], [], ("", ""))
         raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
     with states.locked(paths):
@@ -286,7 +288,8 @@ def _replace(stack: Stack, step: Step) -> None:
     if problem:
         sentence = _take_back(stack, step, new, problem)
         if proxy:
-            haproxy.settle(proxy, coming)
+            with suppress(CoffreError):  # the next run settles it; what went wrong first is what has to be told
+                haproxy.settle(proxy, coming)
         raise CoffreError(sentence)
     stack.adopted(service.name)
     if proxy:
@@ -311,17 +314,22 @@ def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) ->
     """Undo a replacement that failed; returns the sentence that says so."""
     name, log, staged = step.service.name, stack.log(step.service.name), stack.entry(step.service.name).staged
     parts = [f"{name} could not adopt {step.service.image}{f' with bundle {staged}' if staged else ''}: {problem}"]
+    if new and step.keep and all(new.created < each.created for each in step.others):
+        # It was there before those that should leave, so it is the one that served, and what is left of a roll that
+        # was cut short is nothing to go back to.
+        return f"{parts[0]}; {new.name} was there before and stays. Mend the cause, then run playbooks/site.yml."
     if new:
-        compose.save_logs(new.id, log)
+        saved = compose.save_logs(new.id, log)
         compose.remove(new.id)
-        parts.append(f"the new container was removed, its last log lines are in {log}")
+        parts.append("the new container was removed" + (f", its last log lines are in {log}" if saved else ""))
     current = stack.entry(name).current
     if step.service.adopt == "reload" and current:
         bundles.point(stack.paths, name, current)
-    stack.refused(name)
     rank = {each.id: (each.bundle == current, each.state == "running", each.created) for each in step.others}
     old = max(step.others, key=lambda each: rank[each.id], default=None)
     parts.append(_go_back(stack, step, old, new) if old else "there is no older one to go back to")
+    # Last: a state that cannot be written keeps no service down.
+    stack.refused(name)
     return "; ".join(parts) + ". Mend the cause, then run playbooks/site.yml."
 
 
