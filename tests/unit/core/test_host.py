@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -237,3 +238,9 @@ def test_an_outcome_tells_a_sentence_of_ours() -> None:
 
     assert guard(refuse) == (None, "It is full; nothing was changed: empty it.")
     assert guard(lambda: {"changed": True}) == ({"changed": True}, None)
+
+
+def test_work_leaves_no_core_dump(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda *limits: asked.append(limits))
+    assert guard(lambda: {"limits": list(asked)}) == ({"limits": [(resource.RLIMIT_CORE, (0, 0))]}, None)

@@ -458,6 +458,9 @@ def test_a_service_that_left_the_catalogue_leaves_with_the_collection(staged: An
     staged.data["secrets"] = [entry for entry in staged.data["secrets"] if entry["name"] != "db-password"]
     result = staged.stage()
     assert "db-client" not in result["bundles"]
+    assert result["warnings"] == [
+        "The catalogue no longer has db-password: the next rollout removes them from this host for good."
+    ]
     assert staged.paths.bundle("db-client", old).is_dir()  # its container may still run
     assert bundles.collect(staged.paths, staged.state, set()) == [f"db-client/{old}"]
     assert set(staged.state.services) == {"app", "proxy", "host"}

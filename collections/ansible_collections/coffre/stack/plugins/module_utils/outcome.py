@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import traceback
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,8 @@ def guard(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any] | None, st
     told, never the message, the arguments or the chain: they may quote a value.
     """
     logging.disable(logging.CRITICAL)
+    # The memory of this process, and of the commands it runs, holds values: no core dump may bring it to a disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -69,6 +69,10 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     _sweep(paths, st, catalogue, settings, report)
     broken = _inspect(paths, st, contents, settings, report)
     made = _plan(st, catalogue, values, contents, broken, report)
+    if gone := sorted(before.secrets.keys() - catalogue.secrets.keys()):
+        report.warnings.append(
+            f"The catalogue no longer has {', '.join(gone)}: the next rollout removes them from this host for good."
+        )
     _record(st, catalogue, values)
     report.recorded = st != before
     if not settings.check:
