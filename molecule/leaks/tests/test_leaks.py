@@ -46,14 +46,12 @@ def search_host(host: Any, *arguments: str, since: float = 0) -> tuple[int, str]
 
 def search_controller(since: float) -> tuple[int, str]:
     """Search this machine for the host's values, on the host: they never leave it."""
-    packer = subprocess.Popen(
-        [sys.executable, str(TOOL), "--pack", "--processes", "--since", str(since), *CONTROLLER],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "collections")},
-    )
+    pack = [sys.executable, str(TOOL), "--pack", "--processes", "--since", str(since), *CONTROLLER]
     there = ["ssh", "-F", str(FOLDER.parent / "ssh_config"), "ops@debian13", f"sudo {SEARCH} --stdin controller"]
-    done = subprocess.run(there, stdin=packer.stdout, capture_output=True, text=True, check=False)
-    assert packer.wait() == 0
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections")}
+    with subprocess.Popen(pack, stdout=subprocess.PIPE, env=environment) as packer:
+        done = subprocess.run(there, stdin=packer.stdout, capture_output=True, text=True, check=False)
+    assert packer.returncode == 0
     return done.returncode, done.stdout + done.stderr
 
 
@@ -66,7 +64,7 @@ def test_everything_was_logged(host: Any) -> None:
     """The search is worth something: what it reads was written."""
     output = (FOLDER / "output").read_text(encoding="utf-8")
     assert "ESTABLISH SSH CONNECTION" in output and output.count("PLAY RECAP") >= 4
-    assert "coffre.stack.secret_bundles" in (FOLDER / "ansible.log").read_text(encoding="utf-8")
+    assert "AnsiballZ_secret_bundles.py" in (FOLDER / "ansible.log").read_text(encoding="utf-8")
     assert len(list((FOLDER / "processes").iterdir())) > 100
     assert int(host.check_output("ls /run/leak-search/processes | wc -l")) > 500
     assert int(host.check_output("ls -d /home/ops/.ansible/tmp/* | wc -l")) > 20
