@@ -187,6 +187,14 @@ def test_a_port_in_use_names_who_uses_it(docker: dict[str, str], family: int, ad
 
 
 @pytest.mark.parametrize(
+    ("numbers", "problem"),
+    [([70000], "70000 is no port: choose"), ([0], "0 is no port"), ([8443, 8443], "Port 8443 is wanted twice")],
+)
+def test_ports_that_are_none(numbers: list[int], problem: str) -> None:
+    assert [each for each in preflight.ports(numbers, "demo") if each.startswith(problem)]
+
+
+@pytest.mark.parametrize(
     ("published", "stopped"),
     [
         ("0.0.0.0:{port}->8443/tcp", True),

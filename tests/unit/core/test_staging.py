@@ -374,12 +374,12 @@ def test_a_removed_seal_is_made_again_from_what_is_left(staged: Any, in_memory: 
 
 
 @pytest.mark.parametrize(
-    "content", [None, "{", "[]", '{"format": 2, "stack": "demo"}', '{"format": 1, "stack": "other"}']
+    "content", [None, "{", "\xff", "[]", '{"format": 2, "stack": "demo"}', '{"format": 1, "stack": "other"}']
 )
 def test_a_lost_or_strange_state_is_refused(staged: Any, content: str | None) -> None:
     staged.paths.state.unlink()
     if content is not None:
-        staged.paths.state.write_text(content)
+        staged.paths.state.write_text(content, encoding="latin-1")
     before = staged.tree()
     with pytest.raises(CoffreError, match="nothing was changed"):
         staged.stage()

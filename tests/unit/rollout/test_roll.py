@@ -436,6 +436,34 @@ def test_reload(engine: Engine) -> None:
     assert (named(engine, "proxy"), link(engine)) == ((NEW, None), NEW)
 
 
+def test_a_proxy_that_a_roll_cut_short_left_reads_the_bundle_that_it_is_said_to_have(engine: Engine) -> None:
+    stage(engine, "proxy", NEW)
+    engine.services["proxy"] = replace(engine.services["proxy"], image="proxy:2")
+    left = engine.add(engine.paths.compose, "demo", "proxy")
+    engine.start(left.id)  # by a reboot, with the link on the bundle before
+    engine.events.clear()
+    result = rollout.roll(engine.paths, ["proxy"], 10)
+    assert result["services"][0]["action"] == "finish"
+    assert "reload" in engine.events
+    assert (named(engine, "proxy"), link(engine)) == ((NEW, None), NEW)
+
+
+def test_a_container_of_another_compose_file_is_not_taken_for_ours(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(engine, "app", NEW)
+
+    def add(file: Path, project: str, service: str) -> Container:
+        engine.change(engine.add(file, project, service).id, bundle="2" * 12)
+        return engine.there["app-4"]
+
+    monkeypatch.setattr(compose, "add", add)
+    with pytest.raises(CoffreError, match=r"another run has changed the Compose file.*demo-app-2 goes on"):
+        rollout.roll(engine.paths, ["app"], 10)
+    assert named(engine, "app") == (OLD, None)
+    assert [each.id for each in engine.containers("demo") if each.service == "app"] == ["app-2"]
+
+
 def test_a_reload_that_is_refused_leaves_the_link_where_it_was(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     stage(engine, "proxy", NEW)
     monkeypatch.setattr(haproxy, "reload", lambda _: False)

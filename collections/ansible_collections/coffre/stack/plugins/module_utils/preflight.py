@@ -145,9 +145,13 @@ def engine(configuration: Path = Path("/etc/docker/daemon.json")) -> list[str]:
 
 
 def ports(wanted: Iterable[int], stack: str) -> list[str]:
-    """The ports that something other than the stack itself listens on."""
-    problems = []
-    for port in wanted:
+    """The ports that cannot be had, because something other than the stack itself listens on them, say."""
+    numbers = list(wanted)
+    problems = [f"{port} is no port: choose one from 1 to 65535." for port in numbers if not 0 < port < 65536]
+    problems += [f"Port {port} is wanted twice: choose another." for port in set(numbers) if numbers.count(port) > 1]
+    if problems:
+        return problems
+    for port in numbers:
         owner = _publisher(port)
         if owner and owner[0] == stack:
             continue

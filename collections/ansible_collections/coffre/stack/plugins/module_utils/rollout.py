@@ -276,11 +276,16 @@ def _replace(stack: Stack, step: Step) -> None:
             if each.state == "paused":
                 compose.unpause(each.id)
         new = new or compose.add(stack.paths.compose, stack.paths.stack, service.name)
+        if (new.image, new.bundle) != (service.image, service.bundle):
+            raise CoffreError("another run has changed the Compose file meanwhile")
         if in_place:
             _step_aside(step.others)
         compose.start(new.id)
         coming = _addresses(compose.inspect([new.id]))
         problem = _gate(new, stack.seconds)
+        # One that a cut-short roll started may have come up with the bundle before.
+        if step.keep and service.adopt == "reload" and not problem and not haproxy.reload(new):
+            problem = "HAProxy refuses to load it"
         if proxy and not problem:
             problem = haproxy.open_to(proxy, leaving, coming, stack.seconds)
     except CoffreError as error:

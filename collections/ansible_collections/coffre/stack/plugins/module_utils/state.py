@@ -108,7 +108,7 @@ def load(paths: StackPaths) -> State:
     Raises CoffreError if it is unreadable, of another format, or lost while sealed copies are there.
     """
     try:
-        text = paths.state.read_text(encoding="utf-8")
+        text = paths.state.read_bytes()
     except FileNotFoundError:
         if any(paths.sealed.glob("*.cred")):
             raise CoffreError(
