@@ -89,6 +89,15 @@ def test_the_app_cannot_reach_the_database() -> None:
     assert not set(services["app"]["networks"]) & set(services["postgres"]["networks"])
 
 
+def test_names_that_begin_alike_are_kept_apart() -> None:
+    services = [*INVENTORY["stack_catalogue"]["services"], {"name": "app-flask", "adopt": "restart"}]
+    other = {"bundle": "e5", "path": "/run/coffre/demo/app-flask/e5", "files": ["key"]}
+    bundles = INVENTORY["stack_secrets_bundles"]["bundles"] | {"app-flask": other}
+    stack = rendered(stack_catalogue={"services": services}, stack_secrets_bundles={"bundles": bundles})
+    sources = {each["target"]: each["source"] for each in stack["services"]["app"]["secrets"]}
+    assert stack["secrets"][sources["flask-key"]]["file"] == "/run/coffre/demo/app/a1/flask-key"
+
+
 def test_each_service_sees_its_own_secrets_only() -> None:
     stack = rendered()
     seen = {
