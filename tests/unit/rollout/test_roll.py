@@ -248,6 +248,7 @@ def test_a_new_container_that_fails_is_taken_back(engine: Engine, ailing: str, w
     ]
     assert log.read_text() == "logs of app-4"
     assert named(engine, "app") == (OLD, None)
+    assert [path.name for path in engine.paths.service("app").iterdir()] == [OLD]
 
 
 def test_a_proxy_that_does_not_find_the_new_container_healthy_stops_the_roll(
@@ -470,6 +471,7 @@ def test_a_reload_that_is_refused_leaves_the_link_where_it_was(engine: Engine, m
     with pytest.raises(CoffreError, match=f"HAProxy refuses to load it; it goes on with bundle {OLD}"):
         rollout.roll(engine.paths, ["proxy"], 10)
     assert (named(engine, "proxy"), link(engine)) == ((OLD, None), OLD)
+    assert {path.name for path in engine.paths.service("proxy").iterdir()} == {OLD, "current"}
 
 
 def test_a_proxy_replaced_with_its_bundle_goes_back_with_it(engine: Engine) -> None:

@@ -150,12 +150,20 @@ def roll(paths: StackPaths, names: Sequence[str], seconds: float, check: bool = 
         for step in steps:
             began = time.monotonic()
             if not check:
-                _carry_out(stack, step)
+                try:
+                    _carry_out(stack, step)
+                except CoffreError:
+                    with suppress(CoffreError, OSError):  # the next run collects; what went wrong has to be told
+                        _collect(stack)
+                    raise
             done.append((step, round(time.monotonic() - began, 1)))
-        if check:
-            return _report(done, [], diff)
-        in_use = {each.bundle for each in compose.containers(paths.stack) if each.bundle}
-        return _report(done, bundles.collect(paths, stack.state, in_use), diff)
+        return _report(done, [] if check else _collect(stack), diff)
+
+
+def _collect(stack: Stack) -> list[str]:
+    """Remove the bundles that nobody uses any more."""
+    in_use = {each.bundle for each in compose.containers(stack.paths.stack) if each.bundle}
+    return bundles.collect(stack.paths, stack.state, in_use)
 
 
 def _report(done: Sequence[tuple[Step, float]], removed: Sequence[str], diff: tuple[str, str]) -> dict[str, Any]:
