@@ -47,8 +47,8 @@ class Result:
 class Load:
     """A load that runs in threads of its own until its bounds are met or `stop` is called.
 
-    `requests` and `seconds` bound the whole load (0: no bound of this kind; one of them is needed). With `body`, a
-    form, the requests are POSTs. `pause` is each client's wait between two requests, in seconds.
+    `requests` and `seconds` bound the whole load (0: no bound of this kind; one of them is needed). With `body`,
+    JSON or a form, the requests are POSTs. `pause` is each client's wait between two requests, in seconds.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Load:
         self._tls = ssl.create_default_context(cafile=str(ca) if ca else None) if parts.scheme == "https" else None
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._body, self._pause, self._timeout = body, pause, timeout
+        self._type = "application/json" if (body or b"").startswith(b"{") else "application/x-www-form-urlencoded"
         self._left = requests if requests > 0 else sys.maxsize
         self._until = seconds
         self._began = 0.0
@@ -139,7 +140,7 @@ class Load:
             if self._body is None:
                 used.request("GET", self._path)
             else:
-                used.request("POST", self._path, self._body, {"Content-Type": "application/x-www-form-urlencoded"})
+                used.request("POST", self._path, self._body, {"Content-Type": self._type})
             answer = used.getresponse()
             status = answer.status
             answer.read()
@@ -168,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--requests", type=int, default=0, help="bound on the requests of all clients together")
     parser.add_argument("--seconds", type=float, default=0.0, help="bound on the time")
-    parser.add_argument("--post", metavar="BODY", help="send POST requests with this form")
+    parser.add_argument("--post", metavar="BODY", help="send POST requests with this JSON object or form")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds each client waits between two requests")
     wish = parser.parse_args(arguments)
     body = wish.post.encode() if wish.post is not None else None
