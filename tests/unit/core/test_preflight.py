@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import ast
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -231,3 +234,21 @@ def test_docker_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     failing.write_text("#!/bin/sh\nexit 1\n")
     failing.chmod(0o755)
     assert ask("info") is None
+
+
+def test_an_older_python_gets_as_far_as_its_refusal(tmp_path: Path) -> None:
+    core = Path(preflight.__file__).parent
+    (tmp_path / "coffre").symlink_to(core)
+    # Without what came after Python 3.9, the oldest that Ansible manages.
+    script = "import datetime, sys; del datetime.UTC; from coffre import preflight; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    used = [name.partition(".")[2] for name in done.stdout.split() if name.startswith("coffre.")]
+    assert "state" in used
+    for name in used:
+        ast.parse((core / f"{name}.py").read_text(encoding="utf-8"), feature_version=(3, 9))
