@@ -369,6 +369,15 @@ def test_the_one_that_serves_stays_whatever_a_roll_cut_short_left_beside_it(engi
     assert [each.id for each in engine.containers("demo") if each.service == "app"] == ["app-2"]
 
 
+def test_one_that_was_never_started_is_not_kept_when_it_fails(engine: Engine) -> None:
+    engine.remove("app-2")
+    engine.add(engine.paths.compose, "demo", "app")
+    engine.sick.add(OLD)
+    with pytest.raises(CoffreError, match=r"the new container was removed.*there is no older one"):
+        rollout.roll(engine.paths, ["app"], 10)
+    assert list(engine.there) == ["postgres-1", "proxy-3"]
+
+
 def test_in_place_one_that_would_not_start_at_boot_is_replaced(engine: Engine) -> None:
     before = dict(engine.services)
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")

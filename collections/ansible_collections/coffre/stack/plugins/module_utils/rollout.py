@@ -327,7 +327,7 @@ def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) ->
     """Undo a replacement that failed; returns the sentence that says so."""
     name, log, staged = step.service.name, stack.log(step.service.name), stack.entry(step.service.name).staged
     parts = [f"{name} could not adopt {step.service.image}{f' with bundle {staged}' if staged else ''}: {problem}"]
-    if new and step.keep and all(new.created < each.created for each in step.others):
+    if new and step.keep and step.others and all(new.created < each.created for each in step.others):
         # It was there before those that should leave, so it is the one that served, and what is left of a roll that
         # was cut short is nothing to go back to.
         return f"{parts[0]}; {new.name} was there before and stays. Mend the cause, then run playbooks/site.yml."
