@@ -23,17 +23,20 @@ testinfra_hosts = ["ansible://debian13"]
 ROLLING = 'test "$(docker ps --quiet --filter label=com.docker.compose.service=app | wc -l)" -ge 2'
 
 
+# A change of configuration, which a rollout of the app brings in.
+CHANGE = ("--limit", "debian13", "--extra-vars", '{"stack_limits": {"app": {"pids": 65}}}')
+
+
 def bundle(host: Any) -> str:
     return f"/run/coffre/{STACK}/app/{read_state(host)['services']['app']['current']}"
 
 
 def test_death_in_the_middle_of_a_rollout(host: Any) -> None:
-    old = bundle(host)
-    note_files(host, old, "/root/app")
-    # An altered file is a new bundle, with the values of the sealed copy, and so a rollout of the app.
-    host.check_output(f"printf x >>{old}/flask-secret-key")
+    note_files(host, bundle(host), "/root/app")
+    # An altered file is a new bundle, too, with the values of the sealed copy.
+    host.check_output(f"printf x >>{bundle(host)}/flask-secret-key")
     site = subprocess.Popen(
-        ["ansible-playbook", "-i", str(INVENTORY), "--limit", "debian13", "playbooks/site.yml"],
+        ["ansible-playbook", "-i", str(INVENTORY), *CHANGE, "playbooks/site.yml"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -47,12 +50,13 @@ def test_death_in_the_middle_of_a_rollout(host: Any) -> None:
         site.communicate()
 
     wait_ready(host)
-    finished = run_playbook("--limit", "debian13")
+    assert same_files(host, bundle(host), "/root/app")
+    finished = run_playbook(*CHANGE)
     assert finished.status == 0, finished.output
-    assert len(list_containers(host)) == 4
-    new = bundle(host)
-    assert new != old
-    assert same_files(host, new, "/root/app")
-    assert host.check_output(f"ls /run/coffre/{STACK}/app") == new.rpartition("/")[2]
-    again = run_playbook("--limit", "debian13")
+    found = {container.service: container for container in list_containers(host)}
+    assert len(list_containers(host)) == len(found) == 4
+    assert found["app"].inspect["HostConfig"]["PidsLimit"] == 65
+    assert same_files(host, bundle(host), "/root/app")
+    assert host.check_output(f"ls /run/coffre/{STACK}/app") == bundle(host).rpartition("/")[2]
+    again = run_playbook(*CHANGE)
     assert (again.status, again.recap["debian13"]["changed"]) == (0, 0), again.output
