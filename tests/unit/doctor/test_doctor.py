@@ -405,6 +405,12 @@ def test_values_in_metadata_are_told(plantation: Plantation, monkeypatch: pytest
     assert told(doctor.metadata, plantation) == "the value of db-password stands in docker history of sha256:abc"
 
 
+def test_a_value_too_short_to_be_searched_for_is_named(plantation: Plantation) -> None:
+    patient = plantation.patient()
+    patient.__dict__["values"] = {"pin": b"12345678901", "api-key": plantation.canary.encode()}
+    assert doctor.metadata(patient).endswith("; too short to be searched for: pin")
+
+
 @pytest.mark.parametrize("variable", ["DEMO_MODE=true", "API_KEY=", "DB_PASSWORD=x", "KC_BOOTSTRAP_ADMIN_PASSWORD=x"])
 def test_variables_that_are_for_secrets_are_told(variable: str, plantation: Plantation) -> None:
     plantation.containers[0]["Config"]["Env"].append(variable)

@@ -420,7 +420,10 @@ def metadata(patient: Patient) -> str:
         for place, text in told.items()
         for name in patient.finder.names(text.encode())
     ]
-    return insist(problems, f"{len(patient.inspected)} containers and {len(images)} images hold no value")
+    note = f"{len(patient.inspected)} containers and {len(images)} images hold no value"
+    if short := leaks.unsearchable(patient.values):
+        note += f"; too short to be searched for: {', '.join(short)}"
+    return insist(problems, note)
 
 
 def environment(patient: Patient) -> str:
