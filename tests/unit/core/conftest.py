@@ -159,5 +159,6 @@ def staged(stack: Stack, roots: Path) -> Stack:
         first = Stack(StackPaths("demo", origin / "run", origin / "lib"), copy.deepcopy(CATALOGUE))
         first.stage()
         first.adopt()
+        first.paths.compose.touch()
     subprocess.run(["cp", "-a", f"{origin}/.", str(stack.paths.run_root.parent)], check=True)
     return stack

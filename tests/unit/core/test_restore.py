@@ -66,6 +66,7 @@ def test_one_failure_keeps_no_other_service_down(staged: Any, harm: Callable[[An
     other = StackPaths("other", staged.paths.run_root, staged.paths.lib_root)
     with state.locked(other):
         other.state.write_text("{")
+        other.compose.touch()
     bundle = staged.folder(service).name
     harm(staged, service)
     bundles.remove(staged.paths.run)
@@ -91,9 +92,16 @@ def test_what_failed_once_is_tried_again(staged: Any) -> None:
     assert staged.tree() == before
 
 
+def test_a_stack_that_was_torn_down_stays_sealed(staged: Any) -> None:
+    staged.paths.compose.unlink()
+    bundles.remove(staged.paths.run)
+    assert again(staged) == ([], [])
+    assert not staged.paths.run.exists()
+
+
 def test_a_folder_that_is_no_stack_is_left_alone(staged: Any) -> None:
     (staged.paths.lib_root / "No Stack").mkdir()
-    (staged.paths.lib_root / "No Stack" / "state.json").write_text("{")
+    (staged.paths.lib_root / "No Stack" / "compose.yml").touch()
     assert again(staged) == ([], [])
 
 

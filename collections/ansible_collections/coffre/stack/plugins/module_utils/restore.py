@@ -39,11 +39,14 @@ def raise_bundles(paths: StackPaths, st: state.State) -> tuple[list[str], list[s
 
 
 def restore(run_root: Path, lib_root: Path) -> tuple[list[str], list[str]]:
-    """Mount the tmpfs and raise the bundles of every stack. Returns like raise_bundles."""
+    """Mount the tmpfs and raise the bundles of every stack that containers may mount. Returns like raise_bundles.
+
+    A stack that was torn down has no Compose file, and its secrets stay sealed.
+    """
     tmpfs.ensure(run_root)
     raised: list[str] = []
     failures: list[str] = []
-    for folder in sorted(path.parent for path in lib_root.glob("*/state.json")):
+    for folder in sorted(path.parent for path in lib_root.glob("*/compose.yml")):
         if not STACK.fullmatch(folder.name):
             continue
         paths = StackPaths(folder.name, run_root, lib_root)

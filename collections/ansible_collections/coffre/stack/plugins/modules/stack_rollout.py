@@ -34,14 +34,6 @@ options:
     description: Seconds that each service has to become ready.
     type: int
     default: 180
-  run_root:
-    description: The folder on tmpfs that holds the bundles of all stacks.
-    type: path
-    default: /run/coffre
-  lib_root:
-    description: The folder that holds the state of all stacks.
-    type: path
-    default: /var/lib/coffre
 attributes:
   check_mode:
     description: Says what it would do and changes nothing.
@@ -87,8 +79,6 @@ removed:
   sample: ["app/1f0c9a7be2d4"]
 """
 
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import outcome, rollout
@@ -101,19 +91,12 @@ def main() -> None:
             "stack": {"type": "str", "required": True},
             "services": {"type": "list", "elements": "str", "required": True},
             "timeout": {"type": "int", "default": 180},
-            "run_root": {"type": "path", "default": "/run/coffre"},
-            "lib_root": {"type": "path", "default": "/var/lib/coffre"},
         },
         supports_check_mode=True,
     )
     wish = module.params
     result, problem = outcome.guard(
-        lambda: rollout.roll(
-            StackPaths(wish["stack"], Path(wish["run_root"]), Path(wish["lib_root"])),
-            wish["services"],
-            wish["timeout"],
-            check=module.check_mode,
-        )
+        lambda: rollout.roll(StackPaths(wish["stack"]), wish["services"], wish["timeout"], check=module.check_mode)
     )
     if result is None:
         module.fail_json(msg=problem)
