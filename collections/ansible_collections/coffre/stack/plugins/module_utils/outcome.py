@@ -35,3 +35,17 @@ def guard(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any] | None, st
         )
     finally:
         logging.disable(logging.NOTSET)
+
+
+def report(module: Any, work: Callable[[], dict[str, Any]]) -> None:
+    """End an AnsibleModule with the result of work, or with the sentence that says why there is none.
+
+    `warnings` in the result become the module's warnings.
+    """
+    result, problem = guard(work)
+    if result is None:
+        module.fail_json(msg=problem)
+    else:
+        for warning in result.pop("warnings", []):
+            module.warn(warning)
+        module.exit_json(**result)

@@ -61,7 +61,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import history
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -84,11 +84,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result, problem = guard(lambda: work(module.params, module.check_mode))
-    if result is None:
-        module.fail_json(msg=problem)
-    else:
-        module.exit_json(**result)
+    report(module, lambda: work(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

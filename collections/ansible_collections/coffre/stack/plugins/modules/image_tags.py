@@ -125,11 +125,7 @@ def main() -> None:
         references = {name: f"{wish['repository']}/{name}:{tag}" for name, tag in tags.items()}
         return {"changed": bool(wish["archive"]), "tags": tags, "references": references}
 
-    result, problem = outcome.guard(work)
-    if result is None:
-        module.fail_json(msg=problem)
-    else:
-        module.exit_json(**result)
+    outcome.report(module, work)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import bundles, containers, postgres, state
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 
@@ -110,11 +110,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result, problem = guard(lambda: work(module.params, module.check_mode))
-    if result is None:
-        module.fail_json(msg=problem)
-    else:
-        module.exit_json(**result)
+    report(module, lambda: work(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

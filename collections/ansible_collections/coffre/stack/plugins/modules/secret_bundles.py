@@ -100,7 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils import sources, staging, state
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 
@@ -142,13 +142,7 @@ def main() -> None:
         required_if=[("source", "file", ["directory"])],
         supports_check_mode=True,
     )
-    result, problem = guard(lambda: work(module.params, module.check_mode))
-    if result is None:
-        module.fail_json(msg=problem)
-    else:
-        for warning in result.pop("warnings"):
-            module.warn(warning)
-        module.exit_json(**result)
+    report(module, lambda: work(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

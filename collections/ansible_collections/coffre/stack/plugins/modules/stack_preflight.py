@@ -78,7 +78,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import preflight
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 
 
 def main() -> None:
@@ -105,13 +105,7 @@ def main() -> None:
             "ports": tuple(given["ports"]),
         }
     )
-    result, problem = guard(lambda: {"found": preflight.check(request)})
-    if result is None:
-        module.fail_json(msg=problem)
-    else:
-        for warning in result["found"]:
-            module.warn(warning)
-        module.exit_json(changed=False)
+    report(module, lambda: {"changed": False, "warnings": preflight.check(request)})
 
 
 if __name__ == "__main__":
