@@ -125,7 +125,10 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
     settings = staging.Settings(params["seal_key"], params["require_noswap"], check)
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
-        return staging.stage(paths, catalogue, resolve, settings)
+        result = staging.stage(paths, catalogue, resolve, settings)
+    fate = "would be" if check else "was"
+    result["warnings"] += [f"{path} is foreign to the stack and {fate} removed." for path in result["removed"]]
+    return result
 
 
 def main() -> None:
