@@ -3,8 +3,9 @@
 set -euo pipefail
 folder=$1
 shift
+[ "$1" != destroy ] || rm -rf "$folder"
 mkdir -p -m 0700 "$folder"
-[ -e "$folder/began" ] && [ "$1" != destroy ] || touch "$folder/began"
+[ -e "$folder/began" ] || touch "$folder/began"
 
 PYTHONPATH=collections python3 molecule/shared/leak_search.py --record "$folder/processes" &
 trap 'kill $!' EXIT
