@@ -45,6 +45,7 @@ def test_what_hurts_no_content_is_mended_in_place(host: Any) -> None:
         f"mkdir {app}/directory",
         "nft delete table inet coffre",
         "echo >>/usr/local/lib/coffre/coffre/restore.py",
+        "chmod 0666 /usr/local/lib/coffre/coffre/state.py",
         "systemctl disable --quiet coffre-restore.service",
     ):
         host.check_output(damage)
@@ -57,6 +58,7 @@ def test_what_hurts_no_content_is_mended_in_place(host: Any) -> None:
     shut = host.check_output(f"stat -c %a /run/coffre /run/coffre/{STACK} {app} /var/lib/coffre/{STACK}")
     assert set(shut.split()) == {"700"}
     assert not host.file(f"{app}/directory").exists
+    assert host.check_output("find /usr/local/lib/coffre/coffre -perm /022") == ""
     host.check_output("nft list table inet coffre")
     assert host.service("coffre-restore.service").is_enabled
     assert ids(host) == before

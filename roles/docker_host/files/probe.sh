@@ -15,7 +15,9 @@ command -v systemd-creds >/dev/null || echo "package systemd"
   command -v apparmor_parser >/dev/null || echo "package apparmor"
 [ "$VERSION_ID" != 12 ] || [ -e /etc/apt/sources.list.d/coffre-trixie.sources ] || echo source
 
-sha256sum --check --quiet - 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/file \1/p'
+files=$(cat)
+echo "$files" | sha256sum --check --quiet - 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/file \1/p'
+echo "$files" | cut -c67- | xargs -d '\n' stat -c '%a:%u:%g %n' 2>/dev/null | sed -n '/^644:0:0 /!s/^[^ ]* /file /p'
 # The environment bears the lock it was made from, in a folder where the host's Python of today must still look.
 packages=$(/usr/local/lib/coffre/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null)
 echo "$1  $packages/coffre.lock" | sha256sum --check --status - 2>/dev/null || echo python
