@@ -198,8 +198,8 @@ def test_check_mode_says_and_does_nothing(engine: Engine) -> None:
     result = rollout.roll(engine.paths, ["postgres", "app"], 10, check=True)
     assert result["changed"]
     assert [each["action"] for each in result["services"]] == ["nothing", "start_first"]
-    assert result["before"] == f"demo-app-2: image app:1, bundle {OLD}\n"
-    assert result["after"] == f"app: image app:1, bundle {NEW} (start_first: bundle)\n"
+    assert result["diff"]["before"] == f"demo-app-2: image app:1, bundle {OLD}\n"
+    assert result["diff"]["after"] == f"app: image app:1, bundle {NEW} (start_first: bundle)\n"
     assert engine.events == []
     assert named(engine, "app") == (OLD, NEW)
 

@@ -173,8 +173,7 @@ def _report(done: Sequence[tuple[Step, float]], removed: Sequence[str], diff: tu
             {"name": step.service.name, "action": step.action, "why": step.why, "seconds": took} for step, took in done
         ],
         "removed": list(removed),
-        "before": diff[0],
-        "after": diff[1],
+        "diff": {"before": diff[0], "after": diff[1]},
     }
 
 

@@ -81,7 +81,8 @@ removed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import outcome, rollout
+from ansible_collections.coffre.stack.plugins.module_utils import rollout
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 
@@ -95,14 +96,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     wish = module.params
-    result, problem = outcome.guard(
-        lambda: rollout.roll(StackPaths(wish["stack"]), wish["services"], wish["timeout"], check=module.check_mode)
+    report(
+        module,
+        lambda: rollout.roll(StackPaths(wish["stack"]), wish["services"], wish["timeout"], check=module.check_mode),
     )
-    if result is None:
-        module.fail_json(msg=problem)
-    else:
-        diff = {key: result.pop(key) for key in ("before", "after")}
-        module.exit_json(**result, diff=diff)
 
 
 if __name__ == "__main__":
