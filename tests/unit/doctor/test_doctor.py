@@ -265,7 +265,8 @@ def foreign_seal(plantation: Plantation) -> None:
 
 
 def open_run(plantation: Plantation) -> None:
-    run = {"operator": "kim", "started": "2026-01-01T00:00:00Z", "phase": "prove"}
+    day, old, new = "2026-01-01T00:00:00Z", state.Secret("1" * 32, ""), state.Secret("2" * 32, "")
+    run = state.Run("r1", "r1", "kim", day, day, {"api-key": state.Change("key_ring", old, new, "proved")})
     plantation.alter(lambda st: setattr(st, "run", run))
 
 
@@ -300,7 +301,7 @@ PLANTED = [
     (damaged_seal, doctor.sealed, "does not open: it is damaged, or from another host"),
     (lost_seal, doctor.sealed, "is missing"),
     (foreign_seal, doctor.sealed, "app.0123456789ab.cred is foreign"),
-    (open_run, doctor.staged, "a run is open since 2026-01-01T00:00:00Z, by kim, in the phase prove"),
+    (open_run, doctor.staged, "the rotation of api-key by kim is open since 2026-01-01T00:00:00Z"),
     (waiting, doctor.staged, "is staged and not adopted"),
     (forgotten, doctor.staged, "no bundle is staged for db"),
     (other_files, doctor.staged, "the bundle of db has other files than the catalogue says"),

@@ -190,8 +190,10 @@ def staged(patient: Patient) -> str:
         raise CoffreError(f"stack {patient.paths.stack} was never deployed on this host")
     problems = []
     if run := patient.state.run:
-        who, since = (str(run.get(key, "unknown")) for key in ("operator", "started"))
-        problems.append(f"a run is open since {since}, by {who}, in the phase {run.get('phase', 'unknown')}")
+        problems.append(
+            f"the rotation of {', '.join(run.secrets)} by {run.operator} is open since {run.started}: "
+            "run playbooks/rotate.yml, which finishes or undoes it"
+        )
     for service in patient.catalogue.receivers():
         entry = services.get(service.name, states.Service())
         if not entry.staged:

@@ -22,12 +22,25 @@ FORMAT = 1
 
 
 @dataclass
+class Previous:
+    """A version that a key ring still accepts, until `retires`; None keeps it for good."""
+
+    version: str
+    created: str
+    retires: str | None = None
+
+
+@dataclass
 class Secret:
-    """The version of a secret that is to be in force; attributes are not secret."""
+    """The version of a secret that is to be in force; attributes are not secret.
+
+    `ring` holds the versions before it that are still accepted, newest first; only a key ring has any.
+    """
 
     version: str
     created: str
     attributes: dict[str, str] = field(default_factory=dict)
+    ring: list[Previous] = field(default_factory=list)
 
 
 @dataclass
@@ -64,17 +77,49 @@ class Service:
 
 
 @dataclass
+class Change:
+    """One secret of a rotation.
+
+    `step` is the act that was last begun on the way forward, `undo` on the way back; each is recorded before it
+    acts, so a crash may have come before, in or after it. "" is none. See rotation.FORWARD and rotation.BACK.
+    """
+
+    strategy: str
+    old: Secret
+    new: Secret
+    step: str = ""
+    undo: str = ""
+
+
+@dataclass
+class Run:
+    """The rotation under way. Its values lie sealed by themselves until it is closed.
+
+    `id` names it for good; `holder` is the play that drives it, and no other may, until `lease_until` is over and
+    another takes it over. `direction` is forward or back.
+    """
+
+    id: str
+    holder: str
+    operator: str
+    started: str
+    lease_until: str
+    secrets: dict[str, Change]
+    direction: str = "forward"
+
+
+@dataclass
 class State:
     stack: str
     secrets: dict[str, Secret] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
-    run: dict[str, Any] | None = None
+    run: Run | None = None
     format: int = FORMAT
 
 
-def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+def now(later: float = 0.0) -> str:
+    """The time in UTC, `later` seconds from now, to the second, as ISO 8601; texts sort by time."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + later))
 
 
 @contextmanager
@@ -124,7 +169,7 @@ def load(paths: StackPaths) -> State:
             )
         return State(
             stack=data["stack"],
-            secrets={name: Secret(**entry) for name, entry in data["secrets"].items()},
+            secrets={name: _secret(entry) for name, entry in data["secrets"].items()},
             services={
                 name: Service(
                     entry["current"],
@@ -133,12 +178,24 @@ def load(paths: StackPaths) -> State:
                 )
                 for name, entry in data["services"].items()
             },
-            run=data["run"],
+            run=_run(data["run"]) if data["run"] else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CoffreError(
             f"{paths.state} cannot be understood; nothing was changed: put it back from a backup of {paths.lib_root}."
         ) from None
+
+
+def _secret(entry: dict[str, Any]) -> Secret:
+    return Secret(**{**entry, "ring": [Previous(**each) for each in entry.get("ring", [])]})
+
+
+def _run(entry: dict[str, Any]) -> Run:
+    changes = {
+        name: Change(**{**each, "old": _secret(each["old"]), "new": _secret(each["new"])})
+        for name, each in entry["secrets"].items()
+    }
+    return Run(**{**entry, "secrets": changes})
 
 
 def save(paths: StackPaths, state: State) -> None:

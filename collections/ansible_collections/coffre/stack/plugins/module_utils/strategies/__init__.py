@@ -1,0 +1,10 @@
+"""The strategies by name. Each is a folder with the same files: issue, prove, retire; a new one is a new folder.
+
+A folder's own __init__ gives the functions of `context.Strategy`.
+"""
+
+from __future__ import annotations
+
+from .context import Strategy
+
+BY_NAME: dict[str, Strategy] = {}

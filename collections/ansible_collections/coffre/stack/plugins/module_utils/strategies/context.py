@@ -1,0 +1,134 @@
+"""What a strategy is given, and what it must be able to do."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from .. import bundles, compose, containers, seals
+from .. import state as states
+from ..catalogue import HOST, Catalogue, Secret
+from ..errors import CoffreError
+from ..paths import StackPaths
+
+Which = Literal["old", "new"]
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Admin:
+    """Keycloak's admin of realm master. During a rotation of its password either of the passwords may be live."""
+
+    user: str
+    passwords: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One secret's change on one host. Values are read when they are asked for, and stay where they are read.
+
+    `seconds` is the patience for a service to become healthy. A strategy reads `state` and changes nothing in it.
+    """
+
+    paths: StackPaths
+    catalogue: Catalogue
+    state: states.State
+    secret: Secret
+    change: states.Change
+    seconds: float
+
+    def has(self, which: Which) -> bool:
+        """Whether a value is there: a crash can have come before the new one was sealed."""
+        run = self.state.run
+        if run is None:
+            return which == "old"
+        return self.paths.sealed_value(run.id, self.secret.name, which).exists()
+
+    def value(self, which: Which) -> bytes:
+        """The old or the new value. Before the run is open the old one comes from a bundle. Raises CoffreError."""
+        run = self.state.run
+        if run is None:
+            return bundles.value(self.paths, self.state, self.secret.consumers[0], self.secret.name)
+        return unseal(self.paths, run.id, self.secret.name, which)
+
+    def container(self, service: str) -> compose.Container:
+        """The newest healthy container of a service, waited for. Raises CoffreError."""
+        deadline = time.monotonic() + self.seconds
+        while True:
+            try:
+                return containers.healthy(self.paths.stack, service)
+            except CoffreError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(POLL_SECONDS)
+
+    def adopters(self) -> list[compose.Container]:
+        """The running containers, of the bundles in force, that have the secret."""
+        bundles_in_force = {
+            entry.current
+            for service in self.secret.consumers
+            if service != HOST and (entry := self.state.services.get(service))
+        }
+        found = compose.containers(self.paths.stack)
+        return [each for each in found if each.state == "running" and each.bundle in bundles_in_force]
+
+    def admin(self) -> Admin:
+        """Keycloak's admin, its likeliest password first. Raises CoffreError."""
+        admins = [each for each in self.catalogue.secrets.values() if each.strategy == "keycloak_user"]
+        if not admins:
+            raise CoffreError(
+                f"The catalogue has no keycloak_user secret, by which {self.secret.name} is rotated; nothing was "
+                "changed: add one."
+            )
+        name, user = admins[0].name, str(admins[0].settings["user"])
+        run = self.state.run
+        if run is None or name not in run.secrets:
+            return Admin(user, (bundles.value(self.paths, self.state, HOST, name),))
+        wanted: list[Which] = ["new", "old"] if run.direction == "forward" else ["old", "new"]
+        there = [which for which in wanted if self.paths.sealed_value(run.id, name, which).exists()]
+        return Admin(user, tuple(unseal(self.paths, run.id, name, which) for which in there))
+
+
+def seal(paths: StackPaths, run: str, secret: str, which: Which, value: bytes, choice: str) -> None:
+    """Seal a value of a run by itself. Raises SealError."""
+    seals.seal(paths.sealed_value(run, secret, which), f"{paths.stack}.{secret}.{run}.{which}", value, choice)
+
+
+def unseal(paths: StackPaths, run: str, secret: str, which: Which) -> bytes:
+    """A value of a run. Raises SealError."""
+    return seals.unseal(paths.sealed_value(run, secret, which), f"{paths.stack}.{secret}.{run}.{which}")
+
+
+class Strategy(Protocol):
+    """The functions of a strategy's folder. Each can be repeated after a crash in its middle; a CoffreError stops it.
+
+    The way back is the same road: withdraw(context, keep="old", drop="new") after the old bundles are in force again.
+    """
+
+    UNKNOWN: str
+    """What `hinders` cannot find out without writing, as a clause ("whether ..."), or ""."""
+
+    def successor(self, secret: Secret, old: states.Secret, new: states.Secret) -> states.Secret:
+        """The record of the new version, from one that has a fresh version and the old one's attributes. Pure."""
+
+    def hinders(self, context: Context) -> list[str]:
+        """What would make the rotation fail, as sentences; reads only. There is no new value yet."""
+
+    def make(self, context: Context) -> bytes:
+        """The new value, which is sealed next. After a crash in between it is called again."""
+
+    def teach(self, context: Context) -> None:
+        """Let the verifier accept the new value beside the old one."""
+
+    def prove(self, context: Context, which: Which) -> None:
+        """Authenticate with a value, from the host. Raises CoffreError if it is not accepted."""
+
+    def confirm(self, context: Context, which: Which) -> None:
+        """Authenticate from inside the containers that have adopted the value. Raises CoffreError."""
+
+    def withdraw(self, context: Context, keep: Which, drop: Which) -> None:
+        """Let the verifier accept `keep` only. `keep` is proved; `drop` may never have been taught."""
+
+    def refused(self, context: Context, drop: Which) -> None:
+        """See that a value is refused by its verifier. Raises CoffreError if it is still accepted."""
