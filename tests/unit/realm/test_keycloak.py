@@ -1,12 +1,10 @@
-"""Keycloak's answers as a stand-in server gives them, and its prompts as a stand-in command does."""
+"""Keycloak's answers as a stand-in server gives them."""
 
-import contextlib
 import dataclasses
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -15,28 +13,6 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreE
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
 
 CANARY = "canary-4f0c2b"
-CONTAINER = compose.Container(
-    id="c0ffee",
-    name="demo-keycloak-1",
-    service="keycloak",
-    config_hash="",
-    image="",
-    image_id="",
-    bundle=None,
-    state="running",
-    health="healthy",
-    exit_code=0,
-    out_of_memory=False,
-    restarts=0,
-    created="2026-01-01T00:00:00Z",
-    pid=1,
-    stop_seconds=10,
-    restart="no",
-    health_check=(),
-    ready=(),
-    addresses=frozenset({"127.0.0.1"}),
-    mounts=(),
-)
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -111,79 +87,16 @@ def test_silence_is_told() -> None:
     assert sentence.startswith("Keycloak gave no answer when asked to try")
 
 
-@pytest.mark.parametrize("accepted", [True, False])
-def test_a_dry_run_tells_of_the_client_although_the_admin_is_yet_to_be_made(
-    monkeypatch: pytest.MonkeyPatch, accepted: bool
-) -> None:
-    monkeypatch.setattr(keycloak, "granted", lambda *_: accepted)
-    monkeypatch.setattr(keycloak, "session", lambda *_: contextlib.nullcontext())
-    told = keycloak.ensure_client(CONTAINER, "iam", "cli", CANARY, ("admin", CANARY), dry=True)
-    assert told == ([] if accepted else ["secret"])
-    with pytest.raises(CoffreError, match="refuses its admin admin; nothing was changed"):
-        keycloak.ensure_client(CONTAINER, "iam", "cli", CANARY, ("admin", CANARY))
-
-
-PROMPTING = """#!/bin/bash
-[[ $1 == inspect ]] && { echo '["--config-file=/c", "start", "--db-url-host=db", "--hostname=h"]'; exit; }
-tr '\\0' '\\n' < /proc/$$/cmdline > {seen}; tr '\\0' '\\n' < /proc/$$/environ >> {seen}
-[[ -t 0 && -t 1 ]] || exit 9
-echo some words first
-read -rsp 'Enter password:' one; echo
-read -rsp 'Enter password again:' two; echo
-echo a log line
-printf '%s|%s' "$one" "$two" > {typed}
-exit {status}
-"""
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return tmp_path
-
-
-def prompting(folder: Path, status: int, text: str = PROMPTING) -> None:
-    script = folder / "docker"
-    for name, value in (("seen", folder / "seen"), ("typed", folder / "typed"), ("status", status)):
-        text = text.replace(f"{{{name}}}", str(value))
-    script.write_text(text)
-    script.chmod(0o755)
-
-
-def test_the_password_is_typed_and_nothing_else(command: Path) -> None:
-    prompting(command, 0)
-    keycloak.bootstrap(Path("/x/compose.yml"), CONTAINER, "coffre-bootstrap-1", CANARY)
-    assert (command / "typed").read_text() == f"{CANARY}|{CANARY}"
-    seen = (command / "seen").read_text()
-    assert CANARY not in seen
-    words = "run --rm --no-deps keycloak --config-file=/c --db-url-host=db bootstrap-admin user --optimized"
-    assert "\n".join(words.split()) in seen
-
-
-def test_a_failed_command_is_told_without_the_password(command: Path) -> None:
-    prompting(command, 3)
-    with pytest.raises(CoffreError, match=r"failed \(exit status 3\)") as told:
-        keycloak.bootstrap(Path("/x/compose.yml"), CONTAINER, "coffre-bootstrap-1", CANARY)
-    assert CANARY not in str(told.value)
-
-
-def test_a_command_that_hangs_is_ended(command: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompting(command, 0, PROMPTING.replace("echo a log line", "exec sleep 60"))
-    monkeypatch.setattr(keycloak, "BOOTSTRAP_SECONDS", 0.5)
-    with pytest.raises(CoffreError, match="did not end within"):
-        keycloak.bootstrap(Path("/x/compose.yml"), CONTAINER, "coffre-bootstrap-1", CANARY)
-
-
-def test_the_newest_healthy_container_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_healthy_container_is_asked(container: compose.Container, monkeypatch: pytest.MonkeyPatch) -> None:
     others = {"old": "healthy", "new": "healthy", "starting": "starting", "broken": "unhealthy"}
-    running = [dataclasses.replace(CONTAINER, id=name, health=health) for name, health in others.items()]
-    running.append(dataclasses.replace(CONTAINER, id="app", service="app"))
+    running = [dataclasses.replace(container, id=name, health=health) for name, health in others.items()]
+    running.append(dataclasses.replace(container, id="app", service="app"))
     monkeypatch.setattr(compose, "containers", lambda _stack: running)
     assert containers.healthy("demo", "keycloak").id == "new"
     with pytest.raises(CoffreError, match="No healthy container of service postgres runs in stack demo"):
         containers.healthy("demo", "postgres")
 
 
-def test_a_container_without_a_network_is_told() -> None:
+def test_a_container_without_a_network_is_told(container: compose.Container) -> None:
     with pytest.raises(CoffreError, match="has no address"):
-        containers.address(dataclasses.replace(CONTAINER, addresses=frozenset()))
+        containers.address(dataclasses.replace(container, addresses=frozenset()))

@@ -56,7 +56,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, catalogue, containers, keycloak, state
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, catalogue, containers, keycloak_admin, state
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -67,7 +67,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     with state.locked(paths):
         password = bundles.value(paths, state.load(paths), catalogue.HOST, params["secret"]).decode()
         container = containers.healthy(params["stack"], params["service"])
-        mended = keycloak.ensure_admin(paths.compose, container, params["user"], password, dry=check)
+        mended = keycloak_admin.ensure_admin(paths.compose, container, params["user"], password, dry=check)
     return {"changed": bool(mended), "mended": mended}
 
 

@@ -71,7 +71,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, catalogue, containers, keycloak, state
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, catalogue, containers, keycloak_client, state
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -85,7 +85,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
             bundles.value(paths, st, catalogue.HOST, params[name]).decode() for name in ("secret", "admin_secret")
         )
         container = containers.healthy(params["stack"], params["service"])
-        mended = keycloak.ensure_client(
+        mended = keycloak_client.ensure_client(
             container, params["realm"], params["client"], secret, (params["admin_user"], password), dry=check
         )
     return {"changed": bool(mended), "mended": mended}

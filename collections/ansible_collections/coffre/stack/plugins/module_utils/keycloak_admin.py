@@ -1,0 +1,234 @@
+"""Keycloak's permanent admin: made or repaired where it cannot log in, and given another password."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import secrets
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from keycloak import KeycloakAdmin
+from keycloak.exceptions import KeycloakError, KeycloakGetError
+
+from . import compose
+from .errors import CoffreError
+from .keycloak import answered, refusal, session, url
+
+BOOTSTRAP_SECONDS = 300.0
+BOOTSTRAP_PREFIX = "coffre-bootstrap-"
+PROMPTS = (b"Enter password:", b"Enter password again:")
+
+
+def ensure_admin(file: Path, container: compose.Container, user: str, password: str, dry: bool = False) -> list[str]:
+    """Make the permanent admin of realm master log in with this password; return what was mended.
+
+    `admin` stands for the admin itself, made or repaired through a one-time admin that is then gone;
+    `leftovers` for one-time admins of a run that was cut short. `file` is the stack's Compose file.
+    """
+    server = url(container)
+    with answered("let its admin log in"):
+        with session(server, user, password) as admin:
+            if admin is not None and (left := _leftovers(admin)) is not None:
+                if not dry:
+                    _remove(admin, left)
+                return ["leftovers"] if left else []
+        if dry:
+            return ["admin"]
+        name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(32)
+        bootstrap(file, container, name, once)
+        with session(server, name, once) as helper:
+            if helper is None:
+                raise CoffreError(f"Keycloak refuses the one-time admin {name} that its own command made; run again.")
+            try:
+                _repair(helper, user, password)
+                with session(server, user, password) as admin:
+                    if admin is None or (left := _leftovers(admin)) is None:
+                        raise CoffreError(
+                            f"Keycloak still refuses {user} after its password and role were set: look in the admin "
+                            "console for a second factor or a lockout of this user."
+                        )
+                    _remove(admin, left)
+            except BaseException:
+                with suppress(KeycloakError):
+                    _remove(helper, _leftovers(helper) or [])
+                raise
+        with session(server, name, once) as helper:
+            if helper is not None:
+                raise CoffreError(f"The one-time admin {name} can still log in: delete it in realm master.")
+        return ["admin"]
+
+
+@contextmanager
+def administrator(
+    file: Path, container: compose.Container, user: str, passwords: Sequence[str]
+) -> Iterator[KeycloakAdmin]:
+    """A session of the permanent admin by the first of its passwords that Keycloak takes.
+
+    Where it takes none, the admin is given the first one as `ensure_admin` does. Raises CoffreError.
+    """
+    server = url(container)
+    for password in passwords:
+        with session(server, user, password) as admin:
+            if admin is not None:
+                yield admin
+                return
+    ensure_admin(file, container, user, passwords[0])
+    with session(server, user, passwords[0]) as admin:
+        if admin is None:
+            raise CoffreError(f"Keycloak refuses its admin {user} again; run site.yml, which repairs it.")
+        yield admin
+
+
+def logs_in(container: compose.Container, user: str, password: str) -> bool:
+    """Whether an admin of realm master logs in with this password; False only when Keycloak refuses it."""
+    with session(url(container), user, password) as admin:
+        return admin is not None
+
+
+def set_password(file: Path, container: compose.Container, user: str, password: str, before: Sequence[str]) -> None:
+    """Make the permanent admin log in with this password, whichever of those it has: this one, one before, or none.
+
+    Only one lives at a time: those before are refused from then on.
+    """
+    server = url(container)
+    for each in (password, *before):
+        with session(server, user, each) as admin:
+            if admin is not None:
+                if each != password:
+                    admin.set_user_password(_identity(admin, user), password, temporary=False)
+                return
+    ensure_admin(file, container, user, password)
+
+
+def end_sessions(container: compose.Container, user: str, password: str) -> None:
+    """Log the permanent admin out everywhere, and see a refresh token of before refused. Raises CoffreError."""
+    with session(url(container), user, password) as admin:
+        if admin is None:
+            raise CoffreError(f"Keycloak refuses its admin {user}, whose sessions go on: run site.yml to repair it.")
+        token = admin.connection.token
+        assert token
+        admin.user_logout(_identity(admin, user))
+        try:
+            admin.connection.keycloak_openid.refresh_token(token["refresh_token"])
+        except KeycloakError as error:
+            if not refusal(error):
+                raise
+            return
+    raise CoffreError(f"Keycloak still renews a session of {user} after its logout: end its sessions in the console.")
+
+
+def obstacles(container: compose.Container, user: str, password: str) -> list[str]:
+    """Why the permanent admin's password cannot be replaced now, as sentences. Reads only."""
+    with session(url(container), user, password) as admin:
+        if admin is None:
+            return [f"Keycloak refuses the deployed password of its admin {user}: run site.yml, which repairs it."]
+        policy = str(admin.get_realm("master").get("passwordPolicy", ""))
+        if "passwordHistory" in policy:
+            return [
+                "The password policy of realm master forbids a password of before, so a rotation could not be undone: "
+                "take passwordHistory out of it."
+            ]
+    return []
+
+
+def bootstrap(file: Path, container: compose.Container, user: str, password: str) -> None:
+    """Make a temporary admin by Keycloak's own command, in a one-off container beside the running ones.
+
+    A second JVM in the running container would take it to its memory limit. The command joins no
+    cluster and serves no request. It asks for the password, which is typed at a terminal of ours, so
+    that it is in no argument and no environment; what the terminal shows is thrown away.
+    Raises CoffreError.
+    """
+    command = ["docker", "compose", "--file", str(file), "run", "--rm", "--no-deps", container.service]
+    command += [*_database_options(container), "bootstrap-admin", "user", "--optimized", "--username", user]
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+        os.close(theirs)
+        try:
+            _type(ours, password, time.monotonic() + BOOTSTRAP_SECONDS)
+            status = process.wait(timeout=30)
+        finally:
+            process.kill()
+            process.wait()
+    except (TimeoutError, subprocess.TimeoutExpired):
+        raise CoffreError(
+            f"Keycloak's command bootstrap-admin did not end within {BOOTSTRAP_SECONDS:.0f} s; no admin was changed: "
+            "run site.yml again."
+        ) from None
+    finally:
+        os.close(ours)
+    if status != 0:
+        raise CoffreError(
+            f"Keycloak's command bootstrap-admin failed (exit status {status}); no admin was changed: "
+            f"see what `docker compose --file {file} run --rm --no-deps {container.service} "
+            f"{' '.join(_database_options(container))} bootstrap-admin user --optimized` says."
+        )
+
+
+def _type(terminal: int, password: str, deadline: float) -> None:
+    """Answer each prompt with the password and read on until the other side closes. Raises TimeoutError."""
+    prompts, shown = list(PROMPTS), b""
+    while True:
+        if not select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise TimeoutError
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # how Linux says that nobody holds the terminal any more
+            return
+        if not chunk:
+            return
+        shown += chunk
+        if prompts and prompts[0] in shown:
+            shown = shown.partition(prompts.pop(0))[2]
+            os.write(terminal, password.encode() + b"\r")
+
+
+def _database_options(container: compose.Container) -> list[str]:
+    """How the running Keycloak was told to reach its database, which the command must be told alike."""
+    command = json.loads(compose.call(["docker", "inspect", "--format", "{{json .Config.Cmd}}", container.id]))
+    return [word for word in command or [] if word.startswith(("--config-file=", "--db-"))]
+
+
+def _leftovers(admin: KeycloakAdmin) -> list[str] | None:
+    """The ids of one-time admins that are still there; None if this user is no admin who may see them."""
+    try:
+        users = admin.get_users({"search": BOOTSTRAP_PREFIX})
+    except KeycloakGetError as error:
+        if error.response_code == 403:
+            return None
+        raise
+    return [user["id"] for user in users if user["username"].startswith(BOOTSTRAP_PREFIX)]
+
+
+def _identity(admin: KeycloakAdmin, user: str) -> str:
+    """Keycloak's own id of a user of realm master."""
+    identity: str | None = admin.get_user_id(user)
+    if identity is None:
+        raise CoffreError(f"Realm master has no user {user}: run site.yml, which makes it.")
+    return identity
+
+
+def _remove(admin: KeycloakAdmin, users: list[str]) -> None:
+    for user in users:
+        admin.delete_user(user)
+
+
+def _repair(admin: KeycloakAdmin, user: str, password: str) -> None:
+    """Make `user` a permanent admin of realm master with this password, and end the sessions it has."""
+    found = admin.get_users({"username": user, "exact": True})
+    if found:
+        identity = found[0]["id"]
+        attributes = {k: v for k, v in found[0].get("attributes", {}).items() if k != "is_temporary_admin"}
+        admin.update_user(identity, found[0] | {"enabled": True, "requiredActions": [], "attributes": attributes})
+    else:
+        identity = admin.create_user({"username": user, "enabled": True})
+    admin.set_user_password(identity, password, temporary=False)
+    admin.assign_realm_roles(identity, [admin.get_realm_role("admin")])
+    admin.user_logout(identity)

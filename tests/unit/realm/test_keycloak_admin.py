@@ -1,0 +1,63 @@
+"""Keycloak's prompts as a stand-in command gives them."""
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import compose, keycloak_admin
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+
+CANARY = "canary-4f0c2b"
+
+
+PROMPTING = """#!/bin/bash
+[[ $1 == inspect ]] && { echo '["--config-file=/c", "start", "--db-url-host=db", "--hostname=h"]'; exit; }
+tr '\\0' '\\n' < /proc/$$/cmdline > {seen}; tr '\\0' '\\n' < /proc/$$/environ >> {seen}
+[[ -t 0 && -t 1 ]] || exit 9
+echo some words first
+read -rsp 'Enter password:' one; echo
+read -rsp 'Enter password again:' two; echo
+echo a log line
+printf '%s|%s' "$one" "$two" > {typed}
+exit {status}
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path
+
+
+def prompting(folder: Path, status: int, text: str = PROMPTING) -> None:
+    script = folder / "docker"
+    for name, value in (("seen", folder / "seen"), ("typed", folder / "typed"), ("status", status)):
+        text = text.replace(f"{{{name}}}", str(value))
+    script.write_text(text)
+    script.chmod(0o755)
+
+
+def test_the_password_is_typed_and_nothing_else(command: Path, container: compose.Container) -> None:
+    prompting(command, 0)
+    keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
+    assert (command / "typed").read_text() == f"{CANARY}|{CANARY}"
+    seen = (command / "seen").read_text()
+    assert CANARY not in seen
+    words = "run --rm --no-deps keycloak --config-file=/c --db-url-host=db bootstrap-admin user --optimized"
+    assert "\n".join(words.split()) in seen
+
+
+def test_a_failed_command_is_told_without_the_password(command: Path, container: compose.Container) -> None:
+    prompting(command, 3)
+    with pytest.raises(CoffreError, match=r"failed \(exit status 3\)") as told:
+        keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
+    assert CANARY not in str(told.value)
+
+
+def test_a_command_that_hangs_is_ended(
+    command: Path, container: compose.Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompting(command, 0, PROMPTING.replace("echo a log line", "exec sleep 60"))
+    monkeypatch.setattr(keycloak_admin, "BOOTSTRAP_SECONDS", 0.5)
+    with pytest.raises(CoffreError, match="did not end within"):
+        keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
