@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .catalogue import Generate
+from .catalogue import Generate, Secret
 
 # Clocks differ: a certificate is valid from a little earlier on.
 BACKDATE = timedelta(minutes=10)
@@ -48,6 +48,12 @@ def random_text(size: int) -> bytes:
 
 def random_bytes(size: int) -> bytes:
     return secrets.token_bytes(size)
+
+
+def random_value(secret: Secret) -> bytes:
+    """A new value of a secret's kind; 32 random bytes in it where the catalogue does not say how many."""
+    size = secret.generate.bytes if secret.generate else Generate.bytes
+    return random_bytes(size) if secret.kind == "bytes" else random_text(size)
 
 
 def load(pem: bytes) -> Certified | None:

@@ -12,6 +12,7 @@ import hmac
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 
 import psycopg
@@ -24,6 +25,7 @@ from .errors import CoffreError
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 ITERATIONS = 4096  # PostgreSQL's own default
 PSQL_SECONDS = 60
+POLL_SECONDS = 0.5
 
 # True when the owner, the login roles, their grants and the database are as REPAIR makes them.
 # Every role may read these catalogues, so the login that is to be proved can ask by itself.
@@ -42,6 +44,13 @@ SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = {owner} AND NOT rolcanlogin)
            JOIN pg_db_role_setting s ON s.setrole = login.oid AND s.setdatabase = 0
                 AND {setting} = ANY (s.setconfig)
            WHERE login.rolname = wanted.name))
+"""
+
+# The addresses that a role's sessions come from, a line for each session.
+SESSIONS = "SELECT host(client_addr) FROM pg_stat_activity WHERE usename = {role} AND client_addr IS NOT NULL;\n"
+
+SHUT = """
+SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', rolname) FROM pg_roles WHERE rolname = {role} \\gexec
 """
 
 REPAIR_ROLE = """
@@ -215,6 +224,28 @@ def ensure(container: Container, target: Target, password: bytes, dry: bool = Fa
             "see the log of its container, and that pg_hba.conf asks for scram-sha-256."
         )
     return mended
+
+
+def sessions(container: Container, role: str) -> list[str]:
+    """The addresses of the clients that are logged in as a role, one for each session."""
+    return psql(container, _compose(SESSIONS, role=sql.Literal(role)), f"list the sessions of {role}").split()
+
+
+def shut(container: Container, role: str, seconds: float) -> None:
+    """Take a role's password and login away, once its last session has ended by itself.
+
+    A session that is cut off would fail the requests of whoever uses it. Raises CoffreError, the role unchanged, if
+    sessions are left after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while left := sessions(container, role):
+        if time.monotonic() > deadline:
+            raise CoffreError(
+                f"The role {role} keeps its password, for {len(left)} of its sessions have not ended within "
+                f"{seconds:.0f} s: see with `docker ps` which container has the address {min(left)} and stop it."
+            )
+        time.sleep(POLL_SECONDS)
+    psql(container, _compose(SHUT, role=sql.Literal(role)), f"take the password of {role} away")
 
 
 def _compose(text: str, **parts: sql.Composable) -> str:

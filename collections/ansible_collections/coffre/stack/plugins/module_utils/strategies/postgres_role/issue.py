@@ -1,0 +1,33 @@
+"""A password for the role that is not in force."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ... import generate, postgres, state
+from ...catalogue import Secret
+from ...errors import CoffreError
+from ..context import Context
+from .target import SERVICE, role, target
+
+
+def successor(secret: Secret, old: state.Secret, new: state.Secret) -> state.Secret:
+    """The new version belongs to the next role. Raises CoffreError if there is none."""
+    roles, current = list(secret.settings["roles"]), role(old, secret)
+    if current not in roles or len(set(roles)) < 2:
+        raise CoffreError(
+            f"{secret.name} belongs to the role {current}, and its settings name {', '.join(roles)}; nothing was "
+            "changed: let them name that role and another one."
+        )
+    following = roles[(roles.index(current) + 1) % len(roles)]
+    return dataclasses.replace(new, attributes={**new.attributes, "role": following})
+
+
+def make(context: Context) -> bytes:
+    """A random password; one that was never sealed is known to nobody."""
+    return generate.random_value(context.secret)
+
+
+def teach(context: Context) -> None:
+    """Let the next role log in with the new password; the server gets a verifier only."""
+    postgres.ensure(context.container(SERVICE), target(context, "new"), context.value("new"))
