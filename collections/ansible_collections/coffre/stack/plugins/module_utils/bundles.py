@@ -1,7 +1,7 @@
 """The bundles of a stack: sets of secret files on tmpfs, each with a sealed copy on disk.
 
 A sealed copy is a tar with `files/<name>` as the service sees them, and `values/<secret>` for the secrets
-that only lie inside a composed file.
+that only lie inside a composed file. An earlier value of a key ring is called `<secret>.<version>` in either.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import seals, state
+from . import rings, seals, state
 from .errors import CoffreError, SealError
 from .paths import BUNDLE, LINK, StackPaths
 
@@ -35,6 +35,16 @@ class Content:
         if bundle.files.get(secret) == [secret]:
             return self.files.get(secret)
         return self.values.get(secret)
+
+    def versions(self, secret: str, bundle: state.Bundle) -> dict[str, bytes]:
+        """The values of a secret by version: the one that the bundle is of, and the earlier ones of its ring."""
+        found = {
+            version: data
+            for name, data in (self.files | self.values).items()
+            if (version := rings.version(name, secret))
+        }
+        now = self.value(secret, bundle)
+        return found if now is None else found | {bundle.versions[secret]: now}
 
 
 def pack(content: Content) -> bytes:
@@ -174,6 +184,15 @@ def value(paths: StackPaths, st: state.State, service: str, secret: str, bundle:
     if found is None:
         raise CoffreError(f"The sealed copy {paths.seal(service, name)} lacks {secret}; nothing was changed.")
     return found
+
+
+def versions(paths: StackPaths, st: state.State, service: str, secret: str) -> dict[str, bytes]:
+    """Every value of a secret that the host holds for a service, by version. Raises CoffreError."""
+    held: dict[str, bytes] = {}
+    for name, bundle in st.services.get(service, state.Service()).bundles.items():
+        if secret in bundle.versions:
+            held |= unseal(paths, service, name).versions(secret, bundle)
+    return held
 
 
 def promote(paths: StackPaths, st: state.State, service: str) -> None:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import bundles, compose, leaks, rollout, seals, tmpfs
+from . import bundles, compose, leaks, rings, rollout, seals, tmpfs
 from . import state as states
 from .catalogue import HOST, Catalogue
 from .errors import CoffreError, SealError
@@ -198,7 +198,7 @@ def staged(patient: Patient) -> str:
         entry = services.get(service.name, states.Service())
         if not entry.staged:
             problems.append(f"no bundle is staged for {service.name}")
-        elif entry.bundles[entry.staged].files != patient.catalogue.files(service):
+        elif entry.bundles[entry.staged].files != rings.files(patient.catalogue, service, patient.state.secrets):
             problems.append(f"the bundle of {service.name} has other files than the catalogue says")
         elif entry.next:
             problems.append(f"the bundle {entry.next} of {service.name} is staged and not adopted")

@@ -20,13 +20,25 @@ FILE_MODES = (0o400, 0o600)
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A version of a key ring that is still accepted, with its value."""
+
+    previous: state.Previous
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Held:
-    """One version of a secret with its value; attributes are not secret."""
+    """One version of a secret with its value; attributes are not secret.
+
+    A source fills `ring` only where it has the earlier versions itself; a host that knows a secret has its own.
+    """
 
     version: str
     created: str
     value: bytes = field(repr=False)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    ring: tuple[Earlier, ...] = ()
 
 
 Values = dict[str, Held]

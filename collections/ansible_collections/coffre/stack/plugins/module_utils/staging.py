@@ -13,16 +13,16 @@ import secrets
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundles, files, seals, state, tmpfs
-from .catalogue import HOST, Catalogue, Service
+from . import bundles, files, rings, seals, state, tmpfs
+from .catalogue import HOST, Catalogue, Secret, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, StackPaths
 from .restore import raise_bundles
-from .sources import Held, Holdings, Values, misfits, unfit
+from .sources import Earlier, Held, Holdings, Values, misfits, unfit
 
 Resolve = Callable[[Holdings], tuple[Values, list[str]]]
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?")
@@ -60,9 +60,14 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     st = copy.deepcopy(before)
     contents, lost = _open(paths, st, report)
     held = holdings(st, contents)
+    earlier, used = _versions_held(st, contents), _used(st)
     _forget(st, contents, lost)
     values, warnings = resolve(held)
     report.warnings += warnings
+    values = {
+        name: _with_ring(catalogue.secrets[name], st, each, earlier.get(name, {}), name in used, report)
+        for name, each in values.items()
+    }
     _check(catalogue, values)
     _memory(paths, st, settings, report)
     _folders(paths, settings, report)
@@ -73,7 +78,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
         report.warnings.append(
             f"The catalogue no longer has {', '.join(gone)}: the next rollout removes them from this host for good."
         )
-    _record(st, catalogue, values)
+    st.secrets = _recorded(catalogue, values)
     report.recorded = st != before
     if not settings.check:
         _write(paths, st, before, made, settings)
@@ -118,7 +123,7 @@ def _salvage(folder: Path, bundle: state.Bundle) -> bundles.Content:
     content = bundles.Content()
     for name, inside in bundle.files.items():
         with suppress(OSError):
-            if inside == [name]:
+            if inside == [name] or rings.version(name, inside[0]):
                 content.files[name] = files.read(folder / name, seals.LIMIT)[1]
     return content
 
@@ -148,6 +153,45 @@ def holdings(st: state.State, contents: dict[Key, bundles.Content]) -> Holdings:
             else:
                 versions.append(Held(version, bundle.created, value, known.attributes if known else {}))
     return {secret: versions for secret, versions in held.items() if versions}
+
+
+def _versions_held(st: state.State, contents: dict[Key, bundles.Content]) -> dict[str, dict[str, bytes]]:
+    """Every value that the host holds, by secret and version, those of the rings too."""
+    found: dict[str, dict[str, bytes]] = {}
+    for (service, name), content in contents.items():
+        bundle = st.services[service].bundles[name]
+        for secret in bundle.versions:
+            found.setdefault(secret, {}).update(content.versions(secret, bundle))
+    return found
+
+
+def _used(st: state.State) -> set[str]:
+    """The secrets whose version of state a container may have used: adopted, or handed out by an open rotation."""
+    adopted = [entry.bundles[entry.current].versions for entry in st.services.values() if entry.current]
+    changes = st.run.secrets if st.run else {}
+    return {
+        name
+        for name, secret in st.secrets.items()
+        if any(versions.get(name) == secret.version for versions in adopted)
+        or (name in changes and changes[name].step in rings.HANDED_OUT)
+    }
+
+
+def _with_ring(
+    secret: Secret, st: state.State, held: Held, found: dict[str, bytes], used: bool, report: Report
+) -> Held:
+    """A version with the ring that belongs to it: the host's, or, where it does not know the secret, the source's."""
+    if secret.name not in st.secrets:
+        return held
+    values = {each.previous.version: each.value for each in held.ring} | found
+    ring = rings.after(secret, st.secrets[secret.name], held.version, state.now(), used)
+    if gone := [each.version for each in ring if each.version not in values]:
+        report.warnings.append(
+            f"The earlier {'version' if len(gone) == 1 else 'versions'} {', '.join(gone)} of {secret.name} cannot be "
+            "had any more: what was signed with it is no longer accepted."
+        )
+    kept = tuple(Earlier(each, values[each.version]) for each in ring if each.version in values)
+    return replace(held, ring=kept)
 
 
 def _check(catalogue: Catalogue, values: Values) -> None:
@@ -302,12 +346,16 @@ def _content(catalogue: Catalogue, service: Service, values: Values) -> bundles.
         held = values[secret]
         return _attributes(catalogue, secret, held)[attribute] if attribute else held.value.decode("utf-8")
 
-    alone = [name for name in catalogue.consumed(service.name) if name not in service.composed]
-    return bundles.Content(
-        files={name: values[name].value for name in alone}
-        | {file.name: file.render(lookup).encode("utf-8") for file in service.files},
+    content = bundles.Content(
+        files={file.name: file.render(lookup).encode("utf-8") for file in service.files},
         values={name: values[name].value for name in service.composed},
     )
+    for name in catalogue.consumed(service.name):
+        if name not in service.composed:
+            content.files[name] = values[name].value
+        place = content.files if rings.mounted(catalogue.secrets[name], service) else content.values
+        place |= {rings.file(name, each.previous.version): each.value for each in values[name].ring}
+    return content
 
 
 @dataclass(frozen=True)
@@ -330,11 +378,12 @@ def _plan(
     """Decide for each service which bundle is to be in force, and note it in the state."""
     made = []
     receivers = catalogue.receivers()
+    recorded = _recorded(catalogue, values)
     for service in receivers:
         entry = st.services.setdefault(service.name, state.Service())
         content = _content(catalogue, service, values)
         bundle = state.Bundle(
-            files=catalogue.files(service),
+            files=rings.files(catalogue, service, recorded),
             versions={name: values[name].version for name in catalogue.consumed(service.name)},
             created=state.now(),
             uid=service.uid,
@@ -375,9 +424,11 @@ def _alike(one: state.Bundle, other: state.Bundle) -> bool:
     )
 
 
-def _record(st: state.State, catalogue: Catalogue, values: Values) -> None:
-    st.secrets = {
-        name: state.Secret(held.version, held.created, _attributes(catalogue, name, held))
+def _recorded(catalogue: Catalogue, values: Values) -> dict[str, state.Secret]:
+    return {
+        name: state.Secret(
+            held.version, held.created, _attributes(catalogue, name, held), [each.previous for each in held.ring]
+        )
         for name, held in values.items()
     }
 
