@@ -66,6 +66,8 @@ class Container:
     ready: tuple[str, ...]  # a command that must succeed too before the container counts as ready
     addresses: frozenset[str]
     mounts: tuple[tuple[str, str], ...]  # bind mounts: source on the host, path in the container
+    adopt: str = ""  # as its label says
+    memory: int = 0  # the most that it may take, in bytes; 0 is no limit
 
 
 def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS) -> str:
@@ -170,6 +172,8 @@ def parse(data: dict[str, Any]) -> Container:
         mounts=tuple(
             (mount["Source"], mount["Destination"]) for mount in data.get("Mounts", []) if mount["Type"] == "bind"
         ),
+        adopt=labels.get(LABEL_ADOPT, ""),
+        memory=int(data["HostConfig"].get("Memory") or 0),
     )
 
 

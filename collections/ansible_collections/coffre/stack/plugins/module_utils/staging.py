@@ -20,7 +20,7 @@ from typing import Any
 from . import bundles, files, rings, seals, state, tmpfs
 from .catalogue import HOST, Catalogue, Secret, Service
 from .errors import CoffreError, SealError, SourceError
-from .paths import BUNDLE, LINK, StackPaths
+from .paths import BUNDLE, LINK, VALUE, StackPaths
 from .restore import raise_bundles
 from .sources import Earlier, Held, Holdings, Values, misfits, unfit
 
@@ -335,7 +335,8 @@ def _sweep(paths: StackPaths, st: state.State, catalogue: Catalogue, settings: S
                 _discard(path, settings, report)
     for path in paths.sealed.iterdir() if paths.sealed.is_dir() else []:
         name = path.name.removesuffix(".cred").rpartition(".")[2]
-        if path.suffix != ".cred" or not BUNDLE.fullmatch(name) or path.is_symlink() or not path.is_file():
+        ours = (path.suffix == ".cred" and BUNDLE.fullmatch(name)) or VALUE.fullmatch(path.name)
+        if not ours or path.is_symlink() or not path.is_file():
             _discard(path, settings, report)
 
 

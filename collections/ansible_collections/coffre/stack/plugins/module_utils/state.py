@@ -186,6 +186,15 @@ def load(paths: StackPaths) -> State:
         ) from None
 
 
+def admit(state: State, holder: str = "") -> None:
+    """Let only its holder act on a stack while a rotation is open. Raises CoffreError for any other play."""
+    if (run := state.run) and run.holder != holder:
+        raise CoffreError(
+            f"The rotation of {', '.join(run.secrets)} by {run.operator} is open since {run.started}; nothing was "
+            "changed: run playbooks/rotate.yml or site.yml, which finishes or undoes it."
+        )
+
+
 def _secret(entry: dict[str, Any]) -> Secret:
     return Secret(**{**entry, "ring": [Previous(**each) for each in entry.get("ring", [])]})
 

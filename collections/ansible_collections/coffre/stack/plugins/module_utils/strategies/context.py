@@ -38,6 +38,12 @@ class Context:
     change: states.Change
     seconds: float
 
+    @property
+    def run(self) -> states.Run:
+        """The run, which is open from `make` on."""
+        assert self.state.run
+        return self.state.run
+
     def has(self, which: Which) -> bool:
         """Whether a value is there: a crash can have come before the new one was sealed."""
         run = self.state.run

@@ -1,0 +1,225 @@
+"""The rotation under way: its acts, its direction, its end.
+
+A run goes forward through phases, and can turn back until the first value is withdrawn. Both ways end with the same
+phases: publish what is to be in force, let the containers adopt it, retire the other value. Every act is recorded in
+state before it is done, and can be done again, so whoever takes a run over simply goes through the phases of its
+direction once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from . import sources, state
+from .catalogue import Catalogue
+from .errors import CoffreError
+from .paths import StackPaths
+from .strategies import BY_NAME
+from .strategies.context import Context, Strategy, Which, seal, unseal
+
+FORWARD = ("made", "taught", "proved", "published", "adopted", "confirmed", "withdrawn", "refused")
+BACK = ("published", "adopted", "withdrawn", "proved", "confirmed", "refused")
+# The acts of each phase, by direction. The staging and the rollout that follow `adopted` are modules of their own.
+PHASES: dict[str, dict[str, tuple[str, ...]]] = {
+    "forward": {
+        "issue": FORWARD[:2],
+        "prove": FORWARD[2:3],
+        "publish": FORWARD[3:4],
+        "adopt": FORWARD[4:5],
+        "retire": FORWARD[5:],
+    },
+    "back": {"publish": BACK[:1], "adopt": BACK[1:2], "retire": BACK[2:]},
+}
+Outcome = Literal["rotated", "undone"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`holder` is the play that asks. The lease lasts this many seconds from each record on, `patience` is what a
+    service has to become healthy.
+    """
+
+    holder: str
+    lease: float = 120.0
+    patience: float = 180.0
+    seal_key: str = "auto"
+
+
+def driven(st: state.State, settings: Settings) -> state.Run:
+    """The open run, if this play drives it. Raises CoffreError if another has taken it over."""
+    if st.run is None or st.run.holder != settings.holder:
+        raise CoffreError(
+            f"Another play has taken over the rotation on stack {st.stack} that this one was driving; it stops here "
+            "and leaves everything to the other."
+        )
+    return st.run
+
+
+def lasting(run: state.Run) -> bool:
+    """Whether a withdrawal has begun, so that the run can only go forward."""
+    begun = FORWARD.index("withdrawn")
+    return run.direction == "forward" and any(
+        each.step and FORWARD.index(each.step) >= begun for each in run.secrets.values()
+    )
+
+
+def context(paths: StackPaths, st: state.State, catalogue: Catalogue, name: str, settings: Settings) -> Context:
+    """What the strategy of a secret of the open run is given. Raises CoffreError if the catalogue lost the secret."""
+    assert st.run
+    change = st.run.secrets[name]
+    secret = catalogue.secrets.get(name)
+    if secret is None or secret.strategy != change.strategy:
+        raise CoffreError(
+            f"The catalogue no longer has {name} as a secret of the strategy {change.strategy}, and its rotation is "
+            "open; nothing was changed: put it back into the catalogue until the rotation is closed."
+        )
+    return Context(paths, catalogue, st, secret, change, settings.patience)
+
+
+def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Settings) -> list[str]:
+    """Do one phase of the open run for all its secrets, each act for all of them before the next.
+
+    Returns a line per secret. The caller holds the stack's lock. Raises CoffreError; the run then stays open as it is.
+    """
+    st = state.load(paths)
+    run = driven(st, settings)
+    acts = PHASES[run.direction].get(phase, ())
+    done: dict[str, list[str]] = {name: [] for name in run.secrets}
+    for act in acts:
+        for name, change in run.secrets.items():
+            if _applies(change, run.direction, act, acts):
+                _record(paths, st, change, act, settings)
+                _act(context(paths, st, catalogue, name, settings), act, settings)
+                done[name].append(act)
+    return [f"{_label(name, run.secrets[name])}: {', '.join(acts)}" for name, acts in done.items() if acts]
+
+
+def _label(name: str, change: state.Change) -> str:
+    if change.old.version == change.new.version:
+        return f"{name} {change.old.version[:8]}"
+    return f"{name} {change.old.version[:8]} -> {change.new.version[:8]}"
+
+
+def _applies(change: state.Change, direction: str, act: str, phase: tuple[str, ...]) -> bool:
+    """Whether an act is to be done. All acts of a phase are done again while the last of them may have been cut short."""
+    if change.old.version == change.new.version:
+        return act == "adopted"  # only a ring that loses what is due
+    if direction == "forward":
+        return not change.step or FORWARD.index(change.step) <= FORWARD.index(phase[-1])
+    reached = FORWARD.index(change.step) if change.step else -1
+    return reached >= (FORWARD.index("published") if act == "published" else 0)
+
+
+def _record(paths: StackPaths, st: state.State, change: state.Change, act: str, settings: Settings) -> None:
+    """Say in state that an act begins; a step that was reached is never taken back."""
+    assert st.run
+    if st.run.direction == "back":
+        change.undo = max(change.undo or act, act, key=BACK.index)
+    else:
+        change.step = max(change.step or act, act, key=FORWARD.index)
+    st.run.lease_until = state.now(settings.lease)
+    state.save(paths, st)
+
+
+def _act(given: Context, act: str, settings: Settings) -> None:
+    strategy, back = BY_NAME[given.secret.strategy], given.run.direction == "back"
+    keep: Which = "old" if back else "new"
+    drop: Which = "new" if back else "old"
+    match act:
+        case "made":
+            _make(given, strategy, settings)
+        case "taught":
+            strategy.teach(given)
+        case "proved":
+            strategy.prove(given, keep)
+        case "confirmed":
+            strategy.confirm(given, keep)
+        case "withdrawn":
+            strategy.withdraw(given, keep, drop)
+        case "refused":
+            if given.has(drop):
+                strategy.refused(given, drop)
+
+
+def _make(given: Context, strategy: Strategy, settings: Settings) -> None:
+    if given.has("new"):
+        return
+    value = strategy.make(given)
+    problem = sources.unfit(given.secret, value)
+    if problem is None and given.has("old") and value == given.value("old"):
+        problem = "is the old one"
+    if problem:
+        raise CoffreError(f"The new value of {given.secret.name} {problem}.")
+    seal(given.paths, given.run.id, given.secret.name, "new", value, settings.seal_key)
+
+
+def turn(paths: StackPaths, settings: Settings) -> None:
+    """Turn the open run back. Raises CoffreError where it can only go forward. The caller holds the stack's lock."""
+    st = state.load(paths)
+    run = driven(st, settings)
+    if lasting(run):
+        raise CoffreError(
+            f"An old value of {', '.join(run.secrets)} is already withdrawn, so the rotation stays open and only "
+            "goes forward: mend the cause, then run playbooks/rotate.yml or site.yml, which finishes it."
+        )
+    run.direction = "back"
+    run.lease_until = state.now(settings.lease)
+    state.save(paths, st)
+
+
+def values(paths: StackPaths, run: state.Run, held: sources.Holdings) -> sources.Values:
+    """What staging is to take while the run is open: its values, and of all other secrets what the host holds."""
+    taken = {name: versions[0] for name, versions in held.items()}
+    for name, change in run.secrets.items():
+        which, record = wanted(run, change)
+        if change.old.version != change.new.version:
+            value = unseal(paths, run.id, name, which)
+            taken[name] = sources.Held(record.version, record.created, value, record.attributes)
+    return taken
+
+
+def wanted(run: state.Run, change: state.Change) -> tuple[Which, state.Secret]:
+    """Which version of a secret of the run its consumers are to have now."""
+    adopted = change.step and FORWARD.index(change.step) >= FORWARD.index("adopted")
+    return ("new", change.new) if run.direction == "forward" and adopted else ("old", change.old)
+
+
+def close(paths: StackPaths, settings: Settings) -> Outcome:
+    """Close the open run: every consumer has what it is to have. The caller holds the stack's lock.
+
+    Raises CoffreError, and the run stays open, if that is not so.
+    """
+    st = state.load(paths)
+    run = driven(st, settings)
+    for name, change in run.secrets.items():
+        record = wanted(run, change)[1]
+        behind = [
+            service
+            for service, entry in st.services.items()
+            if (bundle := entry.bundles.get(entry.current or ""))
+            and bundle.versions.get(name, record.version) != record.version
+        ]
+        if behind or st.secrets[name].version != record.version:
+            raise CoffreError(
+                f"{', '.join(behind) or 'The host'} has not adopted version {record.version} of {name}; the rotation "
+                "stays open: run playbooks/rotate.yml or site.yml, which goes on with it."
+            )
+    st.run = None
+    state.save(paths, st)
+    # After the state: whatever a crash leaves behind belongs to no run, and is collected with the bundles.
+    for name in run.secrets:
+        for which in ("old", "new"):
+            paths.sealed_value(run.id, name, which).unlink(missing_ok=True)
+    return "rotated" if run.direction == "forward" else "undone"
+
+
+def told(run: state.Run) -> dict[str, Any]:
+    """A run for the module's result: names and versions only."""
+    return {
+        "id": run.id,
+        "operator": run.operator,
+        "started": run.started,
+        "direction": run.direction,
+        "secrets": {name: {"old": each.old.version, "new": each.new.version} for name, each in run.secrets.items()},
+    }

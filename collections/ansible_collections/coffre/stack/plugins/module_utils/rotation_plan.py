@@ -1,0 +1,262 @@
+"""What is to be rotated and whether it can be; opening a run, and taking over one that another left open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from . import bundles, compose, restore, rotation, state, tmpfs
+from .catalogue import HOST, Catalogue, Secret
+from .errors import CoffreError
+from .paths import StackPaths
+from .rotation import Settings
+from .sources import fresh
+from .strategies import BY_NAME
+from .strategies.context import Context, seal
+
+PATIENCE = 5.0  # seconds that a service may take to be healthy before a run is open
+COLUMNS = ("secret", "version", "age", "expires", "strategy", "rolls", "why")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: `names`, or all that are due; `before_days` is how long before its end a value is due.
+
+    `take_over` is the id of an open run whose holder is known to be gone, though its lease is not over.
+    """
+
+    names: tuple[str, ...]
+    operator: str
+    source: str
+    before_days: int
+    take_over: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One secret of a plan; times in UTC as ISO 8601, `age` in days. `rolls` are the services that will adopt it."""
+
+    secret: str
+    version: str
+    age: int
+    expires: str
+    strategy: str
+    rolls: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    rows: list[Row]
+    problems: list[str]
+    unknown: list[str]
+
+    def table(self) -> str:
+        lines = [COLUMNS] + [
+            (
+                row.secret,
+                row.version[:8],
+                f"{row.age} d",
+                row.expires[:10] or "-",
+                row.strategy,
+                ", ".join(row.rolls) or "-",
+                row.why,
+            )
+            for row in self.rows
+        ]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+        text = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
+        notes = [f"unknown until it is done: {each}" for each in self.unknown]
+        return "\n".join([*text, *notes]) + "\n"
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def expires(secret: Secret, record: state.Secret) -> datetime | None:
+    """When a version ends: by its age, or by the date that its source gives it, whichever comes first."""
+    ends = [_time(record.created) + timedelta(days=secret.max_age_days)] if secret.max_age_days else []
+    return min(ends, default=None)
+
+
+def due(secret: Secret, record: state.Secret, before_days: int, moment: datetime) -> str:
+    """Why a secret is to be rotated by now, or "". Never more than a quarter of its life before its end."""
+    if any(each.retires and _time(each.retires) <= moment for each in record.ring):
+        return "an old version retires"
+    end = expires(secret, record)
+    if end is None:
+        return ""
+    quarter = timedelta(days=(secret.max_age_days or 4 * before_days) / 4)
+    return "due" if moment >= end - min(timedelta(days=before_days), quarter) else ""
+
+
+def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime) -> dict[str, tuple[state.Change, str]]:
+    """The changes of a run and why, by secret, in the catalogue's order. Only of secrets that the host has."""
+    found = {}
+    for name, secret in catalogue.secrets.items():
+        record = st.secrets.get(name)
+        if record is None or (wish.names and name not in wish.names):
+            continue
+        why = due(secret, record, wish.before_days, moment)
+        if not (why or wish.names):
+            continue
+        ring = [each for each in record.ring if not each.retires or _time(each.retires) > moment]
+        new = replace(record, ring=ring)
+        if why != "an old version retires" or wish.names:
+            new = replace(new, version=fresh(secret, b"").version, created=state.now())
+            new = BY_NAME[secret.strategy].successor(secret, record, new)
+        found[name] = (state.Change(secret.strategy, record, new), why or "named")
+    return found
+
+
+def plan(
+    paths: StackPaths, catalogue: Catalogue, st: state.State, wish: Wish, chosen: Mapping[str, tuple[state.Change, str]]
+) -> Plan:
+    """The rows of a run, and everything that hinders it. Reads only."""
+    moment = datetime.now(UTC)
+    rows, unknown = [], []
+    problems = _requests(catalogue, st, wish)
+    for name, (change, why) in chosen.items():
+        secret = catalogue.secrets[name]
+        end = expires(secret, change.old)
+        rolls = tuple(service for service in catalogue.services if service in secret.consumers)
+        rows.append(
+            Row(
+                secret=name,
+                version=change.old.version,
+                age=(moment - _time(change.old.created)).days,
+                expires=end.strftime("%Y-%m-%dT%H:%M:%SZ") if end else "",
+                strategy=secret.strategy,
+                rolls=rolls,
+                why=why,
+            )
+        )
+        strategy = BY_NAME[secret.strategy]
+        if strategy.UNKNOWN:
+            unknown.append(f"{name}: {strategy.UNKNOWN}")
+    if chosen and not problems:
+        problems = _stack(paths, st, {service for row in rows for service in row.rolls})
+    if not problems:
+        for name, (change, _) in chosen.items():
+            secret = catalogue.secrets[name]
+            problems += BY_NAME[secret.strategy].hinders(Context(paths, catalogue, st, secret, change, PATIENCE))
+    return Plan(rows, problems, unknown)
+
+
+def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:
+    """What is wrong with the request itself, and a catalogue that differs from what is deployed."""
+    if wish.source == "file":
+        return [
+            "values of the source file are the operator's: put the new value into its file and run playbooks/site.yml, "
+            "or use the source demo or keyvault"
+        ]
+    if unknown := [name for name in wish.names if name not in catalogue.secrets]:
+        return [f"the catalogue has no secret {', '.join(unknown)}: name some of {', '.join(catalogue.secrets)}"]
+    waiting = [service for service, entry in st.services.items() if entry.next]
+    lacking = [
+        service.name
+        for service in catalogue.receivers()
+        if (entry := st.services.get(service.name, state.Service())).current is None
+        or entry.bundles[entry.current].files != catalogue.files(service)
+    ]
+    if behind := sorted({*waiting, *lacking}):
+        return [f"{', '.join(behind)} has not adopted what the catalogue says: run playbooks/site.yml first"]
+    return []
+
+
+def _stack(paths: StackPaths, st: state.State, rolls: set[str]) -> list[str]:
+    """Services that are not well, and too little memory for a second container of those that roll."""
+    running = [each for each in compose.containers(paths.stack) if each.state == "running"]
+    problems = []
+    for service in sorted(rolls):
+        entry = st.services[service]
+        mine = [each for each in running if each.service == service]
+        # The containers of a service that reloads name no bundle.
+        if len(mine) != 1 or mine[0].health != "healthy" or mine[0].bundle not in (entry.current, None):
+            problems.append(f"{service} does not run healthy, in one container with the bundle in force")
+    if problems:
+        return [f"{'; '.join(problems)}: run playbooks/site.yml first"]
+    second = [each.memory for each in running if each.service in rolls and each.adopt == "start_first"]
+    available = _available()
+    if second and available < max(second):
+        return [
+            f"the host has {available >> 20} MiB of memory left and a second container may take "
+            f"{max(second) >> 20} MiB: free some"
+        ]
+    return []
+
+
+def _available(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """The bytes of memory that are available."""
+    values = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
+    return int(values["MemAvailable"].split()[0]) * 1024
+
+
+def begin(
+    paths: StackPaths,
+    catalogue: Catalogue,
+    st: state.State,
+    wish: Wish,
+    chosen: Mapping[str, tuple[state.Change, str]],
+    settings: Settings,
+) -> None:
+    """Open a run for the chosen changes. Its old values are sealed first, so both are at hand whatever happens."""
+    for name, (change, _) in chosen.items():
+        if change.old.version != change.new.version:
+            value = bundles.value(paths, st, catalogue.secrets[name].consumers[0], name)
+            seal(paths, settings.holder, name, "old", value, settings.seal_key)
+    st.run = state.Run(
+        id=settings.holder,
+        holder=settings.holder,
+        operator=wish.operator,
+        started=state.now(),
+        lease_until=state.now(settings.lease),
+        secrets={name: change for name, (change, _) in chosen.items()},
+    )
+    state.save(paths, st)
+
+
+def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings, check: bool = False) -> None:
+    """Take over the open run, whose holder's lease is over; from then on its holder is refused.
+
+    It goes forward if a withdrawal has begun, else back. Raises CoffreError within the lease.
+    """
+    run = st.run
+    assert run
+    if run.lease_until > state.now() and wish.take_over != run.id and run.holder != settings.holder:
+        raise CoffreError(
+            f"{run.operator} has been rotating {', '.join(run.secrets)} since {run.started}, in run {run.id}; nothing "
+            f"was changed: wait until it is done. If its play is known to be dead, run again after {run.lease_until}, "
+            f"or at once with -e rotation_take_over={run.id}."
+        )
+    if check:
+        return
+    tmpfs.ensure(paths.run_root)
+    restore.raise_bundles(paths, st)
+    if not rotation.lasting(run):
+        run.direction = "back"
+    run.holder, run.lease_until = settings.holder, state.now(settings.lease)
+    state.save(paths, st)
+
+
+def services(catalogue: Catalogue, run: state.Run) -> list[str]:
+    """The services that have a secret of the run."""
+    names = [name for name in run.secrets if name in catalogue.secrets]
+    consumers = {consumer for name in names for consumer in catalogue.secrets[name].consumers}
+    return sorted(consumers - {HOST})
+
+
+def images(stack: str) -> dict[str, str]:
+    """The image of each service as it runs: a rotation rolls out no other."""
+    return {each.service: each.image for each in compose.containers(stack)}
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises CoffreError with all problems of a plan."""
+    if problems:
+        raise CoffreError(f"The rotation cannot begin, and nothing was changed: {'; '.join(problems)}.")

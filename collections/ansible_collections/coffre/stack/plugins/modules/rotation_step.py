@@ -1,0 +1,118 @@
+#!/usr/bin/python
+"""Do one step of the open rotation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rotation_step
+short_description: Do one step of the rotation that this play drives
+version_added: 0.1.0
+description:
+  - Each act of a step is recorded in the stack's state before it is done, and can be done again.
+  - Values are made, sealed and tried on the host and stay there.
+options:
+  stack:
+    description: The stack's name.
+    type: str
+    required: true
+  catalogue:
+    description: The secrets and services of the stack.
+    type: dict
+    required: true
+  step:
+    description:
+      - V(issue) makes the new values and lets those who check them accept them beside the old ones.
+      - V(prove) authenticates with them.
+      - V(publish) writes to the source what is to be in force.
+      - V(adopt) says that from now on staging is to take it. The staging and the rollout follow.
+      - V(retire) authenticates from inside the containers, withdraws the other value and sees it refused.
+      - V(turn) lets the rotation go back from here, which is refused once an old value is withdrawn.
+      - V(close) ends it.
+    type: str
+    choices: [issue, prove, publish, adopt, retire, turn, close]
+    required: true
+  lease_seconds:
+    description: For how long after each record no other play may take over.
+    type: int
+    default: 120
+  timeout:
+    description: Seconds that a service has to become healthy when it is needed.
+    type: int
+    default: 180
+  seal_key:
+    description: What seals are bound to.
+    type: str
+    choices: [auto, host, tpm2]
+    default: auto
+  run:
+    description: The name of this play, which must be the one that drives the rotation.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: There is no open rotation in check mode, so the module is not to be called.
+    support: none
+  diff_mode:
+    description: Shows what was done, with names and versions.
+    support: full
+author: [Coffre]
+"""
+
+EXAMPLES = r"""
+- name: Make the new values
+  coffre.stack.rotation_step:
+    stack: "{{ stack_name }}"
+    catalogue: "{{ stack_catalogue }}"
+    step: issue
+    run: "{{ stack_run }}"
+  diff: true
+"""
+
+RETURN = r"""
+outcome:
+  description: What the rotation came to, V(rotated) or V(undone).
+  returned: when it is closed
+  type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils import rotation, state
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def work(params: dict[str, Any]) -> dict[str, Any]:
+    """Do the step by the module's parameters. Raises CoffreError."""
+    paths, catalogue, step = StackPaths(params["stack"]), catalogues.parse(params["catalogue"]), params["step"]
+    settings = rotation.Settings(params["run"], params["lease_seconds"], params["timeout"], params["seal_key"])
+    with state.locked(paths):
+        if step == "turn":
+            rotation.turn(paths, settings)
+            return {"changed": True}
+        if step == "close":
+            return {"changed": True, "outcome": rotation.close(paths, settings)}
+        lines = rotation.perform(paths, catalogue, step, settings)
+    return {"changed": bool(lines), "diff": {"prepared": "".join(f"{line}\n" for line in lines)}}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "str", "required": True},
+            "catalogue": {"type": "dict", "required": True},
+            "step": {"type": "str", "choices": [*rotation.PHASES["forward"], "turn", "close"], "required": True},
+            "lease_seconds": {"type": "int", "default": 120},
+            "timeout": {"type": "int", "default": 180},
+            "seal_key": {"type": "str", "choices": ["auto", "host", "tpm2"], "default": "auto", "no_log": False},
+            "run": {"type": "str", "required": True},
+        },
+    )
+    report(module, lambda: work(module.params))
+
+
+if __name__ == "__main__":
+    main()
