@@ -14,6 +14,7 @@ from app.audit import AuditError, AuditLog
 from app.config.settings import SECRET_NAMES, Config, Secret
 from app.keycloak import Client, SharedAnswer
 from app.runtime import Runtime
+from app.sessions import sign_sessions
 
 _logger = logging.getLogger(__name__)
 # Strict-Transport-Security is the proxy's: it ends TLS.
@@ -42,14 +43,9 @@ def create_app(settings: Config | None = None) -> Flask:
     settings = settings or Config()
     found = _load_secrets()
     app = Flask(__name__)
-    app.config.update(
-        SECRET_KEY=_value(found, "flask-secret-key"),
-        SESSION_COOKIE_NAME="__Host-session",
-        SESSION_COOKIE_SECURE=True,
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        MAX_CONTENT_LENGTH=16 * 1024,
-    )
+    app.config.update(MAX_CONTENT_LENGTH=16 * 1024)
+    signing = found.get("flask-secret-key")
+    sign_sessions(app, signing.value if signing else None, signing.previous if signing else ())
     client = Client(
         settings.token_url, settings.keycloak_client_id, _value(found, "keycloak-service-client-secret") or ""
     )

@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_VERSION = re.compile(r"[0-9a-f]{32}")
 SECRET_NAMES = ("flask-secret-key", "keycloak-service-client-secret", "audit-log-signing-key")
 _demo_values: defaultdict[str, str] = defaultdict(lambda: secrets.token_urlsafe(32))
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A value and where it came from: `file`, `environment` or `demo`."""
+    """A value and where it came from: `file`, `environment` or `demo`.
+
+    `previous` has the values before it that still count, in no order.
+    """
 
     value: str = field(repr=False)
     source: str
+    previous: tuple[str, ...] = field(default=(), repr=False)
 
 
 def _setting(variable: str, default: str) -> str:
@@ -53,7 +58,8 @@ class Config:
     @staticmethod
     def find_secret(name: str) -> Secret:
         """Look in the file SECRETS_DIR/<name>, then the environment (`flask-secret-key` is FLASK_SECRET_KEY),
-        then, only with DEMO_MODE=true, make a random value that lasts as long as the process.
+        then, only with DEMO_MODE=true, make a random value that lasts as long as the process. Beside a file, the
+        files SECRETS_DIR/<name>.<version> are its previous values.
 
         The value is text (UTF-8) and is never altered: whoever delivers it decides about a trailing newline, so
         one that is still there is refused. Only a file that is absent lets the search go on. ValueError names the
@@ -64,17 +70,28 @@ class Config:
                 "A secret's name has a lower-case letter first, then letters, digits and hyphens (63 at most)."
             )
         if (delivered := _from_file(name)) is not None:
-            return Secret(_text(name, delivered), "file")
+            return Secret(decoded(name, delivered), "file", _previous(name))
         if (variable := os.environ.get(name.upper().replace("-", "_"))) is not None:
-            return Secret(_text(name, os.fsencode(variable)), "environment")
+            return Secret(decoded(name, os.fsencode(variable)), "environment")
         if os.environ.get("DEMO_MODE") == "true":
             return Secret(_demo_values[name], "demo")
         raise ValueError(f"The secret {name} is missing: neither a file nor an environment variable has it.")
 
 
+def _directory() -> Path:
+    return Path(os.environ.get("SECRETS_DIR", "/run/secrets"))
+
+
+def _previous(name: str) -> tuple[str, ...]:
+    """The values in the files <name>.<version>."""
+    names = sorted(path.name for path in _directory().iterdir() if path.name.startswith(f"{name}."))
+    rings = [each for each in names if _VERSION.fullmatch(each.removeprefix(f"{name}."))]
+    return tuple(decoded(each, _from_file(each) or b"") for each in rings)
+
+
 def _from_file(name: str) -> bytes | None:
     try:
-        return (Path(os.environ.get("SECRETS_DIR", "/run/secrets")) / name).read_bytes()
+        return (_directory() / name).read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -82,7 +99,8 @@ def _from_file(name: str) -> bytes | None:
     raise ValueError(reason)
 
 
-def _text(name: str, delivered: bytes) -> str:
+def decoded(name: str, delivered: bytes) -> str:
+    """The value that the bytes of a file are. ValueError, which names the secret, if they are none."""
     if not delivered:
         raise ValueError(f"The secret {name} is missing: it is empty.")
     if delivered.endswith(b"\n"):

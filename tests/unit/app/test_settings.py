@@ -97,3 +97,34 @@ def _plant(
         monkeypatch.setenv(VARIABLE, variable)
     if demo is not None:
         monkeypatch.setenv("DEMO_MODE", demo)
+
+
+OLD, OLDER = "0a" * 16, "1b" * 16
+
+
+def test_previous_values(secrets_dir: Path) -> None:
+    for name, text in (
+        (f"{NAME}.{OLD}", "old"),
+        (f"{NAME}.{OLDER}", "older"),
+        (f"{NAME}-2.{OLD}", "a neighbour's"),
+        (f"{NAME}.conf", "no version"),
+        (f"{NAME}.{OLD}a", "no version"),
+    ):
+        (secrets_dir / name).write_text(text)
+    secret = Config.find_secret(NAME)
+    assert sorted(secret.previous) == ["old", "older"]
+    assert "old" not in repr(secret)
+
+
+@pytest.mark.parametrize(("content", "cause"), [(b"", "is empty"), (b"canary\n", "newline"), (b"\xff", "not UTF-8")])
+def test_previous_value_that_is_none(secrets_dir: Path, content: bytes, cause: str) -> None:
+    (secrets_dir / f"{NAME}.{OLD}").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{NAME}\.{OLD} .*{cause}") as caught:
+        Config.find_secret(NAME)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_only_files_have_previous_values(secrets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (secrets_dir / f"{NAME}.{OLD}").write_text("old")
+    _plant(secrets_dir, monkeypatch, None, "of-variable", None)
+    assert Config.find_secret(NAME) == Secret("of-variable", "environment")
