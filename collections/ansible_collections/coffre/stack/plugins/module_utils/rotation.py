@@ -15,21 +15,20 @@ from . import sources, state
 from .catalogue import Catalogue
 from .errors import CoffreError
 from .paths import StackPaths
+from .rotation_values import Which, seal, wanted
 from .strategies import BY_NAME
-from .strategies.context import Context, Strategy, Which, seal, unseal
+from .strategies.context import Context, Strategy
 
-FORWARD = ("made", "taught", "proved", "published", "adopted", "confirmed", "withdrawn", "refused")
-BACK = ("published", "adopted", "withdrawn", "proved", "confirmed", "refused")
 # The acts of each phase, by direction. The staging and the rollout that follow `adopted` are modules of their own.
 PHASES: dict[str, dict[str, tuple[str, ...]]] = {
     "forward": {
-        "issue": FORWARD[:2],
-        "prove": FORWARD[2:3],
-        "publish": FORWARD[3:4],
-        "adopt": FORWARD[4:5],
-        "retire": FORWARD[5:],
+        "issue": state.FORWARD[:2],
+        "prove": state.FORWARD[2:3],
+        "publish": state.FORWARD[3:4],
+        "adopt": state.FORWARD[4:5],
+        "retire": state.FORWARD[5:],
     },
-    "back": {"publish": BACK[:1], "adopt": BACK[1:2], "retire": BACK[2:]},
+    "back": {"publish": state.BACK[:1], "adopt": state.BACK[1:2], "retire": state.BACK[2:]},
 }
 Outcome = Literal["rotated", "undone"]
 
@@ -58,10 +57,7 @@ def driven(st: state.State, settings: Settings) -> state.Run:
 
 def lasting(run: state.Run) -> bool:
     """Whether a withdrawal has begun, so that the run can only go forward."""
-    begun = FORWARD.index("withdrawn")
-    return run.direction == "forward" and any(
-        each.step and FORWARD.index(each.step) >= begun for each in run.secrets.values()
-    )
+    return run.direction == "forward" and any(each.reached("withdrawn") for each in run.secrets.values())
 
 
 def context(paths: StackPaths, st: state.State, catalogue: Catalogue, name: str, settings: Settings) -> Context:
@@ -102,22 +98,21 @@ def _label(name: str, change: state.Change) -> str:
 
 
 def _applies(change: state.Change, direction: str, act: str, phase: tuple[str, ...]) -> bool:
-    """Whether an act is to be done. All acts of a phase are done again while the last of them may have been cut short."""
+    """Whether an act is to be done. All acts of a phase are repeated while the last may have been cut short."""
     if change.old.version == change.new.version:
-        return act == "adopted"  # only a ring that loses what is due
+        return act == "adopted"  # only the ring loses a version, which staging does
     if direction == "forward":
-        return not change.step or FORWARD.index(change.step) <= FORWARD.index(phase[-1])
-    reached = FORWARD.index(change.step) if change.step else -1
-    return reached >= (FORWARD.index("published") if act == "published" else 0)
+        return change.step == phase[-1] or not change.reached(phase[-1])
+    return change.reached("published" if act == "published" else "made")
 
 
 def _record(paths: StackPaths, st: state.State, change: state.Change, act: str, settings: Settings) -> None:
     """Say in state that an act begins; a step that was reached is never taken back."""
     assert st.run
     if st.run.direction == "back":
-        change.undo = max(change.undo or act, act, key=BACK.index)
+        change.undo = max(change.undo or act, act, key=state.BACK.index)
     else:
-        change.step = max(change.step or act, act, key=FORWARD.index)
+        change.step = max(change.step or act, act, key=state.FORWARD.index)
     st.run.lease_until = state.now(settings.lease)
     state.save(paths, st)
 
@@ -166,23 +161,6 @@ def turn(paths: StackPaths, settings: Settings) -> None:
     run.direction = "back"
     run.lease_until = state.now(settings.lease)
     state.save(paths, st)
-
-
-def values(paths: StackPaths, run: state.Run, held: sources.Holdings) -> sources.Values:
-    """What staging is to take while the run is open: its values, and of all other secrets what the host holds."""
-    taken = {name: versions[0] for name, versions in held.items()}
-    for name, change in run.secrets.items():
-        which, record = wanted(run, change)
-        if change.old.version != change.new.version:
-            value = unseal(paths, run.id, name, which)
-            taken[name] = sources.Held(record.version, record.created, value, record.attributes)
-    return taken
-
-
-def wanted(run: state.Run, change: state.Change) -> tuple[Which, state.Secret]:
-    """Which version of a secret of the run its consumers are to have now."""
-    adopted = change.step and FORWARD.index(change.step) >= FORWARD.index("adopted")
-    return ("new", change.new) if run.direction == "forward" and adopted else ("old", change.old)
 
 
 def close(paths: StackPaths, settings: Settings) -> Outcome:

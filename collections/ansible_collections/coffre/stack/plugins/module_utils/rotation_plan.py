@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from . import bundles, compose, restore, rotation, state, tmpfs
+from . import bundles, compose, restore, rings, rotation, state, tmpfs
 from .catalogue import HOST, Catalogue, Secret
 from .errors import CoffreError
 from .paths import StackPaths
 from .rotation import Settings
+from .rotation_values import seal
 from .sources import fresh
 from .strategies import BY_NAME
-from .strategies.context import Context, seal
+from .strategies.context import Context
 
 PATIENCE = 5.0  # seconds that a service may take to be healthy before a run is open
 COLUMNS = ("secret", "version", "age", "expires", "strategy", "rolls", "why")
@@ -86,8 +87,6 @@ def expires(secret: Secret, record: state.Secret) -> datetime | None:
 
 def due(secret: Secret, record: state.Secret, before_days: int, moment: datetime) -> str:
     """Why a secret is to be rotated by now, or "". Never more than a quarter of its life before its end."""
-    if any(each.retires and _time(each.retires) <= moment for each in record.ring):
-        return "an old version retires"
     end = expires(secret, record)
     if end is None:
         return ""
@@ -96,21 +95,24 @@ def due(secret: Secret, record: state.Secret, before_days: int, moment: datetime
 
 
 def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime) -> dict[str, tuple[state.Change, str]]:
-    """The changes of a run and why, by secret, in the catalogue's order. Only of secrets that the host has."""
+    """The changes of a run and why, by secret, in the catalogue's order. Only of secrets that the host has.
+
+    A key ring that has only a version to retire keeps its current one.
+    """
     found = {}
     for name, secret in catalogue.secrets.items():
         record = st.secrets.get(name)
         if record is None or (wish.names and name not in wish.names):
             continue
-        why = due(secret, record, wish.before_days, moment)
-        if not (why or wish.names):
-            continue
-        ring = [each for each in record.ring if not each.retires or _time(each.retires) > moment]
-        new = replace(record, ring=ring)
-        if why != "an old version retires" or wish.names:
-            new = replace(new, version=fresh(secret, b"").version, created=state.now())
-            new = BY_NAME[secret.strategy].successor(secret, record, new)
-        found[name] = (state.Change(secret.strategy, record, new), why or "named")
+        why = "named" if wish.names else due(secret, record, wish.before_days, moment)
+        if why:
+            new = replace(record, version=fresh(secret, b"").version, created=state.now())
+            found[name] = (
+                state.Change(secret.strategy, record, BY_NAME[secret.strategy].successor(secret, record, new)),
+                why,
+            )
+        elif rings.retiring(secret, record, state.now()):
+            found[name] = (state.Change(secret.strategy, record, record), "an old version retires")
     return found
 
 
@@ -162,7 +164,7 @@ def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:
         service.name
         for service in catalogue.receivers()
         if (entry := st.services.get(service.name, state.Service())).current is None
-        or entry.bundles[entry.current].files != catalogue.files(service)
+        or entry.bundles[entry.current].files != rings.files(catalogue, service, st.secrets)
     ]
     if behind := sorted({*waiting, *lacking}):
         return [f"{', '.join(behind)} has not adopted what the catalogue says: run playbooks/site.yml first"]

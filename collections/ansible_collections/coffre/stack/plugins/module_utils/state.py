@@ -19,6 +19,9 @@ from .errors import CoffreError
 from .paths import StackPaths
 
 FORMAT = 1
+# The acts of a rotation, on the way forward and on the way back, in their order.
+FORWARD = ("made", "taught", "proved", "published", "adopted", "confirmed", "withdrawn", "refused")
+BACK = ("published", "adopted", "withdrawn", "proved", "confirmed", "refused")
 
 
 @dataclass
@@ -81,7 +84,7 @@ class Change:
     """One secret of a rotation.
 
     `step` is the act that was last begun on the way forward, `undo` on the way back; each is recorded before it
-    acts, so a crash may have come before, in or after it. "" is none. See rotation.FORWARD and rotation.BACK.
+    acts, so a crash may have come before, in or after it. "" is none.
     """
 
     strategy: str
@@ -89,6 +92,10 @@ class Change:
     new: Secret
     step: str = ""
     undo: str = ""
+
+    def reached(self, act: str) -> bool:
+        """Whether an act of the way forward has begun, or a later one."""
+        return bool(self.step) and FORWARD.index(self.step) >= FORWARD.index(act)
 
 
 @dataclass

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from .. import bundles, compose, containers, seals
+from .. import bundles, compose, containers
 from .. import state as states
 from ..catalogue import HOST, Catalogue, Secret
 from ..errors import CoffreError
 from ..paths import StackPaths
+from ..rotation_values import Which as Which  # the strategies take it from here
+from ..rotation_values import unseal
 
-Which = Literal["old", "new"]
 POLL_SECONDS = 0.5
 
 
@@ -94,16 +95,6 @@ class Context:
         wanted: list[Which] = ["new", "old"] if run.direction == "forward" else ["old", "new"]
         there = [which for which in wanted if self.paths.sealed_value(run.id, name, which).exists()]
         return Admin(user, tuple(unseal(self.paths, run.id, name, which) for which in there))
-
-
-def seal(paths: StackPaths, run: str, secret: str, which: Which, value: bytes, choice: str) -> None:
-    """Seal a value of a run by itself. Raises SealError."""
-    seals.seal(paths.sealed_value(run, secret, which), f"{paths.stack}.{secret}.{run}.{which}", value, choice)
-
-
-def unseal(paths: StackPaths, run: str, secret: str, which: Which) -> bytes:
-    """A value of a run. Raises SealError."""
-    return seals.unseal(paths.sealed_value(run, secret, which), f"{paths.stack}.{secret}.{run}.{which}")
 
 
 class Strategy(Protocol):

@@ -1,0 +1,41 @@
+"""The values of the rotation under way, sealed by themselves: neither bundles nor the source have to keep them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from . import seals, sources, state
+from .paths import StackPaths
+
+Which = Literal["old", "new"]
+
+
+def _name(paths: StackPaths, run: str, secret: str, which: Which) -> str:
+    return f"{paths.stack}.{secret}.{run}.{which}"
+
+
+def seal(paths: StackPaths, run: str, secret: str, which: Which, value: bytes, choice: str) -> None:
+    """Seal a value of a run, durably. Raises SealError."""
+    seals.seal(paths.sealed_value(run, secret, which), _name(paths, run, secret, which), value, choice)
+
+
+def unseal(paths: StackPaths, run: str, secret: str, which: Which) -> bytes:
+    """A value of a run. Raises SealError."""
+    return seals.unseal(paths.sealed_value(run, secret, which), _name(paths, run, secret, which))
+
+
+def wanted(run: state.Run, change: state.Change) -> tuple[Which, state.Secret]:
+    """Which version of a secret of the run its consumers are to have now."""
+    forward = run.direction == "forward" and change.reached("adopted")
+    return ("new", change.new) if forward else ("old", change.old)
+
+
+def staged(paths: StackPaths, run: state.Run, held: sources.Holdings) -> sources.Values:
+    """What staging is to take while the run is open: its values, and of all other secrets what the host holds."""
+    taken = {name: versions[0] for name, versions in held.items()}
+    for name, change in run.secrets.items():
+        which, record = wanted(run, change)
+        if change.old.version != change.new.version:
+            value = unseal(paths, run.id, name, which)
+            taken[name] = sources.Held(record.version, record.created, value, record.attributes)
+    return taken
