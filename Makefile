@@ -47,7 +47,7 @@ bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the 
 
 .PHONY: lock
 lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in
-	@for set in app:3.13 host:3.11 controller:3.12 development:3.12; do \
+	@for set in app:3.13 host:3.11 controller:3.12 development:3.12 emulator:3.11; do \
 	  $(VENV)/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	    --python-version "$${set#*:}" "requirements/$${set%:*}.in" -o "requirements/$${set%:*}.txt" || exit; done
 
