@@ -21,6 +21,10 @@ quickstart: $(VENV)/controller ## From a bare machine to a healthy stack: the en
 doctor: $(VENV)/controller ## Check everything, change nothing
 	$(PLAYBOOK) playbooks/doctor.yml
 
+.PHONY: verify-audit
+verify-audit: $(VENV)/controller ## Check the audit trails against the heads that were kept here
+	$(PLAYBOOK) playbooks/verify_audit.yml
+
 .PHONY: teardown
 teardown: $(VENV)/controller ## Remove the stack; keep seals and data
 	$(PLAYBOOK) playbooks/teardown.yml
