@@ -21,6 +21,10 @@ quickstart: $(VENV)/controller ## From a bare machine to a healthy stack: the en
 doctor: $(VENV)/controller ## Check everything, change nothing
 	$(PLAYBOOK) playbooks/doctor.yml
 
+.PHONY: verify-audit
+verify-audit: $(VENV)/controller ## Check the audit trails against the heads that were kept here
+	$(PLAYBOOK) playbooks/verify_audit.yml
+
 .PHONY: teardown
 teardown: $(VENV)/controller ## Remove the stack; keep seals and data
 	$(PLAYBOOK) playbooks/teardown.yml
@@ -47,7 +51,7 @@ bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the 
 
 .PHONY: lock
 lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in
-	@for set in app:3.13 host:3.11 controller:3.12 development:3.12; do \
+	@for set in app:3.13 host:3.11 controller:3.12 development:3.12 emulator:3.11; do \
 	  $(VENV)/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	    --python-version "$${set#*:}" "requirements/$${set%:*}.in" -o "requirements/$${set%:*}.txt" || exit; done
 

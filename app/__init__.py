@@ -97,7 +97,7 @@ def _record_loads(path: Path, found: Mapping[str, Secret]) -> AuditLog | None:
         _logger.error("%s", error)
         return None
     # Kept apart from the file, a head proves later that no record before it was cut off.
-    _logger.info("audit log continued", extra={"audit_seq": head.seq, "audit_mac": head.mac})
+    _logger.info("audit log continued", extra={"audit_seq": head.seq, "audit_digest": head.digest})
     return audit
 
 

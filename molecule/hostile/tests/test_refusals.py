@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import environments
 import pytest
-import yaml
-from machines import ROOT, STACK, list_containers, run_playbook
+from machines import STACK, list_containers, run_playbook
 
 testinfra_hosts = ["ansible://debian13"]
 
-CATALOGUE = yaml.safe_load((ROOT / "inventory/demo/group_vars/all/catalogue.yml").read_text())["stack_catalogue"]
+CATALOGUE = environments.catalogue("demo")
 CANARY = "canary-Zx81_never-printed"
 KEPT = (
     f"/run/coffre /var/lib/coffre /usr/local/lib/coffre/coffre /etc/apt /etc/docker /etc/systemd/system /root/{STACK}"

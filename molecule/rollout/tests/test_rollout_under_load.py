@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import environments
 import pytest
-import yaml
 from machines import ROOT, STACK, Play, list_containers, read_state, run_playbook
 
 testinfra_hosts = ["ansible://debian12"]
 
-CATALOGUE = yaml.safe_load((ROOT / "inventory/demo/group_vars/all/catalogue.yml").read_text())["stack_catalogue"]
+CATALOGUE = environments.catalogue("demo")
 BLOB = {"name": "blob", "consumers": ["app"], "kind": "bytes", "strategy": "replace"}
 # On the host's tmpfs, so that no value comes to lie on its disk.
 OPERATOR = "/run/operator"

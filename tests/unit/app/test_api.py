@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import Flask
 
+from ansible_collections.coffre.stack.plugins.module_utils.audit import verify
 from app import create_app
-from app.audit import verify
 from app.config.settings import SECRET_NAMES
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def test_loads_are_recorded(tmp_path: Path, canaries: dict[str, str]) -> None:
     log = tmp_path / "audit.jsonl"
     create_app()
     create_app()
-    verify(log, [canaries["audit-log-signing-key"].encode()])
+    verify(log, {"v1": canaries["audit-log-signing-key"].encode()})
     records = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(each["event"], each["secret"], each["source"]) for each in records] == [
         ("secret-loaded", name, "file") for name in SECRET_NAMES

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import environments
 import pytest
-import yaml
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import parse
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError
@@ -48,9 +47,9 @@ def test_reads_every_field(data: dict[str, Any]) -> None:
     assert not catalogue.secrets["api-key"].verified
 
 
-def test_the_catalogue_of_the_demo_is_right() -> None:
-    path = Path(__file__).parents[3] / "inventory/demo/group_vars/all/catalogue.yml"
-    catalogue = parse(yaml.safe_load(path.read_text(encoding="utf-8"))["stack_catalogue"])
+@pytest.mark.parametrize("environment", ["demo", "staging", "production"])
+def test_the_catalogues_of_the_environments_are_right(environment: str) -> None:
+    catalogue = parse(environments.catalogue(environment))
     assert catalogue.files(catalogue.services["keycloak"]) == {"keycloak.conf": ["keycloak-db-password"]}
     assert catalogue.consumed("postgres") == []
 

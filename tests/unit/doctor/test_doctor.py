@@ -18,6 +18,11 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     bundles,
     compose,
     doctor,
+    doctor_containers,
+    doctor_files,
+    doctor_leaks,
+    doctor_patient,
+    doctor_times,
     history,
     seals,
     sources,
@@ -102,7 +107,7 @@ class Plantation:
     def __init__(self, root: Path) -> None:
         self.paths = StackPaths("demo", root / "run", root / "lib")
         self.catalogue = catalogues.parse(CATALOGUE)
-        self.history = doctor.History(None, (), "nothing to look at")
+        self.history = doctor_patient.History(None, (), "nothing to look at")
         self.containers: list[dict[str, Any]] = [json.loads(json.dumps(HARDENED))]
         self.processes = root / "proc"
         self.canary = ""
@@ -125,8 +130,8 @@ class Plantation:
     def value(self, service: str, secret: str) -> bytes:
         return bundles.value(self.paths, state.load(self.paths), service, secret)
 
-    def patient(self) -> doctor.Patient:
-        patient = doctor.Patient(
+    def patient(self) -> doctor_patient.Patient:
+        patient = doctor_patient.Patient(
             self.paths, self.catalogue, "https://localhost:8443", self.paths.authority, self.history, self.processes
         )
         patient.__dict__["inspected"] = self.containers
@@ -138,7 +143,7 @@ class Plantation:
         state.save(self.paths, st)
 
 
-def told(check: Callable[[doctor.Patient], str], plantation: Plantation) -> str:
+def told(check: Callable[[doctor_patient.Patient], str], plantation: Plantation) -> str:
     """What a failing check says; that it neither changes anything nor tells a value is checked on the way."""
     before = snapshot(plantation)
     with pytest.raises(CoffreError) as failure:
@@ -177,7 +182,7 @@ def plantation(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tmpfs, "options", lambda _: options)
     monkeypatch.setattr(tmpfs, "exposure", lambda _: None)
     monkeypatch.setattr(
-        doctor.Patient,
+        doctor_patient.Patient,
         "ask",
         staticmethod(
             lambda kind, names: [{"Name": name, "Internal": name != "demo_edge", "Kind": kind} for name in names]
@@ -189,13 +194,15 @@ def plantation(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return planted
 
 
-FILES = (doctor.staged, doctor.memory, doctor.permissions, doctor.content, doctor.sealed)
-TIMES = (doctor.ages, doctor.certificates)
-LEAKS = (doctor.metadata, doctor.environment, doctor.logs, doctor.git_history)
+FILES = (doctor_files.staged, doctor_files.memory, doctor_files.permissions, doctor_files.content, doctor_files.sealed)
+TIMES = (doctor_times.ages, doctor_times.certificates)
+LEAKS = (doctor_leaks.metadata, doctor_leaks.environment, doctor_leaks.logs, doctor_leaks.git_history)
 
 
-@pytest.mark.parametrize("check", [*FILES, *TIMES, doctor.hardening, *LEAKS], ids=lambda check: check.__name__)
-def test_a_sound_stack_passes(check: Callable[[doctor.Patient], str], plantation: Plantation) -> None:
+@pytest.mark.parametrize(
+    "check", [*FILES, *TIMES, doctor_containers.hardening, *LEAKS], ids=lambda check: check.__name__
+)
+def test_a_sound_stack_passes(check: Callable[[doctor_patient.Patient], str], plantation: Plantation) -> None:
     assert check(plantation.patient())
 
 
@@ -287,31 +294,31 @@ def other_files(plantation: Plantation) -> None:
 
 
 PLANTED = [
-    (open_wide, doctor.permissions, "60611:60611 0444 where 60611:60611 0400"),
-    (give_away, doctor.permissions, "1000:1000 0400 where 60612:60612 0400"),
-    (shared_folder, doctor.permissions, "0:0 0755 where 0:0 0700"),
-    (readable_seal, doctor.permissions, "0:0 0644 where 0:0 0600"),
-    (altered, doctor.content, "api-key differs from its sealed copy"),
-    (gone, doctor.content, "api-key is missing"),
-    (directory_instead, doctor.content, "api-key is no regular file"),
-    (foreign_file, doctor.content, "note is foreign"),
-    (foreign_folder, doctor.content, "0123456789ab is foreign"),
-    (foreign_service, doctor.content, "visitor is foreign"),
-    (stray_link, doctor.content, "current does not name the bundle in force"),
-    (damaged_seal, doctor.sealed, "does not open: it is damaged, or from another host"),
-    (lost_seal, doctor.sealed, "is missing"),
-    (foreign_seal, doctor.sealed, "app.0123456789ab.cred is foreign"),
-    (open_run, doctor.staged, "the rotation of api-key by kim is open since 2026-01-01T00:00:00Z"),
-    (waiting, doctor.staged, "is staged and not adopted"),
-    (forgotten, doctor.staged, "no bundle is staged for db"),
-    (other_files, doctor.staged, "the bundle of db has other files than the catalogue says"),
+    (open_wide, doctor_files.permissions, "60611:60611 0444 where 60611:60611 0400"),
+    (give_away, doctor_files.permissions, "1000:1000 0400 where 60612:60612 0400"),
+    (shared_folder, doctor_files.permissions, "0:0 0755 where 0:0 0700"),
+    (readable_seal, doctor_files.permissions, "0:0 0644 where 0:0 0600"),
+    (altered, doctor_files.content, "api-key differs from its sealed copy"),
+    (gone, doctor_files.content, "api-key is missing"),
+    (directory_instead, doctor_files.content, "api-key is no regular file"),
+    (foreign_file, doctor_files.content, "note is foreign"),
+    (foreign_folder, doctor_files.content, "0123456789ab is foreign"),
+    (foreign_service, doctor_files.content, "visitor is foreign"),
+    (stray_link, doctor_files.content, "current does not name the bundle in force"),
+    (damaged_seal, doctor_files.sealed, "does not open: it is damaged, or from another host"),
+    (lost_seal, doctor_files.sealed, "is missing"),
+    (foreign_seal, doctor_files.sealed, "app.0123456789ab.cred is foreign"),
+    (open_run, doctor_files.staged, "the rotation of api-key by kim is open since 2026-01-01T00:00:00Z"),
+    (waiting, doctor_files.staged, "is staged and not adopted"),
+    (forgotten, doctor_files.staged, "no bundle is staged for db"),
+    (other_files, doctor_files.staged, "the bundle of db has other files than the catalogue says"),
 ]
 
 
 @pytest.mark.parametrize(("plant", "check", "sentence"), PLANTED, ids=[plant.__name__ for plant, _, _ in PLANTED])
 def test_what_is_planted_is_told(
     plant: Callable[[Plantation], None],
-    check: Callable[[doctor.Patient], str],
+    check: Callable[[doctor_patient.Patient], str],
     sentence: str,
     plantation: Plantation,
 ) -> None:
@@ -321,15 +328,15 @@ def test_what_is_planted_is_told(
 
 def test_a_lost_bundle_is_told(plantation: Plantation) -> None:
     lost_bundle(plantation)
-    assert "of host is missing" in told(doctor.content, plantation)
+    assert "of host is missing" in told(doctor_files.content, plantation)
 
 
 def test_memory_that_is_none_is_told(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tmpfs, "options", lambda _: {"nosuid", "nodev"})
     monkeypatch.setattr(tmpfs, "exposure", lambda _: "The secrets could be swapped to /swap, which is not encrypted")
-    assert "without noexec; The secrets could be swapped" in told(doctor.memory, plantation)
+    assert "without noexec; The secrets could be swapped" in told(doctor_files.memory, plantation)
     monkeypatch.setattr(tmpfs, "options", lambda _: None)
-    assert "no tmpfs" in told(doctor.memory, plantation)
+    assert "no tmpfs" in told(doctor_files.memory, plantation)
 
 
 @pytest.mark.parametrize(
@@ -340,29 +347,31 @@ def test_ages(days: int, sentence: str, plantation: Plantation) -> None:
     created = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
     plantation.alter(lambda st: setattr(st.secrets["api-key"], "created", created))
     if days > 90:
-        assert sentence in told(doctor.ages, plantation)
+        assert sentence in told(doctor_times.ages, plantation)
     else:
-        assert sentence in doctor.ages(plantation.patient())
+        note = doctor_times.ages(plantation.patient())
+        assert sentence in note
+        assert isinstance(note, doctor_patient.Concern) == (days > 60)
 
 
 def test_certificates_that_no_client_takes(plantation: Plantation, tmp_path: Path) -> None:
-    assert "tls expires on" in doctor.certificates(plantation.patient())
+    assert "tls expires on" in doctor_times.certificates(plantation.patient())
     patient = plantation.patient()
     patient.url = "https://elsewhere.example:8443"
     with pytest.raises(CoffreError, match="tls is refused by a client: Hostname mismatch"):
-        doctor.certificates(patient)
+        doctor_times.certificates(patient)
     other = tmp_path / "other.pem"
     words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout /dev/null -out {other}"
     subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
     patient = plantation.patient()
     patient.ca_path = other
     with pytest.raises(CoffreError, match="tls is refused by a client: self-signed certificate in certificate chain"):
-        doctor.certificates(patient)
+        doctor_times.certificates(patient)
     path = plantation.folder("proxy") / "tls"
     key, _, chain = path.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
     assert key
     path.write_bytes(key + other.read_bytes() + b"-----BEGIN CERTIFICATE-----" + chain)
-    assert "tls cannot be used: key values mismatch" in told(doctor.certificates, plantation)
+    assert "tls cannot be used: key values mismatch" in told(doctor_times.certificates, plantation)
 
 
 SOFTENED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
@@ -388,34 +397,36 @@ def test_softened_containers_are_told(
     soften: Callable[[dict[str, Any]], Any], what: str, plantation: Plantation
 ) -> None:
     soften(plantation.containers[0])
-    assert told(doctor.hardening, plantation) == f"it is not so that demo-app-1 {what}"
+    assert told(doctor_containers.hardening, plantation) == f"it is not so that demo-app-1 {what}"
 
 
 def test_the_proxy_may_be_on_a_network_that_is_not_internal(plantation: Plantation) -> None:
     plantation.containers[0]["NetworkSettings"]["Networks"]["demo_edge"] = {}
     plantation.containers[0]["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}
-    assert doctor.hardening(plantation.patient())
+    assert doctor_containers.hardening(plantation.patient())
 
 
 def test_values_in_metadata_are_told(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
     value = plantation.value("db", "db-password").decode()
     plantation.containers[0]["Config"]["Labels"]["note"] = f"db={value}"
-    assert told(doctor.metadata, plantation) == "the value of db-password stands in docker inspect of the containers"
+    assert (
+        told(doctor_leaks.metadata, plantation) == "the value of db-password stands in docker inspect of the containers"
+    )
     del plantation.containers[0]["Config"]["Labels"]["note"]
     monkeypatch.setattr(compose, "call", lambda *_, **__: f"RUN echo {value.encode().hex()}")
-    assert told(doctor.metadata, plantation) == "the value of db-password stands in docker history of sha256:abc"
+    assert told(doctor_leaks.metadata, plantation) == "the value of db-password stands in docker history of sha256:abc"
 
 
 def test_a_value_too_short_to_be_searched_for_is_named(plantation: Plantation) -> None:
     patient = plantation.patient()
     patient.__dict__["values"] = {"pin": b"12345678901", "api-key": plantation.canary.encode()}
-    assert doctor.metadata(patient).endswith("; too short to be searched for: pin")
+    assert doctor_leaks.metadata(patient).endswith("; too short to be searched for: pin")
 
 
 @pytest.mark.parametrize("variable", ["DEMO_MODE=true", "API_KEY=", "DB_PASSWORD=x", "KC_BOOTSTRAP_ADMIN_PASSWORD=x"])
 def test_variables_that_are_for_secrets_are_told(variable: str, plantation: Plantation) -> None:
     plantation.containers[0]["Config"]["Env"].append(variable)
-    assert told(doctor.environment, plantation) == f"demo-app-1 has the variable {variable.partition('=')[0]}"
+    assert told(doctor_leaks.environment, plantation) == f"demo-app-1 has the variable {variable.partition('=')[0]}"
 
 
 @pytest.mark.parametrize("kind", ["environ", "cmdline"])
@@ -424,9 +435,9 @@ def test_values_in_processes_are_told(kind: str, plantation: Plantation) -> None
     process.mkdir()
     for name in ("environ", "cmdline"):
         (process / name).write_bytes(b"PATH=/\0")
-    assert "in 2 environments and argument lists" in doctor.environment(plantation.patient())
+    assert "in 2 environments and argument lists" in doctor_leaks.environment(plantation.patient())
     (process / kind).write_bytes(b"K=" + plantation.value("app", "api-key") + b"\0")
-    assert told(doctor.environment, plantation) == f"the value of api-key stands in {process / kind}"
+    assert told(doctor_leaks.environment, plantation) == f"the value of api-key stands in {process / kind}"
 
 
 def test_values_in_logs_are_told(plantation: Plantation, tmp_path: Path) -> None:
@@ -434,7 +445,7 @@ def test_values_in_logs_are_told(plantation: Plantation, tmp_path: Path) -> None
     log.write_text('{"log": "started"}\n')
     (tmp_path / "c-json.log.1").write_bytes(b'{"log": "got ' + plantation.value("app", "api-key") + b'"}\n')
     plantation.containers[0]["LogPath"] = str(log)
-    assert told(doctor.logs, plantation) == "the value of api-key stands in the log of demo-app-1"
+    assert told(doctor_leaks.logs, plantation) == "the value of api-key stands in the log of demo-app-1"
 
 
 @pytest.fixture
@@ -457,7 +468,7 @@ def looked_at(plantation: Plantation, tmp_path: Path) -> None:
     assert collected
     history.write(tmp_path / "words.gz", collected.words)
     assert (tmp_path / "words.gz").stat().st_mode & 0o777 == 0o600
-    plantation.history = doctor.History(tmp_path / "words.gz", tuple(collected.private_keys), "clean")
+    plantation.history = doctor_patient.History(tmp_path / "words.gz", tuple(collected.private_keys), "clean")
 
 
 def test_values_in_the_history_are_told(
@@ -467,7 +478,7 @@ def test_values_in_the_history_are_told(
     repository("add", ".")
     repository("commit", "-m", "first")
     looked_at(plantation, tmp_path)
-    assert doctor.git_history(plantation.patient()) == "clean"
+    assert doctor_leaks.git_history(plantation.patient()) == "clean"
 
     # Committed, removed, and no longer of any branch.
     leak, key = tmp_path / "repo" / "leak", tmp_path / "repo" / "key"
@@ -477,7 +488,7 @@ def test_values_in_the_history_are_told(
     repository("commit", "-m", "second")
     repository("reset", "--hard", "HEAD^")
     looked_at(plantation, tmp_path)
-    sentence = told(doctor.git_history, plantation)
+    sentence = told(doctor_leaks.git_history, plantation)
     assert "is a private key" in sentence
     assert "the value of db-password stands in it" in sentence
     assert "the value of tls stands in it" in sentence
@@ -489,7 +500,7 @@ def test_a_value_in_a_commits_message_is_told(
 ) -> None:
     repository("commit", "--allow-empty", "-m", f"Use {plantation.value('app', 'api-key').decode()}.")
     looked_at(plantation, tmp_path)
-    assert told(doctor.git_history, plantation) == "the value of api-key stands in it"
+    assert told(doctor_leaks.git_history, plantation) == "the value of api-key stands in it"
 
 
 def test_no_repository_is_no_history(tmp_path: Path) -> None:
@@ -498,12 +509,12 @@ def test_no_repository_is_no_history(tmp_path: Path) -> None:
 
 def test_a_host_without_anything_is_told_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    patient = doctor.Patient(
+    patient = doctor_patient.Patient(
         StackPaths("demo", tmp_path / "run", tmp_path / "lib"),
         catalogues.parse(CATALOGUE),
         "https://localhost:1",
         tmp_path / "ca.crt",
-        doctor.History(None, (), "clean"),
+        doctor_patient.History(None, (), "clean"),
     )
     found = {check.check: check for check in doctor.examine(patient)}
     assert len(found) == len(doctor.EXAMINATIONS)
@@ -515,7 +526,7 @@ def test_a_host_without_anything_is_told_and_no_crash(tmp_path: Path, monkeypatc
 
 def test_what_cannot_be_read_fails_its_own_check_only(plantation: Plantation, tmp_path: Path) -> None:
     (tmp_path / "words.gz").write_bytes(gzip.compress(b"words")[:-3])
-    plantation.history = doctor.History(tmp_path / "words.gz", (), "clean")
+    plantation.history = doctor_patient.History(tmp_path / "words.gz", (), "clean")
     plantation.paths.compose.write_text("services: {}\n")
     patient = plantation.patient()
     patient.ca_path = tmp_path / "absent"
@@ -523,6 +534,15 @@ def test_what_cannot_be_read_fails_its_own_check_only(plantation: Plantation, tm
     assert not found["git history"].ok
     assert "cannot be read (No such file or directory)" in found["certificates"].message
     assert found["bundles"].ok and found["permissions"].ok
+
+
+def test_what_is_to_be_seen_to_passes_with_a_warning(plantation: Plantation) -> None:
+    created = (datetime.now(UTC) - timedelta(days=70)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    plantation.alter(lambda st: setattr(st.secrets["api-key"], "created", created))
+    found = {check.check: check for check in doctor.examine(plantation.patient())}
+    assert (found["ages"].ok, found["ages"].warn) == (True, True)
+    assert (found["bundles"].ok, found["bundles"].warn) == (True, False)
+    assert (found["containers"].ok, found["containers"].warn) == (False, False)
 
 
 def test_a_state_that_is_none_is_told(plantation: Plantation) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, compose, haproxy, rollout, state
+from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, compose, haproxy, rollout, state
 from ansible_collections.coffre.stack.plugins.module_utils.compose import Container, Service
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 OLD, NEW = "0" * 12, "1" * 12
+RUN = audit.Run("run-1", "somebody")
 
 
 @dataclass
@@ -149,7 +150,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
         call(name, answer)
     stage(there, "app", OLD)
     stage(there, "proxy", OLD)
-    rollout.roll(paths, ["postgres", "app", "proxy"], 10)
+    rollout.roll(paths, ["postgres", "app", "proxy"], 10, RUN)
     there.events.clear()
     return there
 
@@ -187,7 +188,7 @@ def test_the_first_rollout_adopts_what_is_staged(engine: Engine) -> None:
 
 
 def test_again_is_nothing(engine: Engine) -> None:
-    result = rollout.roll(engine.paths, ["postgres", "app", "proxy"], 10)
+    result = rollout.roll(engine.paths, ["postgres", "app", "proxy"], 10, RUN)
     assert not result["changed"]
     assert [each["action"] for each in result["services"]] == ["nothing"] * 3
     assert engine.events == ["settle"]  # slots that a run killed at its end has left closed
@@ -195,7 +196,7 @@ def test_again_is_nothing(engine: Engine) -> None:
 
 def test_check_mode_says_and_does_nothing(engine: Engine) -> None:
     stage(engine, "app", NEW)
-    result = rollout.roll(engine.paths, ["postgres", "app"], 10, check=True)
+    result = rollout.roll(engine.paths, ["postgres", "app"], 10, RUN, check=True)
     assert result["changed"]
     assert [each["action"] for each in result["services"]] == ["nothing", "start_first"]
     assert result["diff"]["before"] == f"demo-app-2: image app:1, bundle {OLD}\n"
@@ -206,7 +207,7 @@ def test_check_mode_says_and_does_nothing(engine: Engine) -> None:
 
 def test_start_first(engine: Engine) -> None:
     stage(engine, "app", NEW)
-    result = rollout.roll(engine.paths, ["postgres", "app"], 10)
+    result = rollout.roll(engine.paths, ["postgres", "app"], 10, RUN)
     assert engine.events == [
         "close @app-2",
         "add app-4",
@@ -233,7 +234,7 @@ def test_a_new_container_that_fails_is_taken_back(engine: Engine, ailing: str, w
     stage(engine, "app", NEW)
     getattr(engine, ailing).add(NEW)
     with pytest.raises(CoffreError) as failure:
-        rollout.roll(engine.paths, ["app", "postgres"], 10)
+        rollout.roll(engine.paths, ["app", "postgres"], 10, RUN)
     log = engine.paths.lib / "app.failed.log"
     assert str(failure.value) == (
         f"app could not adopt app:1 with bundle {NEW}: {why}; the new container was removed, its last log lines are "
@@ -257,7 +258,7 @@ def test_a_proxy_that_does_not_find_the_new_container_healthy_stops_the_roll(
     stage(engine, "app", NEW)
     monkeypatch.setattr(haproxy, "open_to", lambda *_: "the proxy does not")
     with pytest.raises(CoffreError, match=r"the proxy does not.*demo-app-2 goes on"):
-        rollout.roll(engine.paths, ["app"], 10)
+        rollout.roll(engine.paths, ["app"], 10, RUN)
     assert list(engine.there) == ["postgres-1", "app-2", "proxy-3"]
 
 
@@ -268,24 +269,24 @@ def test_a_first_bundle_that_fails_stays_staged(engine: Engine) -> None:
     state.save(engine.paths, st)
     engine.sick.add(OLD)
     with pytest.raises(CoffreError, match="there is no older one to go back to"):
-        rollout.roll(engine.paths, ["app"], 10)
+        rollout.roll(engine.paths, ["app"], 10, RUN)
     assert named(engine, "app") == (None, OLD)
     engine.sick.clear()
-    assert rollout.roll(engine.paths, ["app"], 10)["changed"]
+    assert rollout.roll(engine.paths, ["app"], 10, RUN)["changed"]
     assert named(engine, "app") == (OLD, None)
     assert not (engine.paths.lib / "app.failed.log").exists()
 
 
 def test_a_paused_one_goes_on_before_compose_sees_it(engine: Engine) -> None:
     engine.change("app-2", state="paused")
-    assert rollout.roll(engine.paths, ["app"], 10)["services"][0]["action"] == "heal"
+    assert rollout.roll(engine.paths, ["app"], 10, RUN)["services"][0]["action"] == "heal"
     assert engine.events[1:4] == ["unpause app-2", "add app-4", "start app-4"]
     assert [each.id for each in engine.there.values() if each.service == "app"] == ["app-4"]
 
 
 def test_in_place_the_old_one_stops_first_and_boots_again_only_until_then(engine: Engine) -> None:
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
-    rollout.roll(engine.paths, ["postgres"], 10)
+    rollout.roll(engine.paths, ["postgres"], 10, RUN)
     assert engine.events == [
         "add postgres-4",
         "always postgres-1",
@@ -301,7 +302,7 @@ def test_in_place_the_old_one_comes_back_with_its_policy(engine: Engine) -> None
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.dying.add("postgres:2")
     with pytest.raises(CoffreError, match="demo-postgres-1 goes on, unchanged"):
-        rollout.roll(engine.paths, ["postgres"], 10)
+        rollout.roll(engine.paths, ["postgres"], 10, RUN)
     assert engine.events[-3:] == ["remove postgres-4", "unless-stopped postgres-1", "start postgres-1"]
     assert (engine.there["postgres-1"].state, engine.there["postgres-1"].restart) == ("running", "unless-stopped")
 
@@ -310,7 +311,7 @@ def test_in_place_an_old_one_that_does_not_come_back_is_said_so(engine: Engine) 
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.dying |= {"postgres:1", "postgres:2"}
     with pytest.raises(CoffreError, match="demo-postgres-1 was to go on, but the container exited with code 3"):
-        rollout.roll(engine.paths, ["postgres"], 10)
+        rollout.roll(engine.paths, ["postgres"], 10, RUN)
 
 
 def test_an_old_one_that_had_stopped_is_left_so(engine: Engine) -> None:
@@ -318,7 +319,7 @@ def test_an_old_one_that_had_stopped_is_left_so(engine: Engine) -> None:
     stage(engine, "app", NEW)
     engine.sick.add(NEW)
     with pytest.raises(CoffreError, match="demo-app-2 is left as it was: it exited with code 0"):
-        rollout.roll(engine.paths, ["app"], 10)
+        rollout.roll(engine.paths, ["app"], 10, RUN)
     assert engine.there["app-2"].state == "exited"
 
 
@@ -333,7 +334,7 @@ def test_a_state_that_cannot_be_written_keeps_no_service_down(engine: Engine, mo
     monkeypatch.setattr(state, "save", full)
     monkeypatch.setattr(compose, "save_logs", lambda *_: False)
     with pytest.raises(OSError, match="No space"):
-        rollout.roll(engine.paths, ["proxy"], 10)
+        rollout.roll(engine.paths, ["proxy"], 10, RUN)
     assert (engine.there["proxy-3"].state, engine.there["proxy-3"].restart) == ("running", "unless-stopped")
     assert link(engine) == OLD
 
@@ -347,7 +348,7 @@ def test_a_proxy_that_does_not_answer_hides_no_failure(engine: Engine, monkeypat
     monkeypatch.setattr(haproxy, "close", silent)
     monkeypatch.setattr(haproxy, "settle", silent)
     with pytest.raises(CoffreError, match=r"app could not adopt.*HAProxy is silent.*demo-app-2 goes on"):
-        rollout.roll(engine.paths, ["app"], 10)
+        rollout.roll(engine.paths, ["app"], 10, RUN)
     assert named(engine, "app") == (OLD, None)
 
 
@@ -362,10 +363,10 @@ def test_the_one_that_serves_stays_whatever_a_roll_cut_short_left_beside_it(engi
     engine.start(left.id)
     engine.sick.add(OLD)  # it is not ready for a moment
     with pytest.raises(CoffreError, match="demo-app-2 was there before and stays"):
-        rollout.roll(engine.paths, ["app"], 10)
+        rollout.roll(engine.paths, ["app"], 10, RUN)
     assert engine.there["app-2"].state == "running"
     engine.sick.clear()
-    rollout.roll(engine.paths, ["app"], 10)
+    rollout.roll(engine.paths, ["app"], 10, RUN)
     assert [each.id for each in engine.containers("demo") if each.service == "app"] == ["app-2"]
 
 
@@ -374,7 +375,7 @@ def test_one_that_was_never_started_is_not_kept_when_it_fails(engine: Engine) ->
     engine.add(engine.paths.compose, "demo", "app")
     engine.sick.add(OLD)
     with pytest.raises(CoffreError, match=r"the new container was removed.*there is no older one"):
-        rollout.roll(engine.paths, ["app"], 10)
+        rollout.roll(engine.paths, ["app"], 10, RUN)
     assert list(engine.there) == ["postgres-1", "proxy-3"]
 
 
@@ -383,9 +384,9 @@ def test_in_place_one_that_would_not_start_at_boot_is_replaced(engine: Engine) -
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.events = Deadly(4)  # the old one has stopped, for good
     with pytest.raises(Killed):
-        rollout.roll(engine.paths, ["postgres"], 10)
+        rollout.roll(engine.paths, ["postgres"], 10, RUN)
     engine.events, engine.services = [], before  # the change was called off
-    rollout.roll(engine.paths, ["postgres"], 10)
+    rollout.roll(engine.paths, ["postgres"], 10, RUN)
     assert [(each.image, each.state, each.restart) for each in engine.there.values() if each.service == "postgres"] == [
         ("postgres:1", "running", "unless-stopped")
     ]
@@ -412,10 +413,10 @@ def test_a_roll_in_place_that_is_killed_anywhere_is_finished(engine: Engine, ste
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.events = Deadly(steps)
     try:
-        rollout.roll(engine.paths, ["postgres"], 10)
+        rollout.roll(engine.paths, ["postgres"], 10, RUN)
     except Killed:
         engine.events = []
-        rollout.roll(engine.paths, ["postgres"], 10)
+        rollout.roll(engine.paths, ["postgres"], 10, RUN)
     assert [(each.image, each.state, each.restart) for each in engine.there.values() if each.service == "postgres"] == [
         ("postgres:2", "running", "unless-stopped")
     ]
@@ -429,7 +430,7 @@ def test_a_roll_that_is_killed_anywhere_is_finished_or_taken_back(engine: Engine
     engine.events = Deadly(steps)
     for _ in range(2):
         try:
-            rollout.roll(engine.paths, ["app"], 10)
+            rollout.roll(engine.paths, ["app"], 10, RUN)
         except Killed:
             engine.events = []
         except CoffreError:
@@ -440,7 +441,7 @@ def test_a_roll_that_is_killed_anywhere_is_finished_or_taken_back(engine: Engine
 
 def test_reload(engine: Engine) -> None:
     stage(engine, "proxy", NEW)
-    result = rollout.roll(engine.paths, ["app", "proxy"], 10)
+    result = rollout.roll(engine.paths, ["app", "proxy"], 10, RUN)
     assert result["services"][1]["action"] == "reload"
     assert engine.events == ["reload"]
     assert (named(engine, "proxy"), link(engine)) == ((NEW, None), NEW)
@@ -452,7 +453,7 @@ def test_a_proxy_that_a_roll_cut_short_left_reads_the_bundle_that_it_is_said_to_
     left = engine.add(engine.paths.compose, "demo", "proxy")
     engine.start(left.id)  # by a reboot, with the link on the bundle before
     engine.events.clear()
-    result = rollout.roll(engine.paths, ["proxy"], 10)
+    result = rollout.roll(engine.paths, ["proxy"], 10, RUN)
     assert result["services"][0]["action"] == "finish"
     assert "reload" in engine.events
     assert (named(engine, "proxy"), link(engine)) == ((NEW, None), NEW)
@@ -469,7 +470,7 @@ def test_a_container_of_another_compose_file_is_not_taken_for_ours(
 
     monkeypatch.setattr(compose, "add", add)
     with pytest.raises(CoffreError, match=r"another run has changed the Compose file.*demo-app-2 goes on"):
-        rollout.roll(engine.paths, ["app"], 10)
+        rollout.roll(engine.paths, ["app"], 10, RUN)
     assert named(engine, "app") == (OLD, None)
     assert [each.id for each in engine.containers("demo") if each.service == "app"] == ["app-2"]
 
@@ -478,7 +479,7 @@ def test_a_reload_that_is_refused_leaves_the_link_where_it_was(engine: Engine, m
     stage(engine, "proxy", NEW)
     monkeypatch.setattr(haproxy, "reload", lambda _: False)
     with pytest.raises(CoffreError, match=f"HAProxy refuses to load it; it goes on with bundle {OLD}"):
-        rollout.roll(engine.paths, ["proxy"], 10)
+        rollout.roll(engine.paths, ["proxy"], 10, RUN)
     assert (named(engine, "proxy"), link(engine)) == ((OLD, None), OLD)
     assert {path.name for path in engine.paths.service("proxy").iterdir()} == {OLD, "current"}
 
@@ -488,14 +489,14 @@ def test_a_proxy_replaced_with_its_bundle_goes_back_with_it(engine: Engine) -> N
     engine.services["proxy"] = replace(engine.services["proxy"], image="proxy:2")
     engine.sick.add("proxy:2")
     with pytest.raises(CoffreError, match="demo-proxy-3 goes on, unchanged"):
-        rollout.roll(engine.paths, ["proxy"], 10)
+        rollout.roll(engine.paths, ["proxy"], 10, RUN)
     assert (named(engine, "proxy"), link(engine)) == ((OLD, None), OLD)
 
 
 def refusal(engine: Engine, *names: str) -> str:
     before = state.load(engine.paths)
     with pytest.raises(CoffreError) as failure:
-        rollout.roll(engine.paths, names, 10)
+        rollout.roll(engine.paths, names, 10, RUN)
     assert engine.events == []
     assert state.load(engine.paths) == before
     assert "nothing was changed" in str(failure.value)
@@ -518,6 +519,8 @@ def test_refusals_come_before_any_change(engine: Engine) -> None:
 
 def test_check_mode_on_a_new_host_needs_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "call", None)
-    result = rollout.roll(StackPaths("demo", tmp_path / "run", tmp_path / "lib"), ["postgres", "app"], 10, check=True)
+    result = rollout.roll(
+        StackPaths("demo", tmp_path / "run", tmp_path / "lib"), ["postgres", "app"], 10, RUN, check=True
+    )
     assert [each["action"] for each in result["services"]] == ["create", "create"]
     assert not (tmp_path / "lib").exists()

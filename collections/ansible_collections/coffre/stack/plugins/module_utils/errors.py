@@ -15,5 +15,9 @@ class SourceError(CoffreError):
     """The source of the secrets cannot be used as it is; raised before anything changes."""
 
 
+class VaultUnavailable(SourceError):
+    """The vault, or what proves an identity to it, gave no answer within the time limit."""
+
+
 class SealError(CoffreError):
     """A sealed copy cannot be written or opened on this host."""

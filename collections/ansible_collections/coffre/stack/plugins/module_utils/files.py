@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def sync(directory: Path) -> None:
@@ -30,8 +33,9 @@ def write(path: Path, content: bytes, mode: int) -> None:
     sync(path.parent)
 
 
-def read(path: Path, limit: int, directory: int | None = None) -> tuple[os.stat_result, bytes]:
-    """What a regular file of a single name is and holds, up to `limit` bytes; links are not followed.
+@contextmanager
+def opened(path: Path, directory: int | None = None) -> Iterator[tuple[os.stat_result, BinaryIO]]:
+    """What a regular file of a single name is, and a stream of what it holds; links are not followed.
 
     `directory` is the descriptor of the directory that a relative path is in.
     Raises FileNotFoundError, or another OSError if it is no such file.
@@ -42,6 +46,12 @@ def read(path: Path, limit: int, directory: int | None = None) -> tuple[os.stat_
         if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
             raise OSError("no regular file of a single name")
         with os.fdopen(handle, "rb", closefd=False) as stream:
-            return about, stream.read(limit)
+            yield about, stream
     finally:
         os.close(handle)
+
+
+def read(path: Path, limit: int, directory: int | None = None) -> tuple[os.stat_result, bytes]:
+    """What a regular file is, and up to `limit` bytes of what it holds; as `opened`."""
+    with opened(path, directory) as (about, stream):
+        return about, stream.read(limit)

@@ -37,15 +37,16 @@ def guard(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any] | None, st
         logging.disable(logging.NOTSET)
 
 
-def report(module: Any, work: Callable[[], dict[str, Any]]) -> None:
+def report(module: Any, work: Callable[[], dict[str, Any]], always: Callable[[], dict[str, Any]] = lambda: {}) -> None:
     """End an AnsibleModule with the result of work, or with the sentence that says why there is none.
 
-    `warnings` in the result become the module's warnings.
+    `warnings` in the result become the module's warnings. What `always` returns after the work is told in either case.
     """
     result, problem = guard(work)
+    more = guard(always)[0] or {}
     if result is None:
-        module.fail_json(msg=problem)
+        module.fail_json(msg=problem, **more)
     else:
         for warning in result.pop("warnings", []):
             module.warn(warning)
-        module.exit_json(**result)
+        module.exit_json(**result, **more)

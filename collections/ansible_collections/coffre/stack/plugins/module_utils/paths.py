@@ -52,6 +52,10 @@ class StackPaths:
         return self.lib / "lock"
 
     @property
+    def audit(self) -> Path:
+        return self.lib / "audit.jsonl"
+
+    @property
     def compose(self) -> Path:
         return self.lib / "compose.yml"
 

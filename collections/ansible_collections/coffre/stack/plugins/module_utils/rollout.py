@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundles, compose, haproxy
+from . import audit, bundles, compose, haproxy
 from . import state as states
 from .compose import Container, Service
 from .errors import CoffreError
@@ -128,9 +128,12 @@ class Stack:
             bundles.discard_next(self.paths, self.state, service)
 
 
-def roll(paths: StackPaths, names: Sequence[str], seconds: float, check: bool = False) -> dict[str, Any]:
-    """Bring the named services, in this order, to what is wanted; `check`: only say what it would do.
+def roll(
+    paths: StackPaths, names: Sequence[str], seconds: float, run: audit.Run, check: bool = False
+) -> dict[str, Any]:
+    """Bring the named services, in this order, to what is wanted, and record what they adopted or refused.
 
+    `run` is recorded with it; `check`: only say what it would do.
     Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], before, after}; the last two
     have a line per service that changes, for a diff. Raises CoffreError when a service could not adopt: those before
     it have, its old container goes on, those behind it are as they were.
@@ -138,7 +141,7 @@ def roll(paths: StackPaths, names: Sequence[str], seconds: float, check: bool = 
     if not paths.compose.exists():
         if check:
             new = [Step(Service(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
-            return _report([(step, 0.0) for step in new], [], ("", ""))
+            return _report([(step, 0.0) for step in new], False, [], ("", ""))
         raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
     with states.locked(paths):
         wanted = compose.wanted(paths.compose)
@@ -146,18 +149,32 @@ def roll(paths: StackPaths, names: Sequence[str], seconds: float, check: bool = 
         stack = Stack(paths, states.load(paths), proxy, seconds)
         steps = _plans(stack, wanted, names)
         diff = _diff(stack, steps)
+        if check:
+            return _report([(step, 0.0) for step in steps], False, [], diff)
+        late = audit.adopted(paths, stack.state, run)
         done = []
         for step in steps:
             began = time.monotonic()
-            if not check:
-                try:
-                    _carry_out(stack, step)
-                except CoffreError:
-                    with suppress(CoffreError, OSError):  # the next run collects; what went wrong has to be told
-                        _collect(stack)
-                    raise
+            _recorded(stack, step, run)
             done.append((step, round(time.monotonic() - began, 1)))
-        return _report(done, [] if check else _collect(stack), diff)
+        return _report(done, late, _collect(stack), diff)
+
+
+def _recorded(stack: Stack, step: Step, run: audit.Run) -> None:
+    """Carry out a step, and record the bundle that was adopted or refused in it."""
+    name, before = step.service.name, replace(stack.entry(step.service.name))
+    try:
+        _carry_out(stack, step)
+    except CoffreError:
+        with suppress(CoffreError, OSError):  # the next run makes up for it; what went wrong has to be told
+            if before.next and not stack.entry(name).next and stack.entry(name).current == before.current:
+                audit.refused(stack.paths, stack.state, run, name, before.next)
+            else:
+                audit.adopted(stack.paths, stack.state, run, {name})
+            _collect(stack)
+        raise
+    if stack.entry(name).current != before.current:
+        audit.adopted(stack.paths, stack.state, run, {name})
 
 
 def _collect(stack: Stack) -> list[str]:
@@ -166,9 +183,11 @@ def _collect(stack: Stack) -> list[str]:
     return bundles.collect(stack.paths, stack.state, in_use)
 
 
-def _report(done: Sequence[tuple[Step, float]], removed: Sequence[str], diff: tuple[str, str]) -> dict[str, Any]:
+def _report(
+    done: Sequence[tuple[Step, float]], late: bool, removed: Sequence[str], diff: tuple[str, str]
+) -> dict[str, Any]:
     return {
-        "changed": bool(removed) or any(step.acts for step, _ in done),
+        "changed": late or bool(removed) or any(step.acts for step, _ in done),
         "services": [
             {"name": step.service.name, "action": step.action, "why": step.why, "seconds": took} for step, took in done
         ],

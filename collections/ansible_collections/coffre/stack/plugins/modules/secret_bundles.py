@@ -44,6 +44,14 @@ options:
     type: str
     choices: [auto, host, tpm2]
     default: auto
+  run:
+    description: The name of this run in the audit trail, which tells what the host itself has adopted.
+    type: str
+    required: true
+  operator:
+    description: Who runs it, for the audit trail.
+    type: str
+    required: true
 attributes:
   check_mode:
     description: Tells what it would do and changes nothing.
@@ -60,6 +68,8 @@ EXAMPLES = r"""
     stack: "{{ stack_name }}"
     catalogue: "{{ stack_catalogue }}"
     source: demo
+    run: "{{ stack_run }}"
+    operator: "{{ stack_operator }}"
   register: staged
 """
 
@@ -89,6 +99,10 @@ removed:
   returned: success
   type: list
   elements: str
+audit:
+  description: The head of the stack's audit trail, as a line to keep elsewhere; empty without a trail.
+  returned: always
+  type: str
 """
 
 from contextlib import nullcontext
@@ -97,8 +111,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.coffre.stack.plugins.module_utils import audit, sources, staging, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import sources, staging, state
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -115,6 +129,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
 def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     catalogue = catalogues.parse(params["catalogue"])
     paths = StackPaths(params["stack"])
+    run = audit.Run(params["run"], params["operator"])
 
     def resolve(held: sources.Holdings) -> tuple[sources.Values, list[str]]:
         if params["source"] == "demo":
@@ -126,6 +141,12 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     settings = staging.Settings(params["seal_key"], params["require_noswap"], check)
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         result = staging.stage(paths, catalogue, resolve, settings)
+        if not check:
+            st = state.load(paths)
+            host = {catalogues.HOST} if any(name.startswith(f"{catalogues.HOST}/") for name in result["new"]) else ()
+            result["changed"] |= audit.adopted(paths, st, run, host)
+            if not audit.keyed(st):
+                result["warnings"].append(f"The catalogue gives the host no {audit.KEY}, so no audit trail is kept.")
     fate = "would be" if check else "was"
     result["warnings"] += [f"{path} is foreign to the stack and {fate} removed." for path in result["removed"]]
     return result
@@ -141,11 +162,17 @@ def main() -> None:
             "trailing_newline": {"type": "str", "choices": ["refuse", "strip"], "default": "refuse"},
             "require_noswap": {"type": "bool", "default": False},
             "seal_key": {"type": "str", "choices": ["auto", "host", "tpm2"], "default": "auto", "no_log": False},
+            "run": {"type": "str", "required": True},
+            "operator": {"type": "str", "required": True},
         },
         required_if=[("source", "file", ["directory"])],
         supports_check_mode=True,
     )
-    report(module, lambda: work(module.params, module.check_mode))
+    report(
+        module,
+        lambda: work(module.params, module.check_mode),
+        lambda: {"audit": audit.head(StackPaths(module.params["stack"]))},
+    )
 
 
 if __name__ == "__main__":

@@ -62,11 +62,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: The outcome of each check, in order.
+  description:
+    - The outcome of each check, in order. C(ok) where it passes, and C(warn) where it passes with something in
+      C(message) that a person should see to.
   returned: success
   type: list
   elements: dict
-  sample: [{check: memory, ok: true, message: /run/coffre is a tmpfs with noswap}]
+  sample: [{check: memory, ok: true, warn: false, message: /run/coffre is a tmpfs with noswap}]
 """
 
 from dataclasses import asdict
@@ -75,7 +77,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue, doctor
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue, doctor, doctor_patient
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -83,12 +85,12 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any]) -> dict[str, Any]:
     """Examine the stack by the module's parameters. Raises CoffreError for parameters that make no sense."""
     words = params["history_words"]
-    patient = doctor.Patient(
+    patient = doctor_patient.Patient(
         paths=StackPaths(params["stack"]),
         catalogue=catalogue.parse(params["catalogue"]),
         url=params["url"].rstrip("/"),
         ca_path=Path(params["ca_path"]) if params["ca_path"] else None,
-        history=doctor.History(
+        history=doctor_patient.History(
             Path(words) if words else None, tuple(params["history_private_keys"]), params["history_note"]
         ),
     )

@@ -18,6 +18,7 @@ description:
   - The new container must pass its own health check and the command in its label C(coffre.ready), if it has one.
     If it does not, it is removed, its staged bundle is let go, the old container goes on and the module fails.
   - A run that was killed is finished by the next one.
+  - Each bundle that was adopted, or refused, is recorded in the stack's audit trail.
 author:
   - The Coffre contributors
 options:
@@ -34,6 +35,14 @@ options:
     description: Seconds that each service has to become ready.
     type: int
     default: 180
+  run:
+    description: The name of this run in the audit trail.
+    type: str
+    required: true
+  operator:
+    description: Who runs it, for the audit trail.
+    type: str
+    required: true
 attributes:
   check_mode:
     description: Says what it would do and changes nothing.
@@ -49,6 +58,8 @@ EXAMPLES = """
     stack: coffre-demo
     services: [app, proxy]
     timeout: 60
+    run: "{{ stack_run }}"
+    operator: "{{ stack_operator }}"
 """
 
 RETURN = """
@@ -77,13 +88,26 @@ removed:
   elements: str
   returned: success
   sample: ["app/1f0c9a7be2d4"]
+audit:
+  description: The head of the stack's audit trail, as a line to keep elsewhere; empty without a trail.
+  type: str
+  returned: always
+  sample: "7 <SHA-256 of the last record> 2026-01-31T12:00:00.000+00:00 20260131T115812Z-5f0c9a"
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import rollout
+from ansible_collections.coffre.stack.plugins.module_utils import audit, rollout
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Roll out by the module's parameters. Raises CoffreError."""
+    run = audit.Run(params["run"], params["operator"])
+    return rollout.roll(StackPaths(params["stack"]), params["services"], params["timeout"], run, check)
 
 
 def main() -> None:
@@ -92,13 +116,15 @@ def main() -> None:
             "stack": {"type": "str", "required": True},
             "services": {"type": "list", "elements": "str", "required": True},
             "timeout": {"type": "int", "default": 180},
+            "run": {"type": "str", "required": True},
+            "operator": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
-    wish = module.params
     report(
         module,
-        lambda: rollout.roll(StackPaths(wish["stack"]), wish["services"], wish["timeout"], check=module.check_mode),
+        lambda: work(module.params, module.check_mode),
+        lambda: {"audit": audit.head(StackPaths(module.params["stack"]))},
     )
 
 

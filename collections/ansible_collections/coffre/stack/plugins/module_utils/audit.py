@@ -1,0 +1,402 @@
+"""Audit trails: records that are signed and chained, so that no one without the key, and no one at all once a head is
+kept elsewhere, can change, remove or reorder them unseen.
+
+A record is one line of JSON in canonical form (ASCII, sorted keys, no spaces): seq (1, 2, ...), time, event and its
+details, previous, which is the SHA-256 (hex) of the line before ("" in the first), and mac, the HMAC-SHA256 (hex) of
+all the rest. So a record also vouches for those before it, whichever key signed them.
+
+The stack's own trail tells which bundles were adopted: run, operator, service, bundle, versions by secret, and outcome,
+which is `adopted`, `refused` (the service did not become ready and kept what it had) or `recovered` (adopted by an
+earlier run that ended before it could record it); `key` is the version of deployment-audit-key that signed it. The
+app writes a trail of the same form, without `key`.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import hmac
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import bundles, compose, files, state
+from .catalogue import HOST
+from .errors import CoffreError, SealError
+from .paths import StackPaths
+
+KEY = "deployment-audit-key"
+LONGEST = 1 << 20  # bytes that a record may have
+NAME = re.compile(r"[!-~]{1,100}")
+KEPT = re.compile(r"([1-9][0-9]{0,17}) ([0-9a-f]{64})( .*)?")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run records something, and for whom; CoffreError for a name with blanks, or longer than 100 characters."""
+
+    name: str
+    operator: str
+
+    def __post_init__(self) -> None:
+        for what, text in (("run", self.name), ("operator", self.operator)):
+            if not NAME.fullmatch(text):
+                raise CoffreError(
+                    f"stack_{what} is {text[:100]!r}; nothing was changed: give 1 to 100 printable ASCII characters "
+                    "without blanks."
+                )
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last record of a trail. Kept elsewhere, it proves later that nothing up to it was changed or cut off."""
+
+    seq: int
+    digest: str
+    time: str
+    by: str
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.digest} {self.time} {self.by}"
+
+
+@dataclass(frozen=True)
+class Trail:
+    """A trail that a service writes into a volume and signs with a secret of its own; `heads` were kept of it."""
+
+    name: str
+    volume: str
+    file: str
+    secret: str
+    heads: Sequence[str] = ()
+
+    def path(self, stack: str) -> Path:
+        """Where it lies on this host. Raises CoffreError if the engine does not tell."""
+        command = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{stack}_{self.volume}"]
+        return Path(compose.call(command).strip()) / self.file
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a trail proves: its head, None if it is empty; how many kept heads it has; the bytes of a record that a
+    crash cut short; and the versions of the key that are not held, whose records a later one vouches for.
+    """
+
+    head: Head | None
+    kept: int
+    torn: int
+    unheld: Sequence[str]
+
+
+def adopted(paths: StackPaths, st: state.State, run: Run, new: Collection[str] = ()) -> bool:
+    """Record every service whose current bundle has no record yet. True if something was written.
+
+    `new` are the services that this run let adopt; the others did so in one that ended too early. Also mends a trail
+    whose last write was cut short. Without deployment-audit-key in the host's bundle there is no trail. The caller
+    holds the stack's lock. Raises CoffreError.
+    """
+    if not keyed(st):
+        return False
+    trail = _read(paths.audit)
+    missing = [
+        (service, entry.current, "adopted" if service in new else "recovered")
+        for service, entry in sorted(st.services.items())
+        if entry.current and trail.bundles.get(service) != entry.current
+    ]
+    if missing or trail.torn:
+        _append(paths, st, run, trail, missing)
+    return bool(missing or trail.torn)
+
+
+def refused(paths: StackPaths, st: state.State, run: Run, service: str, bundle: str) -> None:
+    """Record that a service did not become ready with a bundle. As `adopted` otherwise."""
+    if keyed(st):
+        _append(paths, st, run, _read(paths.audit), [(service, bundle, "refused")])
+
+
+def keyed(st: state.State) -> bool:
+    """Whether the host has the key that a trail needs."""
+    entry = st.services.get(HOST, state.Service())
+    return entry.current is not None and KEY in entry.bundles[entry.current].versions
+
+
+def head(paths: StackPaths) -> str:
+    """The last record of the stack's trail, as a line to keep elsewhere; "" without one."""
+    return str(_read(paths.audit).head or "")
+
+
+def held_keys(paths: StackPaths, st: state.State, service: str, secret: str) -> dict[str, bytes]:
+    """Every version of a secret that the host holds for a service, by version."""
+    found = {}
+    for name, bundle in st.services.get(service, state.Service()).bundles.items():
+        if secret in bundle.versions:
+            with suppress(SealError):
+                found[bundle.versions[secret]] = bundles.value(paths, st, service, secret, name)
+    return found
+
+
+def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) -> dict[str, Any]:
+    """Check the stack's trail and its services'. Returns {trails: [{service, head, said}], warnings}.
+
+    Raises CoffreError with everything that is wrong.
+    """
+    st = state.load(paths)
+    trails, warnings, problems = [], [], []
+
+    def check(service: str, where: Callable[[], Path], owner: str, secret: str, kept: Sequence[str]) -> None:
+        try:
+            path = where()
+            found = verify(path, held_keys(paths, st, owner, secret), kept)
+        except CoffreError as error:
+            problems.append(str(error))
+            return
+        records = found.head.seq if found.head else 0
+        said = f"{path}: {records} records in order, {found.kept} kept heads among them."
+        trails.append({"service": service, "head": str(found.head or ""), "said": said})
+        if not found.kept:
+            warnings.append(
+                f"No head of {path} was kept here before, so that nobody knows whether its end was cut off."
+            )
+        if found.torn:
+            warnings.append(
+                f"{path} ends with {found.torn} bytes of a record that a crash cut short; the next one mends it."
+            )
+        if found.unheld:
+            versions = ", ".join(version or "unknown" for version in found.unheld)
+            warnings.append(
+                f"This host does not hold these versions of {secret}, and records of {path} that they signed are "
+                f"vouched for by later records only: {versions}."
+            )
+
+    check("", lambda: paths.audit, HOST, KEY, heads)
+    for each in services:
+        if each.heads or st.services.get(each.name, state.Service()).current:
+            check(each.name, functools.partial(each.path, paths.stack), each.name, each.secret, each.heads)
+    if problems:
+        raise CoffreError(
+            " ".join(problems) + " Nothing was changed: keep the file and the heads as they are, and look for who "
+            "could change it. If it was you (a backup put back, a host set up anew), move both away for a new trail."
+        )
+    return {"trails": trails, "warnings": warnings}
+
+
+def verify(path: Path, keys: Mapping[str, bytes], kept: Iterable[str] = ()) -> Verified:
+    """Check every record of a trail, and that it has each kept head (lines as of `str(Head)`).
+
+    `keys` are the keys by version. Raises CoffreError, which names the first record that is wrong. Records that are cut
+    off at the end go unnoticed where no kept head is among them.
+    """
+    heads = _parse_kept(kept)
+    last = Head(0, "", "", "")
+    torn = 0
+    unheld: set[str] = set()
+    doubtful: list[tuple[int, str]] = []  # (record, version of the key) that no later record vouches for yet
+    for number, line in enumerate(_existing(path), start=1):
+        record = _parse(line)
+        if record is None and not line.endswith(b"\n") and len(line) < LONGEST:
+            torn = len(line)
+            break
+        if record is None:
+            raise CoffreError(f"Line {number} of the audit trail {path} is no record.")
+        signed = _signed(record, keys)
+        if signed is False:
+            raise CoffreError(f"Record {number} of the audit trail {path} was changed.")
+        if record["seq"] != number or record["previous"] != last.digest:
+            raise CoffreError(
+                f"Record {number} of the audit trail {path} does not follow the one before it: "
+                "one of them was changed or moved, or others between them were removed."
+            )
+        last = _head(record, line)
+        if heads.get(number, last.digest) != last.digest:
+            raise CoffreError(f"Record {number} of the audit trail {path} is not the one whose head was kept.")
+        if not signed:
+            doubtful.append((number, record.get("key", "")))
+        if signed or number in heads:
+            unheld.update(version for _, version in doubtful)
+            doubtful.clear()
+    if max(heads, default=0) > last.seq:
+        raise CoffreError(f"The audit trail {path} ends at record {last.seq}, before the kept head {max(heads)}.")
+    if doubtful:
+        number, version = doubtful[0]
+        raise CoffreError(
+            f"Record {number} of the audit trail {path} was changed, or signed with "
+            f"{f'version {version} of its key' if version else 'a key'} that this host does not hold, "
+            "and nothing vouches for it."
+        )
+    return Verified(last if last.seq else None, len(heads), torn, sorted(unheld))
+
+
+def _existing(path: Path) -> Iterator[bytes]:
+    try:
+        yield from _lines(path)
+    except OSError as error:
+        reason = error.strerror or "it is no regular file of a single name"
+        raise CoffreError(f"The audit trail {path} cannot be read: {reason}.") from None
+
+
+def _parse_kept(lines: Iterable[str]) -> dict[int, str]:
+    """The digests of kept heads, by record."""
+    heads: dict[int, str] = {}
+    for line in filter(None, map(str.strip, lines)):
+        if not (found := KEPT.fullmatch(line)):
+            raise CoffreError(
+                f"The kept head {line[:80]!r} is not '<record> <SHA-256> <time> <run>'; nothing was checked."
+            )
+        seq, digest = int(found[1]), found[2]
+        if heads.setdefault(seq, digest) != digest:
+            raise CoffreError(
+                f"The kept heads have two for record {seq}, so they are of two trails; nothing was checked: "
+                "if the host was set up anew, move those of its former trail away."
+            )
+    return heads
+
+
+def _signed(record: Mapping[str, Any], keys: Mapping[str, bytes]) -> bool | None:
+    """Whether a key signed the record; None if none that is held says so, while another one may have."""
+    candidates = [keys[record["key"]]] if record.get("key") in keys else [] if "key" in record else keys.values()
+    signed = any(hmac.compare_digest(record["mac"], _mac(key, record)) for key in candidates)
+    return signed or (False if record.get("key") in keys else None)
+
+
+@dataclass
+class _Trail:
+    """What a writer needs to know of the trail so far."""
+
+    seq: int = 0
+    digest: str = ""
+    size: int = 0  # bytes, without the torn ones
+    torn: int = 0
+    head: Head | None = None
+    bundles: dict[str, str] = field(default_factory=dict)  # by service, the last that it is recorded to have adopted
+
+
+def _read(path: Path) -> _Trail:
+    """Read a trail. A damaged line counts, so that deployments go on after it; `verify` tells it for good."""
+    trail = _Trail()
+    try:
+        for line in _lines(path):
+            if not line.endswith(b"\n") and len(line) < LONGEST:
+                trail.torn = len(line)
+                break
+            trail.seq, trail.digest, trail.size = (
+                trail.seq + 1,
+                hashlib.sha256(line).hexdigest(),
+                trail.size + len(line),
+            )
+            if record := _parse(line):
+                trail.head = _head(record, line)
+                if record.get("outcome") in ("adopted", "recovered"):
+                    trail.bundles[str(record.get("service"))] = str(record.get("bundle"))
+    except FileNotFoundError:
+        return _Trail()
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return trail
+
+
+def _append(
+    paths: StackPaths, st: state.State, run: Run, trail: _Trail, entries: Sequence[tuple[str, str, str]]
+) -> None:
+    """Write a record per entry (service, bundle, outcome), and one of the mending if a torn record has to go."""
+    host = st.services[HOST]
+    assert host.current
+    version = host.bundles[host.current].versions[KEY]
+    key = bundles.value(paths, st, HOST, KEY, host.current)
+    events: list[dict[str, Any]] = [{"event": "audit-mended", "torn_bytes": trail.torn}] if trail.torn else []
+    events += [
+        {
+            "event": "adoption",
+            "service": service,
+            "bundle": bundle,
+            "versions": st.services[service].bundles[bundle].versions,
+            "outcome": outcome,
+        }
+        for service, bundle, outcome in entries
+    ]
+    text, digest = b"", trail.digest
+    for number, event in enumerate(events, start=trail.seq + 1):
+        record = event | {
+            "seq": number,
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "run": run.name,
+            "operator": run.operator,
+            "key": version,
+            "previous": digest,
+        }
+        line = _canonical(record | {"mac": _mac(key, record)}) + b"\n"
+        digest = hashlib.sha256(line).hexdigest()
+        text += line
+    try:
+        _write(paths.audit, trail.size, text)
+    except OSError as error:
+        raise _unwritable(paths.audit, error) from None
+
+
+def _write(path: Path, size: int, text: bytes) -> None:
+    """Append durably after `size` bytes, all of it or nothing."""
+    first = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(handle, size)
+        try:
+            if os.write(handle, text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
+    if first:
+        files.sync(path.parent)
+
+
+def _unwritable(path: Path, error: OSError) -> CoffreError:
+    return CoffreError(
+        f"The audit trail {path} cannot be continued ({error.strerror or 'no regular file of a single name'}). "
+        "What was adopted stays so: mend the cause, then run playbooks/site.yml, which records it."
+    )
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines, or what is left of one at the end. Raises OSError if it is no regular file of a single name."""
+    with files.opened(path) as (_, stream):
+        while line := stream.readline(LONGEST):
+            yield line
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """A record, or None if the line is not exactly one."""
+    try:
+        record = json.loads(line)
+        whole = line == _canonical(record) + b"\n"
+    except (ValueError, RecursionError):
+        return None
+    if not whole or not isinstance(record, dict) or not isinstance(record.get("seq"), int):
+        return None
+    return record if all(isinstance(record.get(name, ""), str) for name in ("key", "mac", "previous")) else None
+
+
+def _canonical(record: Any) -> bytes:
+    return json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _mac(key: bytes, record: Mapping[str, Any]) -> str:
+    signed = {name: value for name, value in record.items() if name != "mac"}
+    return hmac.new(key, _canonical(signed), hashlib.sha256).hexdigest()
+
+
+def _head(record: Mapping[str, Any], line: bytes) -> Head:
+    # A broken app may write what it likes into its trail; it must not become lines of the controller's file.
+    time, by = (
+        text if isinstance(text, str) and NAME.fullmatch(text) else "-"
+        for text in (record.get("time"), record.get("run", record.get("instance")))
+    )
+    return Head(record["seq"], hashlib.sha256(line).hexdigest(), time, by)

@@ -1,0 +1,101 @@
+"""The doctor's questions to the running stack, and to what starts it when the machine boots."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from . import bundles
+from .catalogue import HOST
+from .doctor_patient import Patient, insist
+from .errors import CoffreError
+
+HTTP_SECONDS = 10
+
+
+def fetch(url: str, context: ssl.SSLContext | None = None, form: dict[str, str] | None = None) -> tuple[int, Any]:
+    """(status, parsed JSON or None) of a request; 0 when there is no answer. No proxy of the environment is used."""
+    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
+    data = urllib.parse.urlencode(form).encode() if form is not None else None
+    request = urllib.request.Request(url, data=data)  # noqa: S310 - the URLs are the stack's own
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=HTTP_SECONDS) as answer:
+            status, text = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    except (OSError, ValueError):
+        return 0, None
+    try:
+        return status, json.loads(text)
+    except ValueError:
+        return status, None
+
+
+def app(patient: Patient) -> str:
+    """The app is healthy, and ready with a token from Keycloak, asked through the proxy over TLS."""
+    problems = []
+    context = patient.trusting()
+    for path in ("/health", "/ready"):
+        status, told = fetch(patient.url + path, context)
+        cause = told.get("cause") or told.get("secrets") if isinstance(told, dict) else None
+        if status == 0:
+            problems.append(f"{patient.url}{path} gives no answer that can be trusted")
+        elif status != 200:
+            problems.append(f"{patient.url}{path} answers {status}" + (f" ({cause})" if cause else ""))
+    return insist(problems, f"{patient.url} is healthy and ready")
+
+
+def keycloak(patient: Patient) -> str:
+    """Keycloak is ready, and grants a token for each client secret that the host holds."""
+    running = [
+        data
+        for data in patient.inspected
+        if data["Config"]["Labels"].get("com.docker.compose.service") == "keycloak" and data["State"]["Running"]
+    ]
+    if not running:
+        raise CoffreError("no Keycloak is running")
+    problems, granted = [], []
+    for data in running:
+        address = next(each["IPAddress"] for each in data["NetworkSettings"]["Networks"].values() if each["IPAddress"])
+        name = data["Name"].removeprefix("/")
+        status, _ = fetch(f"http://{address}:9000/health/ready")
+        if status != 200:
+            problems.append(f"{name} is not ready (its readiness answers {status or 'nothing'})")
+            continue
+        for secret in patient.catalogue.secrets.values():
+            if secret.strategy != "keycloak_client" or HOST not in secret.consumers:
+                continue
+            realm, client = secret.settings["realm"], secret.settings["client"]
+            form = {
+                "grant_type": "client_credentials",
+                "client_id": client,
+                "client_secret": bundles.value(patient.paths, patient.state, HOST, secret.name).decode(),
+            }
+            status, _ = fetch(f"http://{address}:8080/realms/{realm}/protocol/openid-connect/token", form=form)
+            if status == 200:
+                granted.append(client)
+            else:
+                problems.append(
+                    f"{name} grants no token to {client} with {secret.name} (it answers {status or 'nothing'})"
+                )
+    return insist(problems, f"{len(running)} ready, with a token for {', '.join(sorted(set(granted))) or 'nobody'}")
+
+
+def boot(_: Patient) -> str:
+    """What raises the secrets when the machine starts."""
+    if not Path("/run/systemd/system").is_dir():
+        return "PID 1 is not systemd: after a reboot, run playbooks/site.yml"
+    problems = []
+    for unit in ("coffre-restore.service", "docker.service"):
+        done = subprocess.run(["systemctl", "is-enabled", unit], capture_output=True, text=True, check=False)
+        if done.stdout.strip() != "enabled":
+            problems.append(
+                f"{unit} is {done.stdout.strip() or 'not there'}, so a reboot would not bring the stack back"
+            )
+    return insist(problems, "the boot unit is enabled")

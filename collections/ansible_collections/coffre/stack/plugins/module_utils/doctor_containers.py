@@ -1,0 +1,74 @@
+"""The doctor's checks of the containers: what runs, and what it is held to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import compose, rollout
+from . import state as states
+from .doctor_patient import Patient, insist, networks_of
+from .errors import CoffreError
+
+
+def engine(_: Patient) -> str:
+    """The Docker engine answers."""
+    return f"Docker Engine {compose.call(['docker', 'version', '--format', '{{.Server.Version}}'], timeout=20).strip()}"
+
+
+def containers(patient: Patient) -> str:
+    """Each service runs, healthy, as the Compose file says, with its current bundle."""
+    if not patient.paths.compose.exists():
+        raise CoffreError(f"{patient.paths.compose} is missing")
+    actual = sorted(map(compose.parse, patient.inspected), key=lambda each: each.created)
+    wanted = compose.wanted(patient.paths.compose)
+    broken = {each.id: path for each in actual if (path := compose.broken_mount(each, patient.paths.run_root))}
+    problems = [f"{each.name} belongs to no service" for each in actual if each.service not in wanted]
+    for name, service in sorted(wanted.items()):
+        step = rollout.plan(service, [each for each in actual if each.service == name], frozenset(broken))
+        if step.acts:
+            problems.append(f"{name} needs a rollout ({step.why})")
+        elif step.keep and step.keep.health == "starting":
+            problems.append(f"{name} is still starting")
+        current = patient.state.services.get(name, states.Service()).current
+        folder = patient.paths.bundle(name, current) if current else None
+        for each in actual:
+            if each.service != name:
+                continue
+            if folder and each.bundle not in (current, None):
+                problems.append(f"{each.name} has the bundle {each.bundle}, not the current {current}")
+            for source, _ in each.mounts:
+                inside = Path(source).is_relative_to(patient.paths.run_root)
+                if inside and not (folder and (Path(source).parent == folder or Path(source) == folder.parent)):
+                    problems.append(f"{each.name} mounts {source}, which is not of its current bundle")
+            if each.out_of_memory:
+                problems.append(f"{each.name} was killed for want of memory")
+    problems += [f"the mount {path} of a container is broken" for path in broken.values()]
+    return insist(problems, f"{len(actual)} containers run their current bundles, healthy")
+
+
+def hardening(patient: Patient) -> str:
+    """What every container is held to, as the engine has it."""
+    networks = {network["Name"]: network["Internal"] for network in patient.ask("network", patient.networks())}
+    problems = []
+    for data in patient.inspected:
+        host, config, name = data["HostConfig"], data["Config"], data["Name"].removeprefix("/")
+        service = patient.catalogue.services.get((config.get("Labels") or {}).get("com.docker.compose.service", ""))
+        ulimits = {limit["Name"]: limit["Hard"] for limit in host.get("Ulimits") or []}
+        published = any(host.get("PortBindings") or {})
+        must = {
+            "runs as its service's uid": service is None or config.get("User") == f"{service.uid}:{service.gid}",
+            "has a read-only root": host.get("ReadonlyRootfs") is True,
+            "drops all capabilities": host.get("CapDrop") == ["ALL"],
+            "adds no capability": not host.get("CapAdd"),
+            "is not privileged": not host.get("Privileged"),
+            "gains no new privileges": any("no-new-privileges" in option for option in host.get("SecurityOpt") or []),
+            "keeps seccomp on": not any("seccomp=unconfined" in option for option in host.get("SecurityOpt") or []),
+            "has a memory limit that covers swap": 0 < host.get("Memory", 0) == host.get("MemorySwap"),
+            "has a limit of processes": (host.get("PidsLimit") or 0) > 0,
+            "dumps no core": ulimits.get("core") == 0,
+            "shares no namespace of the host": not any(host.get(key) == "host" for key in ("PidMode", "IpcMode")),
+            "is on internal networks only": published or all(networks.get(net) for net in networks_of(data)),
+            "cannot reach the engine": not any("docker.sock" in mount["Source"] for mount in data.get("Mounts", [])),
+        }
+        problems += [f"it is not so that {name} {what}" for what, holds in must.items() if not holds]
+    return insist(problems, f"{len(patient.inspected)} containers are held to the stack's limits")

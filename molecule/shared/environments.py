@@ -1,0 +1,25 @@
+"""What the folders of inventory/ say, for tests that want it without a run of Ansible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+INVENTORY = Path(__file__).parents[2] / "inventory"
+
+
+def variables(environment: str) -> dict[str, Any]:
+    """All variables of an environment as its files have them, not templated but for the catalogue."""
+    found: dict[str, Any] = {}
+    for path in sorted((INVENTORY / environment / "group_vars/all").iterdir()):
+        found |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    secrets = found["stack_catalogue_secrets"] + found["stack_catalogue_own"]
+    return found | {"stack_catalogue": found["stack_catalogue"] | {"secrets": secrets}}
+
+
+def catalogue(environment: str) -> dict[str, Any]:
+    """The catalogue of an environment, whole."""
+    found: dict[str, Any] = variables(environment)["stack_catalogue"]
+    return found

@@ -1,0 +1,1 @@
+"""An emulator of Azure Key Vault for tests: see README.md."""

@@ -1,0 +1,119 @@
+"""The one client of the control API, for tests, Molecule and benchmarks: the standard library is enough for it."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class ControlError(Exception):
+    """The emulator refused a command: its sentence."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """Commands to the emulator at `url`, for instance http://127.0.0.1:8442."""
+
+    url: str
+
+    def vault(self, name: str, **settings: str | int | bool) -> None:
+        """Make an empty vault or change one.
+
+        Settings: tenant; model (rbac, policy); purge_protection; recoverable_days; closed (the firewall's inner code,
+        ForbiddenByFirewall or ForbiddenByConnection, or empty).
+        """
+        self._ask("add_vault", name=name, **settings)
+
+    def identity(self, name: str, **settings: str | bool) -> dict[str, Any]:
+        """Make or replace an identity: tenant, system, client_id, certificate, federated; returns all of them with
+        its object_id. `host` (the machine's own) and `operator` are there from the beginning."""
+        return dict(self._ask("add_identity", name=name, **settings))
+
+    def grant(self, identity: str, vault: str, rights: Sequence[str], secrets: Sequence[str] = ()) -> None:
+        """Set an identity's rights on a vault, or add rights on some secrets: get, list, set, delete, recover,
+        purge, backup, restore."""
+        self._ask("grant", identity=identity, vault=vault, rights=list(rights), secrets=list(secrets))
+
+    def revoke(self, identity: str, vault: str) -> None:
+        """Take all of an identity's rights on a vault."""
+        self._ask("revoke", identity=identity, vault=vault)
+
+    def put(
+        self,
+        vault: str,
+        name: str,
+        value: str,
+        *,
+        enabled: bool = True,
+        nbf: int | None = None,
+        exp: int | None = None,
+        content_type: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        version: str = "",
+        created: int | None = None,
+        updated: int | None = None,
+    ) -> str:
+        """A new version of a secret, dated at will (epoch seconds); returns its id. Counts as no call."""
+        return str(
+            self._ask(
+                "put",
+                vault=vault,
+                name=name,
+                value=value,
+                attributes={"enabled": enabled, "nbf": nbf, "exp": exp},
+                content_type=content_type,
+                tags=dict(tags or {}),
+                version=version,
+                created=created,
+                updated=updated,
+            )
+        )
+
+    def delete(self, vault: str, name: str, purge: bool = False) -> None:
+        """Soft-delete a secret, or purge it altogether."""
+        self._ask("delete", vault=vault, name=name, purge=purge)
+
+    def fault(self, kind: str, operation: str = "*", **settings: str | float | None) -> None:
+        """Bad weather: `kind` is status, reset, lost, half or slow.
+
+        `operation`: get, list, versions, set, update, delete, list_deleted, get_deleted, recover, purge, backup,
+        restore, challenge (the call without a token), token, or * (any call of a vault). Settings: name (of a secret);
+        skip (so many go well first); count (so many are hit, 1; 0: all); share (probability, 1.0); status (503);
+        retry_after (s); seconds (of slow).
+        """
+        self._ask("fault", kind=kind, operation=operation, **settings)
+
+    def clear_faults(self) -> None:
+        """Good weather."""
+        self._ask("clear_faults")
+
+    def set(self, **settings: float) -> None:
+        """Set latency_ms (0), token_seconds (86400), clock (s ahead, 0), deleting_seconds (0)."""
+        self._ask("set", **settings)
+
+    def expire_tokens(self) -> None:
+        """End the life of all tokens issued so far, though they say otherwise."""
+        self._ask("expire_tokens")
+
+    def count(self, reset: bool = False) -> dict[str, int]:
+        """Calls since the last reset by operation (see fault), and `connections` opened to the vaults."""
+        return {str(key): int(value) for key, value in self._ask("count", reset=reset).items()}
+
+    def reset(self) -> None:
+        """Empty all vaults and take back every setting, grant, fault and count."""
+        self._ask("reset")
+
+    def _ask(self, verb: str, **arguments: Any) -> Any:
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/control/{verb}", json.dumps(arguments).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            # The control API is plain HTTP on this network: a proxy has no business in it.
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise ControlError(error.read().decode()) from None

@@ -1,0 +1,341 @@
+"""The deployments' trail: what is recorded, what a crash leaves, and each way to falsify it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, compose, state
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import HOST
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+KEYS = {"k1": b"canary-audit-key-1", "k2": b"canary-audit-key-2"}
+RUN = audit.Run("run-1", "somebody")
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackPaths:
+    def value(_: StackPaths, st: state.State, service: str, secret: str, name: str) -> bytes:
+        return KEYS[st.services[service].bundles[name].versions[secret]]
+
+    monkeypatch.setattr(bundles, "value", value)
+    paths = StackPaths("demo", tmp_path / "run", tmp_path / "lib")
+    paths.lib.mkdir(parents=True)
+    return paths
+
+
+def deployed(**services: str) -> state.State:
+    """A state in which services have adopted bundles; the host's is named after the version of the audit key."""
+    st = state.State("demo")
+    for service, name in services.items():
+        versions = {audit.KEY: name[:2]} if service == HOST else {"key": f"{name}-version"}
+        st.services[service] = state.Service(name, None, {name: state.Bundle({}, versions, state.now(), 0, 0)})
+    return st
+
+
+def records(paths: StackPaths) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in paths.audit.read_text().splitlines()]
+
+
+def told(paths: StackPaths) -> list[tuple[str, str, str]]:
+    return [(each["service"], each["bundle"], each["outcome"]) for each in records(paths) if "service" in each]
+
+
+def head(paths: StackPaths, *kept: str, keys: dict[str, bytes] = KEYS) -> int:
+    """The number of the last record of a trail that is in order."""
+    found = audit.verify(paths.audit, keys, kept).head
+    return found.seq if found else 0
+
+
+@pytest.fixture
+def trail(paths: StackPaths) -> StackPaths:
+    """A trail of four records."""
+    for number in range(3):
+        services = {"host": "k1-a", "app": f"app-{number}"}
+        assert audit.adopted(paths, deployed(**services), RUN, {"host", "app"})
+    assert head(paths) == 4
+    return paths
+
+
+def test_a_record_tells_who_adopted_what(paths: StackPaths) -> None:
+    assert audit.head(paths) == ""
+    assert audit.adopted(paths, deployed(host="k1-a", app="app-1"), RUN, {"host", "app"})
+    first, second = records(paths)
+    assert (first["seq"], first["service"], first["previous"]) == (1, "app", "")
+    assert {name: second[name] for name in sorted(second) if name not in ("time", "mac", "previous")} == {
+        "seq": 2,
+        "run": "run-1",
+        "operator": "somebody",
+        "event": "adoption",
+        "service": "host",
+        "bundle": "k1-a",
+        "versions": {audit.KEY: "k1"},
+        "outcome": "adopted",
+        "key": "k1",
+    }
+    assert paths.audit.stat().st_mode & 0o777 == 0o600
+    assert audit.head(paths) == str(audit.verify(paths.audit, KEYS).head)
+    assert not any(key in paths.audit.read_bytes() for key in KEYS.values())
+
+
+def test_what_is_recorded_is_not_recorded_again(trail: StackPaths) -> None:
+    before = trail.audit.read_bytes()
+    assert not audit.adopted(trail, deployed(host="k1-a", app="app-2"), RUN, {"app"})
+    assert trail.audit.read_bytes() == before
+
+
+def test_a_crash_between_state_and_record_is_made_up_for(paths: StackPaths) -> None:
+    audit.adopted(paths, deployed(host="k1-a", app="app-1"), RUN, {"host", "app"})
+    audit.adopted(paths, deployed(host="k1-a", app="app-2", proxy="p-1"), RUN, {"proxy"})
+    assert told(paths)[2:] == [("app", "app-2", "recovered"), ("proxy", "p-1", "adopted")]
+    assert head(paths) == 4
+
+
+def test_a_refused_bundle_is_recorded_and_adopts_nothing(trail: StackPaths) -> None:
+    st = deployed(host="k1-a", app="app-2")
+    st.services["app"].bundles["app-3"] = state.Bundle({}, {"key": "v3"}, state.now(), 0, 0)
+    audit.refused(trail, st, RUN, "app", "app-3")
+    assert told(trail)[-1] == ("app", "app-3", "refused")
+    assert records(trail)[-1]["versions"] == {"key": "v3"}
+    assert not audit.adopted(trail, st, RUN)
+
+
+def test_without_a_key_there_is_no_trail(paths: StackPaths) -> None:
+    st = deployed(app="app-1")
+    assert not audit.adopted(paths, st, RUN, {"app"})
+    audit.refused(paths, st, RUN, "app", "app-1")
+    assert not paths.audit.exists()
+
+
+def test_a_new_key_vouches_for_what_the_old_one_signed(trail: StackPaths) -> None:
+    audit.adopted(trail, deployed(host="k2-b", app="app-2"), RUN, {"host"})
+    assert [each["key"] for each in records(trail)] == ["k1"] * 4 + ["k2"]
+    assert audit.verify(trail.audit, KEYS).unheld == []
+    assert audit.verify(trail.audit, {"k2": KEYS["k2"]}).unheld == ["k1"]
+    with pytest.raises(
+        CoffreError, match=r"Record 5 .* signed with version k2 of its key that this host does not hold"
+    ):
+        audit.verify(trail.audit, {"k1": KEYS["k1"]})
+    kept = audit.head(trail)
+    assert audit.verify(trail.audit, {}, [kept]).unheld == ["k1", "k2"]
+
+
+@pytest.mark.parametrize(
+    ("falsify", "sentence"),
+    [
+        pytest.param(lambda lines: lines[1:], "Record 1 .* does not follow", id="first deleted"),
+        pytest.param(lambda lines: [*lines[:1], *lines[2:]], "Record 2 .* does not follow", id="deleted"),
+        pytest.param(lambda lines: [lines[0], lines[2], lines[1], lines[3]], "Record 2 .* does not", id="reordered"),
+        pytest.param(lambda lines: [*lines, lines[3]], "Record 5 .* does not follow", id="repeated"),
+        pytest.param(lambda lines: [*lines[:2], lines[2].replace(b"app-1", b"app-9"), lines[3]], "3 .* was changed",
+                     id="changed"),
+        pytest.param(lambda lines: [*lines[:3], lines[3].replace(b"somebody", b"nobody")], "4 .* was changed",
+                     id="last changed"),
+        pytest.param(lambda lines: [lines[0], lines[1].replace(b'"k1"', b'"k9"'), *lines[2:]], "3 .* does not follow",
+                     id="another key named"),
+        pytest.param(lambda lines: [*lines[:3], lines[3].replace(b'"k1"', b'"k9"')], "4 .* version k9 of its key",
+                     id="another key named in the last"),
+        pytest.param(lambda lines: [*lines[:3], lines[3].replace(b'"key":"k1",', b"")], "4 .* was changed, or signed",
+                     id="no key named in the last"),
+        pytest.param(lambda lines: [lines[0].replace(b":", b": ", 1), *lines[1:]], "Line 1 .* no record",
+                     id="reformatted"),
+        pytest.param(lambda lines: [*lines, b"\n"], "Line 5 .* no record", id="empty line"),
+        pytest.param(lambda lines: [*lines[:2], lines[2][:-9], lines[3]], "Line 3 .* no record", id="torn within"),
+        pytest.param(lambda lines: [*lines, b"[" * 60000 + b"\n"], "Line 5 .* no record", id="deep"),
+        pytest.param(lambda lines: [*lines, b"x" * (1 << 20)], "Line 5 .* no record", id="endless"),
+    ],
+)  # fmt: skip
+def test_falsified(trail: StackPaths, falsify: Callable[[list[bytes]], list[bytes]], sentence: str) -> None:
+    trail.audit.write_bytes(b"".join(falsify(trail.audit.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(CoffreError, match=sentence):
+        audit.verify(trail.audit, KEYS)
+
+
+@pytest.mark.parametrize("left", [3, 1, 0])
+def test_truncation_is_seen_by_a_kept_head(trail: StackPaths, left: int) -> None:
+    kept = audit.head(trail)
+    trail.audit.write_bytes(b"".join(trail.audit.read_bytes().splitlines(keepends=True)[:left]))
+    audit.verify(trail.audit, KEYS)
+    with pytest.raises(CoffreError, match=f"ends at record {left}, before the kept head 4"):
+        audit.verify(trail.audit, KEYS, [kept])
+
+
+def test_cut_within_the_last_record_is_seen_by_a_kept_head(trail: StackPaths) -> None:
+    kept = audit.head(trail)
+    trail.audit.write_bytes(trail.audit.read_bytes()[:-5])
+    with pytest.raises(CoffreError, match=r"ends at record 3, before the kept head 4"):
+        audit.verify(trail.audit, KEYS, [kept])
+
+
+def test_rewritten_with_the_key_is_seen_by_a_kept_head(trail: StackPaths) -> None:
+    kept = audit.head(trail)
+    trail.audit.unlink()
+    audit.adopted(trail, deployed(host="k1-a", app="app-2", db="db-1", proxy="p-1"), RUN)
+    assert head(trail) == 4
+    with pytest.raises(CoffreError, match=r"Record 4 .* not the one whose head was kept"):
+        audit.verify(trail.audit, KEYS, [kept])
+
+
+def test_another_stacks_key_proves_nothing(trail: StackPaths) -> None:
+    with pytest.raises(CoffreError, match=r"Record 1 .* was changed"):
+        audit.verify(trail.audit, {"k1": b"another"})
+
+
+@pytest.mark.parametrize(
+    ("kept", "sentence"),
+    [
+        (["nonsense"], "is not '<record> <SHA-256> <time> <run>'"),
+        ([f"0 {'a' * 64}"], "is not '<record>"),
+        ([f"1 {'a' * 64} t r", f"1 {'b' * 64} t r"], "two for record 1"),
+        ([f"2 {'a' * 64}"], "Record 2 .* not the one whose head was kept"),
+    ],
+)
+def test_kept_heads_that_do_not_fit(trail: StackPaths, kept: list[str], sentence: str) -> None:
+    with pytest.raises(CoffreError, match=sentence):
+        audit.verify(trail.audit, KEYS, kept)
+
+
+def test_every_head_that_was_ever_kept_is_in_the_trail(paths: StackPaths) -> None:
+    kept = [""]
+    for number in range(5):
+        audit.adopted(paths, deployed(host="k1-a", app=f"app-{number}"), RUN)
+        kept += [audit.head(paths)] * 2
+    found = audit.verify(paths.audit, KEYS, kept)
+    assert (found.kept, found.head and found.head.seq) == (5, 6)
+
+
+@pytest.mark.parametrize("torn", [b'{"event":"ado', b"\0" * 512], ids=["half", "zeros"])
+@pytest.mark.parametrize("app", ["app-2", "app-3"], ids=["nothing new", "something new"])
+def test_a_torn_last_record_is_told_and_mended(trail: StackPaths, torn: bytes, app: str) -> None:
+    with trail.audit.open("ab") as file:
+        file.write(torn)
+    found = audit.verify(trail.audit, KEYS)
+    assert (found.torn, found.head and found.head.seq) == (len(torn), 4)
+    assert audit.adopted(trail, deployed(host="k1-a", app=app), RUN, {"app"})
+    mended = records(trail)[4]
+    assert (mended["event"], mended["torn_bytes"], mended["run"]) == ("audit-mended", len(torn), "run-1")
+    assert head(trail) == (5 if app == "app-2" else 6)
+    assert not audit.adopted(trail, deployed(host="k1-a", app=app), RUN)
+
+
+def test_damage_stops_no_deployment_and_stays_seen(trail: StackPaths) -> None:
+    with trail.audit.open("ab") as file:
+        file.write(b"nonsense\n")
+    assert audit.adopted(trail, deployed(host="k1-a", app="app-3"), RUN, {"app"})
+    assert not audit.adopted(trail, deployed(host="k1-a", app="app-3"), RUN)
+    with pytest.raises(CoffreError, match=r"Line 5 .* no record"):
+        audit.verify(trail.audit, KEYS)
+
+
+def test_a_failed_write_leaves_the_trail_whole(trail: StackPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = trail.audit.read_bytes()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:20]))
+    with pytest.raises(CoffreError, match=r"cannot be continued .No space left"):
+        audit.adopted(trail, deployed(host="k1-a", app="app-3"), RUN)
+    assert trail.audit.read_bytes() == before
+
+
+@pytest.mark.parametrize("plant", ["link", "directory", "pipe", "second name"])
+def test_what_is_no_trail_is_not_followed(trail: StackPaths, plant: str) -> None:
+    target = trail.lib / "target"
+    trail.audit.rename(target)
+    match plant:
+        case "link":
+            trail.audit.symlink_to(target)
+        case "directory":
+            trail.audit.mkdir()
+        case "pipe":
+            os.mkfifo(trail.audit)
+        case "second name":
+            trail.audit.hardlink_to(target)
+    before = target.read_bytes()
+    with pytest.raises(CoffreError, match=r"cannot be continued"):
+        audit.adopted(trail, deployed(host="k1-a", app="app-3"), RUN)
+    with pytest.raises(CoffreError, match=r"cannot be read"):
+        audit.verify(trail.audit, KEYS)
+    assert target.read_bytes() == before
+
+
+def write_many(paths: StackPaths, who: int) -> None:
+    for number in range(10):
+        with state.locked(paths):
+            services = {"host": "k1-a", f"service-{who}": f"{who}-{number}"}
+            audit.adopted(paths, deployed(**services), audit.Run(f"run-{who}", "somebody"))
+
+
+def test_writers_side_by_side(paths: StackPaths) -> None:
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_many, args=(paths, who)) for who in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert head(paths) == 41
+
+
+@pytest.mark.parametrize("text", ["", "two words", "a\nb", "x" * 101, "é"])
+def test_a_name_that_would_break_the_kept_heads(text: str) -> None:
+    with pytest.raises(CoffreError, match=r"stack_operator is .* nothing was changed"):
+        audit.Run("run-1", text)
+
+
+def test_a_broken_service_cannot_write_into_the_kept_heads(paths: StackPaths) -> None:
+    line = audit._canonical(
+        {"seq": 1, "previous": "", "time": "1\n2", "instance": ["\x1b[2J"], "event": "x", "mac": "", "key": "k"}
+    )
+    paths.audit.write_bytes(line + b"\n")
+    assert audit.head(paths).split(" ")[2:] == ["-", "-"]
+
+
+@pytest.fixture
+def app_trail(trail: StackPaths, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A trail of the app's beside the deployments'."""
+    from app.audit import AuditLog
+
+    volume = trail.lib / "volume"
+    volume.mkdir()
+    for _ in range(3):
+        AuditLog(volume / "audit.jsonl", KEYS["k1"]).append("test", {"secret": "one"})
+    monkeypatch.setattr(compose, "call", lambda command: f"{volume}\n" if command[-1] == "demo_app-audit" else "")
+    return volume / "audit.jsonl"
+
+
+def examine(paths: StackPaths, heads: list[str], app_heads: list[str]) -> dict[str, Any]:
+    st = deployed(host="k1-a", app="app-2", proxy="p-1")
+    st.services["app"].bundles["app-2"].versions = {"signing": "k1"}
+    state.save(paths, st)
+    return audit.examine(paths, heads, [audit.Trail("app", "app-audit", "audit.jsonl", "signing", app_heads)])
+
+
+def test_both_trails_are_examined(trail: StackPaths, app_trail: Path) -> None:
+    kept = audit.head(trail)
+    result = examine(trail, [kept], [])
+    assert [(each["service"], each["head"][:1]) for each in result["trails"]] == [("", "4"), ("app", "3")]
+    assert result["trails"][0]["said"] == f"{trail.audit}: 4 records in order, 1 kept heads among them."
+    assert result["warnings"] == [
+        f"No head of {app_trail} was kept here before, so that nobody knows whether its end was cut off."
+    ]
+    assert examine(trail, [kept], [result["trails"][1]["head"]])["warnings"] == []
+
+
+def test_everything_that_is_wrong_is_told_at_once(trail: StackPaths, app_trail: Path) -> None:
+    kept = examine(trail, [], [])["trails"]
+    for path in (trail.audit, app_trail):
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(CoffreError, match=r"before the kept head 4\. .* before the kept head 3\. Nothing was changed"):
+        examine(trail, [kept[0]["head"]], [kept[1]["head"]])
+
+
+def test_a_service_that_never_ran_has_no_trail(trail: StackPaths) -> None:
+    state.save(trail, deployed(host="k1-a"))
+    never = audit.Trail("app", "app-audit", "audit.jsonl", "signing")
+    assert [each["service"] for each in audit.examine(trail, [], [never])["trails"]] == [""]
