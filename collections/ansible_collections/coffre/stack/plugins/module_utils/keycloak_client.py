@@ -113,10 +113,10 @@ def rotate(admin: KeycloakAdmin, realm: str, client: str, old: str, since: int) 
     return str(admin.generate_client_secrets(identity)["value"])
 
 
-def follower(admin: KeycloakAdmin, realm: str, client: str, old: str, since: int) -> str | None:
-    """The secret that `rotate` made, where a crash kept it from telling; None if it made none."""
+def unfinished(admin: KeycloakAdmin, realm: str, client: str, old: str, since: int) -> bool:
+    """Whether `rotate` made a secret, or `settle`, which puts the old one back, was cut short."""
     held = _held(admin, _identity(admin, realm, client))
-    return held.current if _follows(held, old, since) else None
+    return _follows(held, old, since) or held.current == held.rotated == old
 
 
 def settle(admin: KeycloakAdmin, server: str, realm: str, client: str, secret: str) -> None:
@@ -201,7 +201,7 @@ def _unready(admin: KeycloakAdmin, realm: str) -> str:
 
 def _overlapping(held: Held, client: str, realm: str) -> str:
     """Why a client cannot be rotated as long as a second secret lives, or ""."""
-    if held.rotated is None:
+    if held.rotated in (None, held.current):
         return ""
     until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held.rotated_ends))
     return (

@@ -17,7 +17,7 @@ def withdraw(context: Context, keep: Which, drop: Which) -> None:
     realm, client = context.secret.settings["realm"], context.secret.settings["client"]
     kept = context.value(keep).decode()
     with administrator(context, f"end the {drop} secret of the client {client}") as admin:
-        if context.has(drop) or keycloak_client.follower(admin, realm, client, kept, begun(context)):
+        if context.has(drop) or keycloak_client.unfinished(admin, realm, client, kept, begun(context)):
             keycloak_client.settle(admin, server(context), realm, client, kept)
 
 

@@ -1,0 +1,23 @@
+"""A model of Keycloak that the core asks in the place of a container."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import keycloak as core
+from ansible_collections.coffre.stack.plugins.module_utils import keycloak_admin, keycloak_client
+from tests.unit.strategies.keycloak_model import Keycloak, serving
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keycloak]:
+    """Has the client's secret `old` and the admin's password `admin-password`."""
+    # The library readies a second, asynchronous client each time, which takes longer than all else here.
+    monkeypatch.setattr(httpx, "AsyncClient", lambda **_: SimpleNamespace(auth=None))
+    found = Keycloak("old", "admin-password", {kind: [entry] for kind, entry in keycloak_client.ENTRIES})
+    with serving(found) as url:
+        for module in (core, keycloak_admin, keycloak_client):
+            monkeypatch.setattr(module, "url", lambda _container: url)
+        yield found

@@ -1,0 +1,161 @@
+"""A server that holds two secrets of a client, and one password of an admin, as Keycloak 26.7 does.
+
+It can die at a request that changes something, before or after the change: the caller gets no answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+CLIENT, USER, PREFIX = "client-uuid", "user-uuid", "client.secret."
+PERIOD, OVERLAP = 315360000, 86400
+Answer = tuple[int, Any]
+
+
+class Keycloak:
+    """The realms iam, with the client automation-cli, and master, with the user admin. Times are epoch seconds."""
+
+    def __init__(self, secret: str, password: str, entries: dict[str, Any]) -> None:
+        self.password, self.entries, self.policy = password, copy.deepcopy(entries), ""
+        self.sessions: set[str] = set()
+        self.client: dict[str, Any] = {
+            "id": CLIENT,
+            "clientId": "automation-cli",
+            "secret": secret,
+            "description": "Kept.",
+            "attributes": {"foreign": "kept", **self._times("", PERIOD)},
+        }
+        self.changes = 0
+        self.deaths: dict[int, bool] = {}  # by the number of a change, whether it is still made
+
+    def _times(self, infix: str, period: int) -> dict[str, str]:
+        moment = int(time.time())
+        return {
+            f"{PREFIX}{infix}creation.time": str(moment),
+            f"{PREFIX}{infix}expiration.time": str(moment + period),
+        }
+
+    def accepts(self, secret: str) -> bool:
+        attributes = self.client["attributes"]
+        rotated = attributes.get("client.secret.rotated")
+        alive = int(attributes.get("client.secret.rotated.expiration.time", "0")) > time.time()
+        return secret == self.client["secret"] or (secret == rotated and alive)
+
+    def age(self, seconds: int) -> None:
+        """Let everything that Keycloak notes of the client's secrets be this much older."""
+        for name, text in self.client["attributes"].items():
+            if name.endswith(".time"):
+                self.client["attributes"][name] = str(int(text) - seconds)
+
+    def token(self, form: dict[str, str]) -> Answer:
+        match form["grant_type"]:
+            case "client_credentials" if self.accepts(form["client_secret"]):
+                return 200, {"access_token": "t", "expires_in": 60}
+            case "client_credentials":
+                return 401, {"error": "unauthorized_client"}
+            case "password" if form["password"] == self.password:
+                session = secrets.token_hex(8)
+                self.sessions.add(session)
+                return 200, {"access_token": "t", "refresh_token": session, "expires_in": 60}
+            case "refresh_token" if form["refresh_token"] in self.sessions:
+                return 200, {"access_token": "t", "refresh_token": form["refresh_token"], "expires_in": 60}
+        return 400, {"error": "invalid_grant"}
+
+    def answer(self, method: str, path: str, body: Any) -> Answer:
+        client, iam, master = f"/admin/realms/iam/clients/{CLIENT}", "/admin/realms/iam", "/admin/realms/master"
+        match method, path:
+            case "POST", _ if path.endswith("/token"):
+                return self.token(body)
+            case "POST", _ if path.endswith("/openid-connect/logout"):
+                self.sessions.discard(body["refresh_token"])
+                return 204, None
+            case "GET", _ if path == f"{iam}/clients":
+                return 200, [self.client]
+            case "GET", _ if path == client:
+                return 200, self.client
+            case "GET", _ if path.startswith(f"{iam}/client-policies/"):
+                kind = path.rpartition("/")[2]
+                return 200, {kind: self.entries[kind]}
+            case "GET", _ if path == f"{master}/users":
+                return 200, [{"id": USER, "username": "admin"}]
+            case "GET", _ if path == master:
+                return 200, {"passwordPolicy": self.policy}
+        return self._change(method, path.removeprefix(iam).removeprefix(master), body)
+
+    def _change(self, method: str, path: str, body: Any) -> Answer:
+        self.changes += 1
+        made = self.deaths.get(self.changes)
+        answer = (0, None) if made is False else self._apply(method, path, body)
+        if made is not None:
+            raise ConnectionAbortedError
+        return answer
+
+    def _apply(self, method: str, path: str, body: Any) -> Answer:
+        attributes = self.client["attributes"]
+        match method, path:
+            case "POST", "/clients/client-uuid/client-secret":
+                attributes.update({"client.secret.rotated": self.client["secret"], **self._times("rotated.", OVERLAP)})
+                attributes.update(self._times("", PERIOD))
+                self.client["secret"] = secrets.token_urlsafe(64)
+                return 200, {"type": "secret", "value": self.client["secret"]}
+            case "PUT", "/clients/client-uuid":
+                outlived = int(attributes["client.secret.expiration.time"]) <= time.time()
+                changed = body["secret"] != self.client["secret"]
+                self.client = body
+                if outlived:
+                    self._apply("POST", "/clients/client-uuid/client-secret", None)
+                elif changed:
+                    self.client["attributes"].update(self._times("", PERIOD))
+                return 204, None
+            case "DELETE", "/clients/client-uuid/client-secret/rotated":
+                for name in [name for name in attributes if name.startswith("client.secret.rotated")]:
+                    del attributes[name]
+                return 204, None
+            case "PUT", "/users/user-uuid/reset-password":
+                self.password = body["value"]
+                return 204, None
+            case "POST", "/users/user-uuid/logout":
+                self.sessions.clear()
+                return 204, None
+        return 500, {"error": f"the model knows no {method} {path}"}
+
+
+@contextmanager
+def serving(model: Keycloak) -> Iterator[str]:
+    """The model's URL while it answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_one(self) -> None:
+            text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            form = self.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
+            body = {k: v[0] for k, v in parse_qs(text).items()} if form else json.loads(text) if text else None
+            try:
+                status, answer = model.answer(self.command, urlsplit(self.path).path, body)
+            except ConnectionAbortedError:
+                self.close_connection = True
+                return
+            payload = b"" if answer is None else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        do_GET = do_POST = do_PUT = do_DELETE = handle_one
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
