@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,11 +188,12 @@ def value(paths: StackPaths, st: state.State, service: str, secret: str, bundle:
 
 
 def versions(paths: StackPaths, st: state.State, service: str, secret: str) -> dict[str, bytes]:
-    """Every value of a secret that the host holds for a service, by version. Raises CoffreError."""
+    """Every value of a secret that the host's sealed copies hold for a service, by version."""
     held: dict[str, bytes] = {}
     for name, bundle in st.services.get(service, state.Service()).bundles.items():
         if secret in bundle.versions:
-            held |= unseal(paths, service, name).versions(secret, bundle)
+            with suppress(SealError):
+                held |= unseal(paths, service, name).versions(secret, bundle)
     return held
 
 

@@ -78,15 +78,14 @@ class Patient:
 
     @functools.cached_property
     def values(self) -> dict[str, bytes]:
-        """All values that the sealed copies hold, `secret` and `secret (bundle)` for those no longer staged."""
+        """All values that the sealed copies hold, `secret` and `secret (version)` for those no longer in force."""
         found = {}
         for (service, name), bundle in self.known():
             content = self.contents[service, name]
             staged = self.state.services[service].staged == name
-            for secret in bundle.versions if content else []:
-                value = content.value(secret, bundle) if content else None
-                if value:
-                    found[secret if staged else f"{secret} ({name})"] = value
+            for secret, now in bundle.versions.items():
+                for version, value in content.versions(secret, bundle).items() if content else []:
+                    found[secret if staged and version == now else f"{secret} ({version})"] = value
         return found
 
     @functools.cached_property
