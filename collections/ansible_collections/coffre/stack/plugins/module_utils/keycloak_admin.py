@@ -81,7 +81,9 @@ def administrator(
     ensure_admin(file, container, user, passwords[0])
     with session(server, user, passwords[0]) as admin:
         if admin is None:
-            raise CoffreError(f"Keycloak refuses its admin {user} again; run site.yml, which repairs it.")
+            raise CoffreError(
+                f"Keycloak refuses its admin {user} as soon as it was repaired: see the log of its container."
+            )
         yield admin
 
 

@@ -77,13 +77,13 @@ def ensure_client(
             mended += [kind for kind, entry in ENTRIES if _ensure_entry(keeper, realm, kind, entry, dry)]
             # After the policies: they say how long the secret that is set lives.
             if "secret" in mended and not dry:
-                settle(keeper, server, realm, client, secret)
+                settle(keeper, realm, client, secret)
     return mended
 
 
-def obstacles(admin: KeycloakAdmin, server: str, realm: str, client: str, secret: str) -> list[str]:
+def obstacles(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> list[str]:
     """Why a client with this secret cannot be rotated now, as sentences. Reads only."""
-    if not granted(server, realm, client, secret):
+    if not granted(str(admin.connection.server_url), realm, client, secret):
         return [
             f"Keycloak refuses the deployed secret of the client {client} of realm {realm}: run site.yml, which "
             "repairs it."
@@ -119,9 +119,9 @@ def unfinished(admin: KeycloakAdmin, realm: str, client: str, old: str, since: i
     return _follows(held, old, since) or held.current == held.rotated == old
 
 
-def settle(admin: KeycloakAdmin, server: str, realm: str, client: str, secret: str) -> None:
+def settle(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> None:
     """Make a secret the only one of a client, and prove it. Raises CoffreError when Keycloak refuses it."""
-    identity = _identity(admin, realm, client)
+    server, identity = str(admin.connection.server_url), _identity(admin, realm, client)
     if _held(admin, identity).current != secret or not granted(server, realm, client, secret):
         # An update of a client whose secret has outlived its period makes Keycloak choose one itself, and keep ours
         # as the old one for a day: a grant would succeed, so what is current is compared. The next update does not.
@@ -167,15 +167,10 @@ def _identity(admin: KeycloakAdmin, realm: str, client: str) -> str:
 
 def _held(admin: KeycloakAdmin, identity: str) -> Held:
     found = admin.get_client(identity)
-    attributes = found.get("attributes") or {}
-    rotated, ends = (
-        attributes.get("client.secret.rotated"),
-        _seconds(attributes, "client.secret.rotated.expiration.time"),
-    )
-    live = bool(rotated) and ends > time.time()
-    return Held(
-        found.get("secret", ""), _seconds(attributes, "client.secret.creation.time"), rotated if live else None, ends
-    )
+    attributes: dict[str, str] = found.get("attributes") or {}
+    ends = _seconds(attributes, "client.secret.rotated.expiration.time")
+    rotated = attributes.get("client.secret.rotated") if ends > time.time() else None
+    return Held(found.get("secret", ""), _seconds(attributes, "client.secret.creation.time"), rotated, ends)
 
 
 def _seconds(attributes: dict[str, str], name: str) -> int:

@@ -20,11 +20,11 @@ __all__ = ["UNKNOWN", "confirm", "hinders", "make", "prove", "refused", "success
 def hinders(context: Context) -> list[str]:
     """An admin or a client that cannot log in, a realm without the policy, a second secret that is not ours."""
     realm, client = context.secret.settings["realm"], context.secret.settings["client"]
-    where, admin = server(context), context.admin()
+    admin = context.admin()
     with (
         keycloak.answered(f"be ready for a new secret of the client {client}"),
-        keycloak.session(where, admin.user, admin.passwords[0].decode()) as keeper,
+        keycloak.session(server(context), admin.user, admin.passwords[0].decode()) as keeper,
     ):
         if keeper is None:
             return [f"Keycloak refuses its admin {admin.user}: run site.yml, which repairs it."]
-        return keycloak_client.obstacles(keeper, where, realm, client, context.value("old").decode())
+        return keycloak_client.obstacles(keeper, realm, client, context.value("old").decode())

@@ -18,7 +18,7 @@ def withdraw(context: Context, keep: Which, drop: Which) -> None:
     kept = context.value(keep).decode()
     with administrator(context, f"end the {drop} secret of the client {client}") as admin:
         if context.has(drop) or keycloak_client.unfinished(admin, realm, client, kept, begun(context)):
-            keycloak_client.settle(admin, server(context), realm, client, kept)
+            keycloak_client.settle(admin, realm, client, kept)
 
 
 def refused(context: Context, drop: Which) -> None:
