@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, rings, state
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, rings, rotation_values, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.state import Previous
 
@@ -167,16 +167,20 @@ def test_values_that_a_service_does_not_need_stay_sealed(stack: Any) -> None:
 
 @pytest.mark.parametrize("step", ["published", "adopted"])
 def test_an_undone_version_stays_if_a_container_may_have_used_it(ringed: Any, step: str) -> None:
-    old, aborted = ringed.supplied["api-key"], b"canary-aborted"
-    ringed.supplied["api-key"] = aborted
+    st = ringed.state
+    old, value = st.secrets["api-key"], ringed.supplied["api-key"]
+    ringed.supplied["api-key"] = b"canary-aborted"
     ringed.stage()
     st = ringed.state
-    change = state.Change("key_ring", st.secrets["api-key"], st.secrets["api-key"], step=step)
-    st.run = state.Run("id", "holder", "operator", NOW, NOW, {"api-key": change}, direction="back")
+    change = state.Change("key_ring", old, st.secrets["api-key"], step=step)
+    st.run = state.Run("r1", "r1", "operator", NOW, NOW, {"api-key": change}, direction="back")
+    rotation_values.seal(ringed.paths, "r1", "api-key", "old", value, "host")
     state.save(ringed.paths, st)
-    ringed.supplied["api-key"] = old
     ringed.stage()
-    assert (aborted in _files(ringed).values()) == (step == "adopted")
+    kept = {each.version for each in ringed.state.secrets["api-key"].ring}
+    assert ringed.state.secrets["api-key"].version == old.version
+    assert (change.new.version in kept) == (b"canary-aborted" in _files(ringed).values()) == (step == "adopted")
+    assert {each.version for each in old.ring} < kept | {change.new.version}
 
 
 def test_a_lost_earlier_value_is_told(ringed: Any) -> None:
