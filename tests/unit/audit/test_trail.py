@@ -25,7 +25,12 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackPaths:
     def value(_: StackPaths, st: state.State, service: str, secret: str, name: str) -> bytes:
         return KEYS[st.services[service].bundles[name].versions[secret]]
 
+    def versions(_: StackPaths, st: state.State, service: str, secret: str) -> dict[str, bytes]:
+        held = st.services.get(service, state.Service()).bundles.values()
+        return {each.versions[secret]: KEYS[each.versions[secret]] for each in held if secret in each.versions}
+
     monkeypatch.setattr(bundles, "value", value)
+    monkeypatch.setattr(bundles, "versions", versions)
     paths = StackPaths("demo", tmp_path / "run", tmp_path / "lib")
     paths.lib.mkdir(parents=True)
     return paths

@@ -21,7 +21,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +28,7 @@ from typing import Any
 
 from . import bundles, compose, files, state
 from .catalogue import HOST
-from .errors import CoffreError, SealError
+from .errors import CoffreError
 from .paths import StackPaths
 
 KEY = "deployment-audit-key"
@@ -111,14 +110,30 @@ def adopted(paths: StackPaths, st: state.State, run: Run, new: Collection[str] =
         if entry.current and trail.bundles.get(service) != entry.current
     ]
     if missing or trail.torn:
-        _append(paths, st, run, trail, missing)
+        _append(paths, st, run, trail, [_adoption(st, *each) for each in missing])
     return bool(missing or trail.torn)
 
 
 def refused(paths: StackPaths, st: state.State, run: Run, service: str, bundle: str) -> None:
     """Record that a service did not become ready with a bundle. As `adopted` otherwise."""
     if keyed(st):
-        _append(paths, st, run, _read(paths.audit), [(service, bundle, "refused")])
+        _append(paths, st, run, _read(paths.audit), [_adoption(st, service, bundle, "refused")])
+
+
+def happened(paths: StackPaths, st: state.State, run: Run, events: Sequence[Mapping[str, Any]]) -> None:
+    """Record events that are no adoption, each with its `event` and details. As `adopted` otherwise."""
+    if events and keyed(st):
+        _append(paths, st, run, _read(paths.audit), events)
+
+
+def _adoption(st: state.State, service: str, bundle: str, outcome: str) -> dict[str, Any]:
+    return {
+        "event": "adoption",
+        "service": service,
+        "bundle": bundle,
+        "versions": st.services[service].bundles[bundle].versions,
+        "outcome": outcome,
+    }
 
 
 def keyed(st: state.State) -> bool:
@@ -132,16 +147,6 @@ def head(paths: StackPaths) -> str:
     return str(_read(paths.audit).head or "")
 
 
-def held_keys(paths: StackPaths, st: state.State, service: str, secret: str) -> dict[str, bytes]:
-    """Every version of a secret that the host holds for a service, by version."""
-    found = {}
-    for name, bundle in st.services.get(service, state.Service()).bundles.items():
-        if secret in bundle.versions:
-            with suppress(SealError):
-                found[bundle.versions[secret]] = bundles.value(paths, st, service, secret, name)
-    return found
-
-
 def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) -> dict[str, Any]:
     """Check the stack's trail and its services'. Returns {trails: [{service, head, said}], warnings}.
 
@@ -153,7 +158,7 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
     def check(service: str, where: Callable[[], Path], owner: str, secret: str, kept: Sequence[str]) -> None:
         try:
             path = where()
-            found = verify(path, held_keys(paths, st, owner, secret), kept)
+            found = verify(path, bundles.versions(paths, st, owner, secret), kept)
         except CoffreError as error:
             problems.append(str(error))
             return
@@ -292,7 +297,7 @@ def _read(path: Path) -> _Trail:
             )
             if record := _parse(line):
                 trail.head = _head(record, line)
-                if record.get("outcome") in ("adopted", "recovered"):
+                if record.get("event") == "adoption" and record.get("outcome") in ("adopted", "recovered"):
                     trail.bundles[str(record.get("service"))] = str(record.get("bundle"))
     except FileNotFoundError:
         return _Trail()
@@ -301,28 +306,17 @@ def _read(path: Path) -> _Trail:
     return trail
 
 
-def _append(
-    paths: StackPaths, st: state.State, run: Run, trail: _Trail, entries: Sequence[tuple[str, str, str]]
-) -> None:
-    """Write a record per entry (service, bundle, outcome), and one of the mending if a torn record has to go."""
+def _append(paths: StackPaths, st: state.State, run: Run, trail: _Trail, happened: Sequence[Mapping[str, Any]]) -> None:
+    """Write a record per event, and one of the mending if a torn record has to go."""
     host = st.services[HOST]
     assert host.current
     version = host.bundles[host.current].versions[KEY]
     key = bundles.value(paths, st, HOST, KEY, host.current)
-    events: list[dict[str, Any]] = [{"event": "audit-mended", "torn_bytes": trail.torn}] if trail.torn else []
-    events += [
-        {
-            "event": "adoption",
-            "service": service,
-            "bundle": bundle,
-            "versions": st.services[service].bundles[bundle].versions,
-            "outcome": outcome,
-        }
-        for service, bundle, outcome in entries
-    ]
+    mended = [{"event": "audit-mended", "torn_bytes": trail.torn}] if trail.torn else []
     text, digest = b"", trail.digest
-    for number, event in enumerate(events, start=trail.seq + 1):
-        record = event | {
+    for number, event in enumerate([*mended, *happened], start=trail.seq + 1):
+        record = {
+            **event,
             "seq": number,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "run": run.name,

@@ -147,6 +147,7 @@ def roll(
         wanted = compose.wanted(paths.compose)
         proxy = next((name for name, service in wanted.items() if service.adopt == "reload"), None)
         stack = Stack(paths, states.load(paths), proxy, seconds)
+        states.admit(stack.state, run.name)
         steps = _plans(stack, wanted, names)
         diff = _diff(stack, steps)
         if check:

@@ -8,10 +8,12 @@ direction once more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import sources, state
+from . import audit, sources, state
 from .catalogue import Catalogue
 from .errors import CoffreError
 from .paths import StackPaths
@@ -40,6 +42,7 @@ class Settings:
     """
 
     holder: str
+    operator: str
     lease: float = 120.0
     patience: float = 180.0
     seal_key: str = "auto"
@@ -82,13 +85,45 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
     run = driven(st, settings)
     acts = PHASES[run.direction].get(phase, ())
     done: dict[str, list[str]] = {name: [] for name in run.secrets}
-    for act in acts:
-        for name, change in run.secrets.items():
-            if _applies(change, run.direction, act, acts):
-                _record(paths, st, change, act, settings)
-                _act(context(paths, st, catalogue, name, settings), act, settings)
-                done[name].append(act)
+    failed: dict[str, list[str]] = {}
+    try:
+        for act in acts:
+            for name, change in run.secrets.items():
+                if _applies(change, run.direction, act, acts):
+                    _record(paths, st, change, act, settings)
+                    failed = {name: [act]}
+                    _act(context(paths, st, catalogue, name, settings), act, settings)
+                    failed = {}
+                    done[name].append(act)
+    except BaseException:
+        with suppress(CoffreError):  # what went wrong first is what has to be told
+            _audit(paths, st, run, settings, [*_outcomes(done, "done"), *_outcomes(failed, "failed")])
+        raise
+    _audit(paths, st, run, settings, _outcomes(done, "done"))
     return [f"{_label(name, run.secrets[name])}: {', '.join(acts)}" for name, acts in done.items() if acts]
+
+
+def _outcomes(acts: dict[str, list[str]], outcome: str) -> list[tuple[str, str, str]]:
+    return [(name, act, outcome) for name, each in acts.items() for act in each]
+
+
+def _audit(
+    paths: StackPaths, st: state.State, run: state.Run, settings: Settings, outcomes: Sequence[tuple[str, str, str]]
+) -> None:
+    """Append a record per (secret, act, outcome) to the stack's audit trail."""
+    events = [
+        {
+            "event": "rotation",
+            "direction": run.direction,
+            "secret": name,
+            "old": run.secrets[name].old.version,
+            "new": run.secrets[name].new.version,
+            "act": act,
+            "outcome": outcome,
+        }
+        for name, act, outcome in outcomes
+    ]
+    audit.happened(paths, st, audit.Run(run.id, settings.operator), events)
 
 
 def _label(name: str, change: state.Change) -> str:
@@ -161,6 +196,7 @@ def turn(paths: StackPaths, settings: Settings) -> None:
     run.direction = "back"
     run.lease_until = state.now(settings.lease)
     state.save(paths, st)
+    note(paths, st, settings, "turned back")
 
 
 def close(paths: StackPaths, settings: Settings) -> Outcome:
@@ -183,13 +219,23 @@ def close(paths: StackPaths, settings: Settings) -> Outcome:
                 f"{', '.join(behind) or 'The host'} has not adopted version {record.version} of {name}; the rotation "
                 "stays open: run playbooks/rotate.yml or site.yml, which goes on with it."
             )
+    outcome: Outcome = "rotated" if run.direction == "forward" else "undone"
+    note(paths, st, settings, outcome)
     st.run = None
     state.save(paths, st)
     # After the state: whatever a crash leaves behind belongs to no run, and is collected with the bundles.
     for name in run.secrets:
         for which in ("old", "new"):
             paths.sealed_value(run.id, name, which).unlink(missing_ok=True)
-    return "rotated" if run.direction == "forward" else "undone"
+    return outcome
+
+
+def note(paths: StackPaths, st: state.State, settings: Settings, outcome: str) -> None:
+    """Record what becomes of the open run as a whole, with the act that each secret had come to."""
+    assert st.run
+    back = st.run.direction == "back"
+    acts = {name: (each.undo if back else each.step) or "none" for name, each in st.run.secrets.items()}
+    _audit(paths, st, st.run, settings, [(name, act, outcome) for name, act in acts.items()])
 
 
 def told(run: state.Run) -> dict[str, Any]:

@@ -29,7 +29,6 @@ class Wish:
     """
 
     names: tuple[str, ...]
-    operator: str
     source: str
     before_days: int
     take_over: str = ""
@@ -203,7 +202,6 @@ def begin(
     paths: StackPaths,
     catalogue: Catalogue,
     st: state.State,
-    wish: Wish,
     chosen: Mapping[str, tuple[state.Change, str]],
     settings: Settings,
 ) -> None:
@@ -215,12 +213,13 @@ def begin(
     st.run = state.Run(
         id=settings.holder,
         holder=settings.holder,
-        operator=wish.operator,
+        operator=settings.operator,
         started=state.now(),
         lease_until=state.now(settings.lease),
         secrets={name: change for name, (change, _) in chosen.items()},
     )
     state.save(paths, st)
+    rotation.note(paths, st, settings, "opened")
 
 
 def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings, check: bool = False) -> None:
@@ -244,6 +243,7 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
         run.direction = "back"
     run.holder, run.lease_until = settings.holder, state.now(settings.lease)
     state.save(paths, st)
+    rotation.note(paths, st, settings, "taken over")
 
 
 def services(catalogue: Catalogue, run: state.Run) -> list[str]:

@@ -22,6 +22,7 @@ from .catalogue import HOST, Catalogue, Secret, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, VALUE, StackPaths
 from .restore import raise_bundles
+from .rotation_values import staged as staged_values
 from .sources import Earlier, Held, Holdings, Values, misfits, unfit
 
 Resolve = Callable[[Holdings], tuple[Values, list[str]]]
@@ -53,6 +54,8 @@ Key = tuple[str, str]  # (service, bundle id)
 def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: Settings) -> dict[str, Any]:
     """Stage all services' bundles and return the module's result. The caller holds the stack's lock.
 
+    While a rotation is open it says what is to be in force, and the source is not asked.
+
     Raises CoffreError before anything changed if the source, the sealed copies or the host do not allow it.
     """
     report = Report()
@@ -62,7 +65,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     held = holdings(st, contents)
     earlier, used = _versions_held(st, contents), _used(st)
     _forget(st, contents, lost)
-    values, warnings = resolve(held)
+    values, warnings = (staged_values(paths, st.run, held), []) if st.run else resolve(held)
     report.warnings += warnings
     values = {
         name: _with_ring(catalogue.secrets[name], st, each, earlier.get(name, {}), name in used, report)

@@ -65,7 +65,9 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Mend by the module's parameters. Raises CoffreError."""
     paths = StackPaths(params["stack"])
     with state.locked(paths):
-        password = bundles.value(paths, state.load(paths), catalogue.HOST, params["secret"]).decode()
+        st = state.load(paths)
+        state.admit(st)
+        password = bundles.value(paths, st, catalogue.HOST, params["secret"]).decode()
         container = containers.healthy(params["stack"], params["service"])
         mended = keycloak_admin.ensure_admin(paths.compose, container, params["user"], password, dry=check)
     return {"changed": bool(mended), "mended": mended}

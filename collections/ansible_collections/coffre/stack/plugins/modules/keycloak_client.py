@@ -81,6 +81,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     paths = StackPaths(params["stack"])
     with state.locked(paths):
         st = state.load(paths)
+        state.admit(st)
         secret, password = (
             bundles.value(paths, st, catalogue.HOST, params[name]).decode() for name in ("secret", "admin_secret")
         )

@@ -84,6 +84,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     paths, secret = StackPaths(params["stack"]), params["secret"]
     with state.locked(paths):
         st = state.load(paths)
+        state.admit(st)
         password = bundles.value(paths, st, params["consumer"], secret)
         role = st.secrets[secret].attributes.get("role")
         if role is None:

@@ -113,6 +113,10 @@ rows:
   returned: success
   type: list
   elements: dict
+audit:
+  description: The head of the stack's audit trail, as a line to keep elsewhere; empty without a trail.
+  returned: always
+  type: str
 """
 
 from contextlib import nullcontext
@@ -122,8 +126,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.coffre.stack.plugins.module_utils import audit, rotation, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import rotation, state
 from ansible_collections.coffre.stack.plugins.module_utils import rotation_plan as plans
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -132,10 +136,10 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Plan by the module's parameters. Raises CoffreError."""
     paths, catalogue = StackPaths(params["stack"]), catalogues.parse(params["catalogue"])
-    settings = rotation.Settings(params["run"], params["lease_seconds"], seal_key=params["seal_key"])
-    wish = plans.Wish(
-        tuple(params["secrets"]), params["operator"], params["source"], params["before_days"], params["take_over"]
+    settings = rotation.Settings(
+        params["run"], params["operator"], params["lease_seconds"], seal_key=params["seal_key"]
     )
+    wish = plans.Wish(tuple(params["secrets"]), params["source"], params["before_days"], params["take_over"])
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         st = state.load(paths)
         if taken := st.run is not None:
@@ -149,7 +153,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
             plans.refuse(plan.problems)
             rows, text = plan.rows, plan.table() if chosen else "nothing is due\n"
             if chosen and not check:
-                plans.begin(paths, catalogue, st, wish, chosen, settings)
+                plans.begin(paths, catalogue, st, chosen, settings)
         result: dict[str, Any] = {
             "changed": bool(taken or rows),
             "open": bool(taken or rows),
@@ -182,7 +186,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    report(module, lambda: work(module.params, module.check_mode))
+    report(
+        module,
+        lambda: work(module.params, module.check_mode),
+        lambda: {"audit": audit.head(StackPaths(module.params["stack"]))},
+    )
 
 
 if __name__ == "__main__":

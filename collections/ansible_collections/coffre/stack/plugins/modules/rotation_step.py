@@ -48,6 +48,10 @@ options:
     description: The name of this play, which must be the one that drives the rotation.
     type: str
     required: true
+  operator:
+    description: Who runs it, for the audit trail.
+    type: str
+    required: true
 attributes:
   check_mode:
     description: There is no open rotation in check mode, so the module is not to be called.
@@ -65,6 +69,7 @@ EXAMPLES = r"""
     catalogue: "{{ stack_catalogue }}"
     step: issue
     run: "{{ stack_run }}"
+    operator: "{{ stack_operator }}"
   diff: true
 """
 
@@ -73,14 +78,18 @@ outcome:
   description: What the rotation came to, V(rotated) or V(undone).
   returned: when it is closed
   type: str
+audit:
+  description: The head of the stack's audit trail, as a line to keep elsewhere; empty without a trail.
+  returned: always
+  type: str
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.coffre.stack.plugins.module_utils import audit, rotation, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import rotation, state
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -88,7 +97,9 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any]) -> dict[str, Any]:
     """Do the step by the module's parameters. Raises CoffreError."""
     paths, catalogue, step = StackPaths(params["stack"]), catalogues.parse(params["catalogue"]), params["step"]
-    settings = rotation.Settings(params["run"], params["lease_seconds"], params["timeout"], params["seal_key"])
+    settings = rotation.Settings(
+        params["run"], params["operator"], params["lease_seconds"], params["timeout"], params["seal_key"]
+    )
     with state.locked(paths):
         if step == "turn":
             rotation.turn(paths, settings)
@@ -109,9 +120,14 @@ def main() -> None:
             "timeout": {"type": "int", "default": 180},
             "seal_key": {"type": "str", "choices": ["auto", "host", "tpm2"], "default": "auto", "no_log": False},
             "run": {"type": "str", "required": True},
+            "operator": {"type": "str", "required": True},
         },
     )
-    report(module, lambda: work(module.params))
+    report(
+        module,
+        lambda: work(module.params),
+        lambda: {"audit": audit.head(StackPaths(module.params["stack"]))},
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ options:
     choices: [auto, host, tpm2]
     default: auto
   run:
-    description: The name of this run in the audit trail, which tells what the host itself has adopted.
+    description:
+      - The name of this run in the audit trail, which tells what the host itself has adopted. While a rotation is open,
+        it must be the run that drives it.
     type: str
     required: true
   operator:
@@ -140,6 +142,7 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
     settings = staging.Settings(params["seal_key"], params["require_noswap"], check)
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
+        state.admit(state.load(paths), run.name)
         result = staging.stage(paths, catalogue, resolve, settings)
         if not check:
             st = state.load(paths)

@@ -36,7 +36,7 @@ options:
     type: int
     default: 180
   run:
-    description: The name of this run in the audit trail.
+    description: The name of this run in the audit trail. While a rotation is open, it must be the run that drives it.
     type: str
     required: true
   operator:
