@@ -238,6 +238,15 @@ def verify(path: Path, keys: Mapping[str, bytes], kept: Iterable[str] = ()) -> V
     return Verified(last if last.seq else None, len(heads), torn, sorted(unheld))
 
 
+def signed_last(path: Path, key: bytes, field: str, value: str) -> bool | None:
+    """Whether a key signed the last record of a trail that has this value in a field; None if there is no such record.
+
+    Raises CoffreError if the trail cannot be read.
+    """
+    records = [record for line in _existing(path) if (record := _parse(line)) and record.get(field) == value]
+    return hmac.compare_digest(records[-1]["mac"], _mac(key, records[-1])) if records else None
+
+
 def _existing(path: Path) -> Iterator[bytes]:
     try:
         yield from _lines(path)

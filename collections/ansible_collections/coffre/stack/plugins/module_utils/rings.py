@@ -16,8 +16,6 @@ from .catalogue import Catalogue, Secret, Service
 
 STRATEGY = "key_ring"
 KEEP_DAYS = 31
-# The acts of a rotation after which a container may have used the new version.
-HANDED_OUT = ("adopted", "confirmed", "withdrawn", "refused")
 FILE = re.compile(r"(?P<secret>[a-z][a-z0-9-]*)\.(?P<version>[0-9a-f]{32})")
 
 

@@ -135,7 +135,7 @@ def _label(name: str, change: state.Change) -> str:
 def _applies(change: state.Change, direction: str, act: str, phase: tuple[str, ...]) -> bool:
     """Whether an act is to be done. All acts of a phase are repeated while the last may have been cut short."""
     if change.old.version == change.new.version:
-        return act == "adopted"  # only the ring loses a version, which staging does
+        return act in ("adopted", "confirmed")  # only the ring loses a version, which staging does
     if direction == "forward":
         return change.step == phase[-1] or not change.reached(phase[-1])
     return change.reached("published" if act == "published" else "made")

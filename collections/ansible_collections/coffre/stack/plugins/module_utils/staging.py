@@ -176,7 +176,7 @@ def _used(st: state.State) -> set[str]:
         name
         for name, secret in st.secrets.items()
         if any(versions.get(name) == secret.version for versions in adopted)
-        or (name in changes and changes[name].step in rings.HANDED_OUT)
+        or (name in changes and changes[name].reached("adopted"))
     }
 
 

@@ -5,10 +5,11 @@ A folder's own __init__ gives the functions of `context.Strategy`.
 
 from __future__ import annotations
 
-from . import keycloak_client, keycloak_user, postgres_role
+from . import key_ring, keycloak_client, keycloak_user, postgres_role
 from .context import Strategy
 
 BY_NAME: dict[str, Strategy] = {
+    "key_ring": key_ring,
     "keycloak_client": keycloak_client,
     "keycloak_user": keycloak_user,
     "postgres_role": postgres_role,

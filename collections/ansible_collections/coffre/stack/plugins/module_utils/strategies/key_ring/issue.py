@@ -1,0 +1,21 @@
+"""A random key."""
+
+from __future__ import annotations
+
+from ... import generate, state
+from ...catalogue import Secret
+from ..context import Context
+
+
+def successor(secret: Secret, old: state.Secret, new: state.Secret) -> state.Secret:  # noqa: ARG001
+    """Nothing but the value differs; staging keeps the ring."""
+    return new
+
+
+def make(context: Context) -> bytes:
+    """A random value of the secret's kind."""
+    return generate.random_value(context.secret)
+
+
+def teach(context: Context) -> None:
+    """Nobody: whoever checks the key has it from its own bundle."""

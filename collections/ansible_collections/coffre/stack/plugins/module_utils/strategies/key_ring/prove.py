@@ -1,0 +1,93 @@
+"""What was signed under the key and its ring is accepted: tried by the service's own program, or seen in its trail."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import get_args
+
+from ... import audit, bundles, compose, rings, state
+from ...catalogue import HOST
+from ...errors import CoffreError
+from .. import inside
+from ..context import Context, Which
+
+
+def prove(context: Context, which: Which) -> None:
+    """Let the program of each service try the key with its ring, before it has them. Raises CoffreError."""
+    for service in _services(context):
+        _attempt(context, context.container(service), "rehearse", which)
+
+
+def confirm(context: Context, which: Which) -> None:
+    """See that the containers sign with the key, accept its ring and nothing else, and that the ring is kept.
+
+    Raises CoffreError.
+    """
+    name, settings = context.secret.name, context.secret.settings
+    containers = inside.adopted(context, which)
+    for each in containers:
+        if "probe" in settings:
+            _attempt(context, each, "confirm", which)
+        elif "trail" in settings:
+            trail = audit.Trail(each.service, settings["trail"]["volume"], settings["trail"]["file"], name, [])
+            _signs(context, which, each.service, trail.path(context.paths.stack), ("instance", each.id[:12]))
+    if name == audit.KEY:
+        # So far, the record of the host's own new bundle may be the only one to be signed with the key.
+        audit.adopted(context.paths, context.state, audit.Run(context.run.id, context.run.operator), {HOST})
+        _signs(context, which, HOST, context.paths.audit, ("key", _version(context, which)))
+    for service in context.secret.consumers:
+        kept = bundles.versions(context.paths, context.state, service, name)
+        if lost := [each for each in _ring(context, which) if each not in kept]:
+            raise CoffreError(f"The bundle of {service} lacks the earlier {', '.join(lost)} of {name}: run site.yml.")
+
+
+def _version(context: Context, which: Which) -> str:
+    record: state.Secret = getattr(context.change, which)
+    return record.version
+
+
+def _services(context: Context) -> list[str]:
+    """Those whose own program tries keys."""
+    return [each for each in context.secret.consumers if each != HOST and "probe" in context.secret.settings]
+
+
+def _ring(context: Context, which: Which) -> list[str]:
+    """The earlier versions that count while this one is in force."""
+    record = context.state.secrets[context.secret.name]
+    return [each.version for each in rings.after(context.secret, record, _version(context, which), state.now())]
+
+
+def _values(context: Context, service: str) -> dict[str, bytes]:
+    """Every value of the secret that the host still has, by version."""
+    run = {_version(context, each): context.value(each) for each in get_args(Which) if context.has(each)}
+    return bundles.versions(context.paths, context.state, service, context.secret.name) | run
+
+
+def _attempt(context: Context, container: compose.Container, step: str, which: Which) -> None:
+    """Have a container's program try the key, its ring, and all others, which must be refused. Raises CoffreError."""
+    version, ring, values = _version(context, which), _ring(context, which), _values(context, container.service)
+    current, previous = values[version], [values[each] for each in ring if each in values]
+    refused = [value for value in values.values() if value not in (current, *previous)]
+    keys = {"current": _text(current), "previous": [*map(_text, previous)], "refused": [*map(_text, refused)]}
+    try:
+        compose.ask(container.id, *context.secret.settings["probe"], step, stdin=json.dumps(keys))
+    except CoffreError as error:
+        raise CoffreError(f"{container.name} does not get on with {context.secret.name} {version}: {error}") from None
+
+
+def _text(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _signs(context: Context, which: Which, service: str, trail: Path, mark: tuple[str, str]) -> None:
+    """See that the last record of a trail that has this mark, field and value, is signed with the key.
+
+    Raises CoffreError.
+    """
+    version = _version(context, which)
+    if not audit.signed_last(trail, _values(context, service)[version], *mark):
+        raise CoffreError(
+            f"The last record of {mark[1]} in {trail} is not signed with {context.secret.name} {version}."
+        )
