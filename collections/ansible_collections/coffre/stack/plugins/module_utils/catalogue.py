@@ -137,9 +137,9 @@ class _Problems(list[str]):
             return False
         return True
 
-    def choice(self, where: str, value: Any, choices: tuple[str, ...]) -> None:
+    def choice(self, where: str, value: Any, choices: tuple[object, ...]) -> None:
         if value not in choices:
-            self.append(f"{where} is {value!r}: use one of {', '.join(choices)}")
+            self.append(f"{where} is {value!r}: use one of {', '.join(map(str, choices))}")
 
     def names(self, where: str, value: Any, fits: Callable[[str], object], what: str) -> tuple[str, ...]:
         """The entries of a list of distinct well-formed names; the others become problems."""
@@ -212,7 +212,27 @@ def _secret(data: Any, position: int, problems: _Problems) -> Secret | None:
     ):
         problems.append(f"{where}: attributes must map names of a-z, 0-9 and _ to texts")
         attributes = {}
+    _settings(f"{where}: settings", data["strategy"], settings, problems)
     return Secret(name, consumers, data["strategy"], kind, generate, age, dict(settings), dict(attributes))
+
+
+def _settings(where: str, strategy: Any, settings: Mapping[str, Any], problems: _Problems) -> None:
+    """What is wrong with the settings of a strategy that can do without them."""
+    if strategy == "key_ring" and problems.entry(
+        where, settings, set(), {"keep_days", "mount_previous", "probe", "trail"}
+    ):
+        if settings.get("keep_days") is not None:
+            problems.number(f"{where}.keep_days", settings["keep_days"], 0, 36500)
+        problems.choice(f"{where}.mount_previous", settings.get("mount_previous", True), (True, False))
+        if "probe" in settings:
+            problems.names(f"{where}.probe", settings["probe"], bool, "words of a command")
+        if "trail" in settings and problems.entry(f"{where}.trail", settings["trail"], {"volume", "file"}, set()):
+            problems.names(f"{where}.trail", [*settings["trail"].values()], bool, "a volume and a file")
+    if strategy == "replace" and problems.entry(where, settings, set(), {"names", "port"}):
+        if "names" in settings:
+            problems.names(f"{where}.names", settings["names"], _host, "host names and addresses")
+        if "port" in settings:
+            problems.number(f"{where}.port", settings["port"], 1, 65535)
 
 
 def _file(where: str, data: Any, problems: _Problems) -> FileTemplate | None:

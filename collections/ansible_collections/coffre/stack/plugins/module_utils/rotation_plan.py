@@ -78,6 +78,10 @@ def _time(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
+def present() -> datetime:
+    return datetime.now(UTC)
+
+
 def expires(secret: Secret, record: state.Secret) -> datetime | None:
     """When a version ends: by its age, or by the date that its source gives it, whichever comes first."""
     ends = [_time(record.created) + timedelta(days=secret.max_age_days)] if secret.max_age_days else []
@@ -119,7 +123,7 @@ def plan(
     paths: StackPaths, catalogue: Catalogue, st: state.State, wish: Wish, chosen: Mapping[str, tuple[state.Change, str]]
 ) -> Plan:
     """The rows of a run, and everything that hinders it. Reads only."""
-    moment = datetime.now(UTC)
+    moment = present()
     rows, unknown = [], []
     problems = _requests(catalogue, st, wish)
     for name, (change, why) in chosen.items():
@@ -233,7 +237,7 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
         raise CoffreError(
             f"{run.operator} has been rotating {', '.join(run.secrets)} since {run.started}, in run {run.id}; nothing "
             f"was changed: wait until it is done. If its play is known to be dead, run again after {run.lease_until}, "
-            f"or at once with -e rotation_take_over={run.id}."
+            f"or at once with -e secret_rotation_take_over={run.id}."
         )
     if check:
         return

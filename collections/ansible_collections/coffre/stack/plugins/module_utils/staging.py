@@ -71,7 +71,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
         name: _with_ring(catalogue.secrets[name], st, each, earlier.get(name, {}), name in used, report)
         for name, each in values.items()
     }
-    _check(catalogue, values)
+    _check(catalogue, st, values)
     _memory(paths, st, settings, report)
     _folders(paths, settings, report)
     _sweep(paths, st, catalogue, settings, report)
@@ -197,7 +197,7 @@ def _with_ring(
     return replace(held, ring=kept)
 
 
-def _check(catalogue: Catalogue, values: Values) -> None:
+def _check(catalogue: Catalogue, st: state.State, values: Values) -> None:
     problems = [
         f"{name} {problem}"
         for name, secret in catalogue.secrets.items()
@@ -209,8 +209,24 @@ def _check(catalogue: Catalogue, values: Values) -> None:
             {name: held.value for name, held in values.items()},
             {name: _attributes(catalogue, name, held) for name, held in values.items()},
         )
+    if not problems and not st.run:
+        problems = _certificates(catalogue, st, values)
     if problems:
         raise SourceError(f"The secrets cannot be staged: {'; '.join(problems)}.")
+
+
+def _certificates(catalogue: Catalogue, st: state.State, values: Values) -> list[str]:
+    """The new certificates that no server can use. One that is in force may well be past its end: doctor tells."""
+    from . import certificates
+
+    known = {name: secret.version for name, secret in st.secrets.items()}
+    return [
+        f"{name} {problem}"
+        for name, secret in catalogue.secrets.items()
+        if (wanted := certificates.names(secret))
+        and values[name].version != known.get(name)
+        and (problem := certificates.misfit(values[name].value, wanted))
+    ]
 
 
 def _attributes(catalogue: Catalogue, name: str, held: Held) -> dict[str, str]:

@@ -121,7 +121,6 @@ audit:
 
 from contextlib import nullcontext
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -148,7 +147,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
         elif params["resolve"]:
             rows, text = [], ""
         else:
-            chosen = plans.changes(catalogue, st, wish, datetime.now(UTC))
+            chosen = plans.changes(catalogue, st, wish, plans.present())
             plan = plans.plan(paths, catalogue, st, wish, chosen)
             plans.refuse(plan.problems)
             rows, text = plan.rows, plan.table() if chosen else "nothing is due\n"

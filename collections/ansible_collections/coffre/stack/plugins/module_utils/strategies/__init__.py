@@ -5,7 +5,7 @@ A folder's own __init__ gives the functions of `context.Strategy`.
 
 from __future__ import annotations
 
-from . import key_ring, keycloak_client, keycloak_user, postgres_role
+from . import key_ring, keycloak_client, keycloak_user, postgres_role, replace
 from .context import Strategy
 
 BY_NAME: dict[str, Strategy] = {
@@ -13,4 +13,5 @@ BY_NAME: dict[str, Strategy] = {
     "keycloak_client": keycloak_client,
     "keycloak_user": keycloak_user,
     "postgres_role": postgres_role,
+    "replace": replace,
 }

@@ -1,0 +1,300 @@
+"""A stack in a temporary folder whose secrets are checked by a verifier in memory; seals are plain files, and the
+rollout adopts what is staged.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import (
+    bundles,
+    files,
+    rotation,
+    rotation_plan,
+    seals,
+    sources,
+    staging,
+    state,
+    strategies,
+    tmpfs,
+)
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Context, Which
+
+RANDOM = {"type": "random", "bytes": 16}
+CATALOGUE: dict[str, Any] = {
+    "secrets": [
+        {"name": "client", "consumers": ["app", "host"], "generate": RANDOM, "strategy": "keycloak_client"},
+        {"name": "admin", "consumers": ["host"], "generate": RANDOM, "strategy": "keycloak_user"},
+        {
+            "name": "database",
+            "consumers": ["keycloak"],
+            "generate": RANDOM,
+            "strategy": "postgres_role",
+            "attributes": {"role": "a"},
+        },
+        {"name": "client-2", "consumers": ["app"], "generate": RANDOM, "strategy": "keycloak_client"},
+        {"name": "deployment-audit-key", "consumers": ["host"], "generate": RANDOM, "strategy": "key_ring"},
+    ],
+    "services": [
+        {"name": "app", "uid": 60611, "gid": 60611, "adopt": "start_first"},
+        {"name": "keycloak", "uid": 60612, "gid": 60612, "adopt": "start_first"},
+    ],
+}
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Verifier:
+    """Who checks the secrets: by name, the values that are accepted. `down` are the acts that get no answer."""
+
+    accepted: dict[str, set[bytes]] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    fails_once: str = ""
+
+    def ask(self, act: str, name: str) -> set[bytes]:
+        if act == self.fails_once:
+            self.fails_once = ""
+            raise CoffreError("no answer")
+        if act in self.down:
+            raise CoffreError(f"The verifier gives no answer to {act}.")
+        return self.accepted[name]
+
+
+@dataclass
+class Both:
+    """A strategy whose verifier accepts two values at once; or, with `single`, one at a time."""
+
+    verifier: Verifier
+    single: bool = False
+    makes: bool = False  # the verifier makes the value, and has it from then on
+    UNKNOWN: str = ""
+
+    def successor(self, secret: catalogues.Secret, old: state.Secret, new: state.Secret) -> state.Secret:  # noqa: ARG002
+        if "role" in new.attributes:
+            new.attributes = {"role": "b" if old.attributes["role"] == "a" else "a"}
+        return new
+
+    def hinders(self, context: Context) -> list[str]:
+        known = self.verifier.ask("hinders", context.secret.name)
+        return [] if known == {context.value("old")} else [f"{context.secret.name} has an open overlap"]
+
+    def make(self, context: Context) -> bytes:
+        known = self.verifier.ask("make", context.secret.name)
+        if self.makes and (extra := known - {context.value("old")}):
+            return extra.pop()
+        value = f"new-{context.secret.name}-{next(NUMBERS)}".encode()
+        if self.makes:
+            known.add(value)
+        return value
+
+    def teach(self, context: Context) -> None:
+        known = self.verifier.ask("teach", context.secret.name)
+        if self.single:
+            known.clear()
+        known.add(context.value("new"))
+
+    def prove(self, context: Context, which: Which) -> None:
+        if context.value(which) not in self.verifier.ask("prove", context.secret.name):
+            raise CoffreError(f"The {which} value of {context.secret.name} is not accepted.")
+
+    def confirm(self, context: Context, which: Which) -> None:
+        self.verifier.ask("confirm", context.secret.name)
+        for service in context.secret.consumers:
+            entry = context.state.services[service]
+            found = bundles.value(context.paths, context.state, service, context.secret.name, entry.current)
+            if found != context.value(which):
+                raise CoffreError(f"{service} does not have the {which} value of {context.secret.name}.")
+        self.prove(context, which)
+
+    def withdraw(self, context: Context, keep: Which, drop: Which) -> None:  # noqa: ARG002
+        known = self.verifier.ask("withdraw", context.secret.name)
+        known.clear()
+        known.add(context.value(keep))
+
+    def refused(self, context: Context, drop: Which) -> None:
+        if context.value(drop) in self.verifier.ask("refused", context.secret.name):
+            raise CoffreError(f"The {drop} value of {context.secret.name} is still accepted.")
+
+
+NUMBERS = itertools.count()
+
+
+@dataclass
+class Ring(Both):
+    """Nobody else checks it, and nothing is withdrawn."""
+
+    def withdraw(self, context: Context, keep: Which, drop: Which) -> None:  # noqa: ARG002
+        self.verifier.accepted[context.secret.name].add(context.value(keep))
+
+    def refused(self, context: Context, drop: Which) -> None:
+        pass
+
+    def hinders(self, context: Context) -> list[str]:  # noqa: ARG002
+        return []
+
+
+@dataclass
+class House:
+    """A stack, its verifier, and plays that rotate it. `fails` are the services that do not become ready."""
+
+    paths: StackPaths
+    verifier: Verifier
+    data: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(CATALOGUE))
+    fails: set[str] = field(default_factory=set)
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def catalogue(self) -> catalogues.Catalogue:
+        return catalogues.parse(self.data)
+
+    @property
+    def state(self) -> state.State:
+        return state.load(self.paths)
+
+    def stage(self, holder: str) -> None:
+        def demo(held: sources.Holdings) -> tuple[sources.Values, list[str]]:
+            return sources.demo(self.catalogue, held, "demo"), []
+
+        state.admit(self.state, holder)
+        staging.stage(self.paths, self.catalogue, demo, staging.Settings("host"))
+
+    def roll(self, holder: str) -> None:
+        """Adopt what is staged, one service after the other, and collect the rest."""
+        st = self.state
+        state.admit(st, holder)
+        for service in sorted(st.services):
+            if service in self.fails and st.services[service].next:
+                bundles.discard_next(self.paths, st, service)
+                raise CoffreError(f"{service} could not adopt.")
+            bundles.promote(self.paths, st, service)
+        bundles.collect(self.paths, st, set())
+
+    def settings(self, holder: str) -> rotation.Settings:
+        return rotation.Settings(holder, "kim", patience=0.0, seal_key="host")
+
+    def play(self, holder: str, *names: str, take_over: str = "", resolve: bool = False) -> str:
+        """What playbooks/rotate.yml does; returns the outcome. Raises CoffreError where it would fail."""
+        settings = self.settings(holder)
+        wish = rotation_plan.Wish(names, "demo", 14, take_over)
+        st = self.state
+        if st.run:
+            rotation_plan.take_over(self.paths, st, wish, settings)
+        elif not resolve:
+            chosen = rotation_plan.changes(self.catalogue, st, wish, rotation_plan.present())
+            plan = rotation_plan.plan(self.paths, self.catalogue, st, wish, chosen)
+            rotation_plan.refuse(plan.problems)
+            if chosen:
+                rotation_plan.begin(self.paths, self.catalogue, st, chosen, settings)
+        if not st.run:
+            return "nothing"
+        if st.run.direction == "back":
+            return self.finish(settings)
+        try:
+            self.perform("issue", settings)
+            self.perform("prove", settings)
+            return self.finish(settings)
+        except CoffreError:
+            rotation.turn(self.paths, settings)
+            assert self.finish(settings) == "undone"
+            raise
+
+    def perform(self, step: str, settings: rotation.Settings) -> None:
+        self.lines += rotation.perform(self.paths, self.catalogue, step, settings)
+
+    def finish(self, settings: rotation.Settings) -> str:
+        self.perform("publish", settings)
+        self.perform("adopt", settings)
+        self.stage(settings.holder)
+        self.roll(settings.holder)
+        self.perform("retire", settings)
+        return rotation.close(self.paths, settings)
+
+    def agreed(self) -> dict[str, bytes]:
+        """The one value of each secret that every consumer has, state names and the verifier accepts; nothing is left
+        over. Fails otherwise.
+        """
+        st, found = self.state, {}
+        assert st.run is None
+        sealed = {f"{service}.{name}.cred" for service, entry in st.services.items() for name in entry.bundles}
+        assert {path.name for path in self.paths.sealed.iterdir()} == sealed
+        for service, entry in st.services.items():
+            assert list(entry.bundles) == [entry.current]
+            present = {path.name for path in self.paths.service(service).iterdir()}
+            assert present == {entry.current}
+        for name, secret in self.catalogue.secrets.items():
+            values = {bundles.value(self.paths, st, service, name) for service in secret.consumers}
+            assert len(values) == 1
+            for service in secret.consumers:
+                entry = st.services[service]
+                assert entry.bundles[entry.current or ""].versions[name] == st.secrets[name].version
+            found[name] = values.pop()
+            accepted = self.verifier.accepted[name]
+            assert found[name] in accepted
+            assert secret.strategy == "key_ring" or accepted == {found[name]}
+        return found
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seals in plain, a tmpfs that is none, containers that are always well."""
+
+    def seal(path: Path, name: str, data: bytes, choice: str = "auto") -> None:  # noqa: ARG001
+        files.write(path, name.encode() + b"\n" + data, 0o600)
+
+    def unseal(path: Path, name: str) -> bytes:
+        if not path.is_file():
+            raise SealError(f"The sealed copy {path} is missing.")
+        bound, _, data = path.read_bytes().partition(b"\n")
+        assert bound.decode() == name
+        return data
+
+    def ensure(root: Path) -> bool:
+        root.mkdir(mode=0o700, exist_ok=True)
+        return False
+
+    monkeypatch.setattr(seals, "seal", seal)
+    monkeypatch.setattr(seals, "unseal", unseal)
+    monkeypatch.setattr(tmpfs, "ensure", ensure)
+    monkeypatch.setattr(tmpfs, "exposure", lambda _: "")
+    monkeypatch.setattr(rotation_plan, "_stack", lambda *_: [])
+
+
+@pytest.fixture
+def verifier(monkeypatch: pytest.MonkeyPatch) -> Verifier:
+    verifier = Verifier()
+    by_name = {
+        "keycloak_client": Both(verifier, makes=True),
+        "keycloak_user": Both(verifier, single=True),
+        "postgres_role": Both(verifier),
+        "key_ring": Ring(verifier),
+    }
+    for name, strategy in by_name.items():
+        monkeypatch.setitem(strategies.BY_NAME, name, strategy)
+    return verifier
+
+
+@pytest.fixture
+def house(verifier: Verifier) -> Iterator[House]:
+    """A stack that is deployed and in agreement with its verifier."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        made = House(StackPaths("demo", Path(folder) / "run", Path(folder) / "lib"), verifier)
+        made.stage("")
+        made.roll("")
+        st = made.state
+        for name, secret in made.catalogue.secrets.items():
+            verifier.accepted[name] = {bundles.value(made.paths, st, secret.consumers[0], name)}
+        yield made

@@ -1,0 +1,315 @@
+"""A rotation goes all the way, back all the way, or stays open for the next play, wherever it is cut short."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, files, rotation_plan, state
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secret
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from tests.unit.rotation.conftest import Crash, House
+
+ALL = ("client", "admin", "database", "client-2", "deployment-audit-key")
+SETS = [("client",), ("admin",), ("database",), ("deployment-audit-key",), ALL]
+MIXED = ("client", "admin", "deployment-audit-key")
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize("names", SETS, ids="+".join)
+def test_what_is_named_is_rotated_and_nothing_else(house: House, names: tuple[str, ...]) -> None:
+    before = house.agreed()
+    untouched = {service: entry.current for service, entry in house.state.services.items()}
+    assert house.play("r1", *names) == "rotated"
+    after = house.agreed()
+    assert changed(before, after) == set(names)
+    rolled = {service for service, entry in house.state.services.items() if entry.current != untouched[service]}
+    assert rolled == {consumer for name in names for consumer in house.catalogue.secrets[name].consumers}
+    assert house.play("r2", *names) == "rotated"
+    assert changed(after, house.agreed()) == set(names)
+
+
+def test_the_attributes_are_those_of_the_new_version(house: House) -> None:
+    house.play("r1", "database")
+    assert house.state.secrets["database"].attributes == {"role": "b"}
+    house.play("r2", "database")
+    assert house.state.secrets["database"].attributes == {"role": "a"}
+
+
+@pytest.mark.parametrize("names", SETS, ids="+".join)
+@pytest.mark.parametrize("act", ["make", "teach", "prove", "confirm"])
+def test_a_failure_before_a_withdrawal_is_undone(house: House, names: tuple[str, ...], act: str) -> None:
+    before = house.agreed()
+    house.verifier.fails_once = act
+    with pytest.raises(CoffreError, match="no answer"):
+        house.play("r1", *names)
+    assert changed(before, house.agreed()) == set()
+    assert house.play("r2", *names) == "rotated"
+    assert changed(before, house.agreed()) == set(names)
+
+
+@pytest.mark.parametrize("service", ["app", "keycloak"])
+def test_a_service_that_does_not_become_ready_is_undone(house: House, service: str) -> None:
+    before = house.agreed()
+    house.fails = {service}
+    with pytest.raises(CoffreError, match=f"{service} could not adopt"):
+        house.play("r1", *ALL)
+    assert changed(before, house.agreed()) == set()
+
+
+def test_a_verifier_that_is_down_in_undo_keeps_the_run_open_until_it_is_up(house: House) -> None:
+    before = house.agreed()
+    house.verifier.down = {"prove", "withdraw"}
+    with pytest.raises(CoffreError, match="no answer to withdraw"):
+        house.play("r1", *ALL)
+    assert (run := house.state.run) and run.direction == "back"
+    house.verifier.down = set()
+    assert house.play("r2", take_over="r1") == "undone"
+    assert changed(before, house.agreed()) == set()
+
+
+@pytest.mark.parametrize("act", ["withdraw", "refused"])
+def test_after_the_first_withdrawal_it_only_goes_forward(house: House, act: str) -> None:
+    before = house.agreed()
+    house.verifier.down = {act}
+    with pytest.raises(CoffreError, match="only goes forward"):
+        house.play("r1", *ALL)
+    house.verifier.down = set()
+    assert house.play("r2", "client", take_over="r1") == "rotated"
+    assert changed(before, house.agreed()) == set(ALL)
+
+
+def test_a_value_that_is_still_accepted_is_withdrawn_again(house: House) -> None:
+    house.verifier.down = {"refused"}
+    with pytest.raises(CoffreError):
+        house.play("r1", "client")
+    assert (run := house.state.run)
+    house.verifier.accepted["client"].add(b"old again")
+    house.verifier.down = set()
+    assert house.play("r2", take_over=run.id) == "rotated"
+    house.agreed()
+
+
+def crashing(monkeypatch: pytest.MonkeyPatch, house: House, number: int, before: bool) -> Callable[[], bool]:
+    """Let the process end at the number-th time that state is written, before or after; returns whether it did."""
+    write, left = files.write, [number]
+
+    def cut(path: Path, content: bytes, mode: int) -> None:
+        if path == house.paths.state:
+            left[0] -= 1
+            if left[0] == 0 and before:
+                raise Crash
+        write(path, content, mode)
+        if path == house.paths.state and left[0] == 0:
+            raise Crash
+
+    monkeypatch.setattr(files, "write", cut)
+
+    def ended() -> bool:
+        monkeypatch.setattr(files, "write", write)
+        return left[0] <= 0
+
+    return ended
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power"])
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("failing", [(), ("confirm",)], ids=["forward", "back"])
+@pytest.mark.parametrize("names", [*SETS[:-1], MIXED], ids="+".join)
+def test_a_crash_at_any_record_is_resolved_by_the_next_play(
+    monkeypatch: pytest.MonkeyPatch,
+    house: House,
+    names: tuple[str, ...],
+    failing: tuple[str, ...],
+    before: bool,
+    power: bool,
+) -> None:
+    origin, accepted = house.paths.run_root.parent / "origin", copy.deepcopy(house.verifier.accepted)
+    roots = [house.paths.run_root, house.paths.lib_root]
+    origin.mkdir()
+    subprocess.run(["cp", "-a", *map(str, roots), str(origin)], check=True)
+    start, number = house.agreed(), 0
+    while True:
+        number += 1
+        house.verifier.down = set(failing)
+        ended = crashing(monkeypatch, house, number, before)
+        try:
+            outcome = house.play("r1", *names)
+        except CoffreError:
+            outcome = "open" if house.state.run else "undone"
+        except Crash:
+            outcome = "crashed"
+        if not ended():
+            break
+        assert outcome == "crashed"
+        house.verifier.down = set()
+        if power:
+            shutil.rmtree(house.paths.run_root)
+        again = crashing(monkeypatch, house, number % 7 + 1, before)  # the play that takes over may end, too
+        with suppress(Crash):
+            house.play("r2", take_over="r1", resolve=True)
+        again()
+        was = house.state.run
+        outcome = house.play("r2", take_over="r1", resolve=True)
+        house.stage("r2")  # as site.yml goes on
+        house.roll("r2")
+        assert outcome in (("rotated", "undone") if was else ("nothing",))
+        rotated = changed(start, house.agreed())
+        may: dict[str, list[set[str]]] = {"rotated": [set(names)], "undone": [set()], "nothing": [set(), set(names)]}
+        assert rotated in may[outcome]
+        verify(house)
+        for root in roots:
+            shutil.rmtree(root)
+        subprocess.run(["cp", "-a", *(str(origin / root.name) for root in roots), str(origin.parent)], check=True)
+        house.verifier.accepted = copy.deepcopy(accepted)
+    assert number > 8
+    assert outcome == ("open" if failing else "rotated")
+
+
+def verify(house: House) -> None:
+    """The audit trail is whole, under every version of its key that the host holds."""
+    if house.paths.audit.exists():
+        audit.verify(house.paths.audit, bundles.versions(house.paths, house.state, "host", "deployment-audit-key"))
+
+
+def test_within_the_lease_nobody_else_may_act(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = crashing(monkeypatch, house, 4, False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    tree = house.paths.state.read_bytes()
+    with pytest.raises(CoffreError, match=r"kim has been rotating client since 20.*in run r1; nothing was changed"):
+        house.play("r2", "client")
+    with pytest.raises(CoffreError, match=r"rotation of client by kim is open since .* run playbooks/rotate.yml"):
+        house.stage("r2")
+    with pytest.raises(CoffreError, match="is open since"):
+        house.roll("r2")
+    assert house.paths.state.read_bytes() == tree
+
+
+def test_after_the_lease_the_old_holder_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = crashing(monkeypatch, house, 4, False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    st = house.state
+    assert st.run
+    st.run.lease_until = state.now(-1)
+    rotation_plan.take_over(house.paths, st, rotation_plan.Wish((), "demo", 14), house.settings("r2"))
+    with pytest.raises(CoffreError, match="Another play has taken over"):
+        house.perform("prove", house.settings("r1"))
+    assert house.finish(house.settings("r2")) == "undone"
+    with pytest.raises(CoffreError, match="Another play has taken over"):
+        house.perform("prove", house.settings("r1"))
+    house.agreed()
+
+
+def test_the_trail_tells_every_act(house: House) -> None:
+    house.play("r1", "client")
+    records = [json.loads(line) for line in house.paths.audit.read_bytes().splitlines()]
+    told = [(each["act"], each["outcome"]) for each in records if each["event"] == "rotation"]
+    assert told[0] == ("none", "opened") and told[-1] == ("refused", "rotated")
+    assert [act for act, outcome in told if outcome == "done"] == list(state.FORWARD)
+    assert {(each["secret"], each["run"], each["operator"]) for each in records if each["event"] == "rotation"} == {
+        ("client", "r1", "kim")
+    }
+    verify(house)
+
+
+def test_values_are_in_no_line_and_no_state(house: House) -> None:
+    house.play("r1", *ALL)
+    text = "\n".join(house.lines) + house.paths.state.read_text() + house.paths.audit.read_text()
+    assert not [value for value in house.agreed().values() if value.decode() in text]
+    assert any(line.startswith("client ") and line.endswith("made, taught") for line in house.lines)
+
+
+@pytest.mark.parametrize(
+    ("max_age", "before", "age", "expected"),
+    [
+        (90, 14, 75, ""),
+        (90, 14, 76, "due"),
+        (90, 14, 400, "due"),
+        (8, 14, 5, ""),
+        (8, 14, 6, "due"),
+        (90, 0, 89, ""),
+        (90, 0, 90, "due"),
+        (None, 14, 4000, ""),
+    ],
+)
+def test_due(max_age: int | None, before: int, age: int, expected: str) -> None:
+    moment = datetime(2026, 11, 24, tzinfo=UTC)
+    created = (moment - timedelta(days=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    secret = Secret("x", ("app",), "key_ring", max_age_days=max_age)
+    assert rotation_plan.due(secret, state.Secret("1" * 32, created), before, moment) == expected
+
+
+def test_nothing_due_is_nothing_done(house: House) -> None:
+    before = house.paths.state.read_bytes()
+    assert house.play("r1") == "nothing"
+    assert house.paths.state.read_bytes() == before
+
+
+def test_all_that_are_due_go_in_one_run(house: House) -> None:
+    st = house.state
+    for name in ("client", "admin"):
+        house.data["secrets"][[each["name"] for each in house.data["secrets"]].index(name)]["max_age_days"] = 90
+        st.secrets[name].created = "2026-01-01T00:00:00Z"
+    state.save(house.paths, st)
+    before = house.agreed()
+    assert house.play("r1") == "rotated"
+    assert changed(before, house.agreed()) == {"client", "admin"}
+
+
+@pytest.mark.parametrize(
+    ("names", "source", "sentence"),
+    [
+        (("client",), "file", "values of the source file are the operator's: put the new value into its file"),
+        (("clint", "client"), "demo", "the catalogue has no secret clint: name some of client, admin"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_changes(
+    house: House, names: tuple[str, ...], source: str, sentence: str
+) -> None:
+    wish = rotation_plan.Wish(names, source, 14)
+    chosen = rotation_plan.changes(house.catalogue, house.state, wish, rotation_plan.present())
+    found = rotation_plan.plan(house.paths, house.catalogue, house.state, wish, chosen)
+    assert any(problem.startswith(sentence) for problem in found.problems)
+    with pytest.raises(CoffreError, match="The rotation cannot begin, and nothing was changed: "):
+        rotation_plan.refuse(found.problems)
+
+
+def test_a_service_that_has_not_adopted_hinders(house: House) -> None:
+    house.data["secrets"].append(copy.deepcopy(house.data["secrets"][0]) | {"name": "another"})
+    house.stage("")
+    with pytest.raises(CoffreError, match=r"app has not adopted what the catalogue says: run playbooks/site.yml first"):
+        house.play("r1", "client")
+
+
+def test_an_open_overlap_hinders(house: House) -> None:
+    house.verifier.accepted["client"].add(b"somebody else's")
+    with pytest.raises(CoffreError, match="client has an open overlap"):
+        house.play("r1", "client")
+    assert house.state.run is None
+
+
+def test_the_plan_is_a_table(house: House) -> None:
+    wish = rotation_plan.Wish(("database", "admin"), "demo", 14)
+    chosen = rotation_plan.changes(house.catalogue, house.state, wish, rotation_plan.present())
+    lines = rotation_plan.plan(house.paths, house.catalogue, house.state, wish, chosen).table().splitlines()
+    version = {name: house.state.secrets[name].version[:8] for name in wish.names}
+    assert [line.split() for line in lines] == [
+        ["secret", "version", "age", "expires", "strategy", "rolls", "why"],
+        ["admin", version["admin"], "0", "d", "-", "keycloak_user", "-", "named"],
+        ["database", version["database"], "0", "d", "-", "postgres_role", "keycloak", "named"],
+    ]
