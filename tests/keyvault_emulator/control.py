@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 
 class ControlError(Exception):
@@ -91,7 +92,7 @@ class Control:
         self._ask("clear_faults")
 
     def set(self, **settings: float) -> None:
-        """Set latency_ms (0), token_seconds (86400), clock (s ahead, 0), deleting_seconds (0)."""
+        """Set latency_ms (0), token_seconds (86400), clock (s ahead, 0), moving_seconds (0)."""
         self._ask("set", **settings)
 
     def expire_tokens(self) -> None:
@@ -107,13 +108,13 @@ class Control:
         self._ask("reset")
 
     def _ask(self, verb: str, **arguments: Any) -> Any:
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/control/{verb}", json.dumps(arguments).encode(), {"Content-Type": "application/json"}
-        )
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=30)
         try:
-            # The control API is plain HTTP on this network: a proxy has no business in it.
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise ControlError(error.read().decode()) from None
+            connection.request("POST", f"/control/{verb}", json.dumps(arguments), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            told = json.load(answer)
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ControlError(told["error"])
+        return told

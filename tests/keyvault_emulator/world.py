@@ -107,13 +107,13 @@ class World:
     """The state of one emulator; every method may be called from any thread.
 
     `latency_ms`: added to every call; `token_seconds`: how long a token lives; `clock`: seconds by which the vaults'
-    clock is ahead; `deleting_seconds`: how long a deletion or recovery takes to show.
+    clock is ahead; `moving_seconds`: how long a deletion or recovery takes to show.
     """
 
     latency_ms: float = 0.0
     token_seconds: int = 86_400
     clock: int = 0
-    deleting_seconds: float = 0.0
+    moving_seconds: float = 0.0
     vaults: dict[str, Vault] = field(default_factory=dict)
     identities: dict[str, Identity] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
@@ -327,9 +327,9 @@ class World:
             self.faults.clear()
 
     def set(self, **settings: float) -> None:
-        """Set latency_ms, token_seconds, clock or deleting_seconds."""
+        """Set latency_ms, token_seconds, clock or moving_seconds."""
         for key, value in settings.items():
-            if key not in {"latency_ms", "token_seconds", "clock", "deleting_seconds"}:
+            if key not in {"latency_ms", "token_seconds", "clock", "moving_seconds"}:
                 raise ValueError(f"no setting {key}")
             setattr(self, key, value)
 
@@ -347,7 +347,7 @@ class World:
             names = list(self.vaults)
             for each in (self.vaults, self.identities, self.grants, self.faults, self.counters):
                 each.clear()
-            self.latency_ms, self.token_seconds, self.clock, self.deleting_seconds = 0.0, 86_400, 0, 0.0
+            self.latency_ms, self.token_seconds, self.clock, self.moving_seconds = 0.0, 86_400, 0, 0.0
             self.populate(names)
 
     def populate(self, vaults: Sequence[str]) -> None:
