@@ -120,6 +120,11 @@ class Identity:
             self._obtained = time.monotonic()
             return self._token
 
+    @property
+    def known(self) -> bool:
+        """Whether there was a token already."""
+        return self._token is not None
+
     def forget(self, since: float) -> None:
         """Let go of a token that was refused, unless it is newer than the request (by time.monotonic)."""
         with self._lock:
@@ -149,7 +154,7 @@ class Identity:
         code = re.search(r"\bAADSTS\d+", str(error))
         status = transport.status
         if transport.used and not code and (status is None or status in PASSING or status >= 500):
-            return Weather()
+            return Weather(f"no token: status {status}" if status else "no token: no connection")
         if settings.tenant_id and tenant and tenant.lower() != settings.tenant_id.lower():
             return SourceError(
                 f"The vault belongs to the tenant {tenant}, and the credential to {settings.tenant_id}: use an "

@@ -26,11 +26,7 @@ NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONA
 
 
 class Weather(Exception):
-    """No answer worth having, for a reason that may pass: ask again, after `seconds` where the answer said when."""
-
-    def __init__(self, seconds: float | None = None) -> None:
-        super().__init__("weather")
-        self.seconds = seconds
+    """No answer worth having, for a reason that may pass, which its text tells: ask again."""
 
 
 def context(ca: Path) -> ssl.SSLContext:
@@ -93,7 +89,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         self.used = True
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Weather
+            raise Weather("no answer in time")
         options["connection_timeout"] = min(options.get("connection_timeout", CONNECT_SECONDS), left)
         options["read_timeout"] = min(READ_SECONDS, left)
         if request.url.startswith("http:"):

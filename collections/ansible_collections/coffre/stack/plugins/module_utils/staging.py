@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +22,10 @@ from .catalogue import HOST, Catalogue, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, StackPaths
 from .restore import raise_bundles
-from .sources import Held, Holdings, Values, misfits, unfit
+from .sources import Held, Holdings, Resolved, Values, misfits, unfit
 
-Resolve = Callable[[Holdings], tuple[Values, list[str]]]
+# From what the host holds, and what its last run saw in a vault, to what is to be in force.
+Resolve = Callable[[Holdings, Mapping[str, Any]], Resolved]
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?")
 
 
@@ -61,8 +62,9 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     contents, lost = _open(paths, st, report)
     held = holdings(st, contents)
     _forget(st, contents, lost)
-    values, warnings = resolve(held)
-    report.warnings += warnings
+    resolved = resolve(held, before.vault)
+    values = resolved.values
+    report.warnings += resolved.warnings
     _check(catalogue, values)
     _memory(paths, st, settings, report)
     _folders(paths, settings, report)
@@ -75,6 +77,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
         )
     _record(st, catalogue, values)
     report.recorded = st != before
+    st.vault = resolved.vault  # what was seen is no change of what is in force
     if not settings.check:
         _write(paths, st, before, made, settings)
         _links(paths, st, report)
@@ -144,7 +147,7 @@ def holdings(st: state.State, contents: dict[Key, bundles.Content]) -> Holdings:
             if value is None or version in (other.version for other in versions):
                 continue
             if known and known.version == version:
-                versions.insert(0, Held(version, known.created, value, known.attributes))
+                versions.insert(0, Held(version, known.created, value, known.attributes, known.expires))
             else:
                 versions.append(Held(version, bundle.created, value, known.attributes if known else {}))
     return {secret: versions for secret, versions in held.items() if versions}
@@ -199,8 +202,9 @@ def _folders(paths: StackPaths, settings: Settings, report: Report) -> None:
             folder.mkdir(mode=0o700, parents=True)
         if folder.exists():
             _mend(folder, (0, 0, 0o700), settings, report)
-    if paths.state.exists():
-        _mend(paths.state, (0, 0, 0o600), settings, report)
+    for path in (paths.state, paths.audit):
+        if path.exists() and not path.is_symlink():
+            _mend(path, (0, 0, 0o600), settings, report)
 
 
 def _mend(path: Path, rights: tuple[int, int, int], settings: Settings, report: Report) -> None:
@@ -377,7 +381,7 @@ def _alike(one: state.Bundle, other: state.Bundle) -> bool:
 
 def _record(st: state.State, catalogue: Catalogue, values: Values) -> None:
     st.secrets = {
-        name: state.Secret(held.version, held.created, _attributes(catalogue, name, held))
+        name: state.Secret(held.version, held.created, _attributes(catalogue, name, held), held.expires)
         for name, held in values.items()
     }
 

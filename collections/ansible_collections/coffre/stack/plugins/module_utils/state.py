@@ -28,6 +28,7 @@ class Secret:
     version: str
     created: str
     attributes: dict[str, str] = field(default_factory=dict)
+    expires: str | None = None
 
 
 @dataclass
@@ -69,12 +70,19 @@ class State:
     secrets: dict[str, Secret] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     run: dict[str, Any] | None = None
+    # What the last reading of a Key Vault saw: {url, pages, seen: {secret: {version, updated, read}}}, s since 1970.
+    vault: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
 
 def now() -> str:
     """The time in UTC, to the second, as ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return moment(time.time())
+
+
+def moment(seconds: float) -> str:
+    """A time in s since 1970 in the same form, whose order as text is that in time."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 @contextmanager
@@ -134,6 +142,7 @@ def load(paths: StackPaths) -> State:
                 for name, entry in data["services"].items()
             },
             run=data["run"],
+            vault=data.get("vault", {}),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CoffreError(
