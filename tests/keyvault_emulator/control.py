@@ -104,7 +104,7 @@ class Control:
         return {str(key): int(value) for key, value in self._ask("count", reset=reset).items()}
 
     def reset(self) -> None:
-        """Empty all vaults and take back every setting, grant, fault and count."""
+        """Empty all vaults and take back every setting, identity, grant, fault and count."""
         self._ask("reset")
 
     def _ask(self, verb: str, **arguments: Any) -> Any:

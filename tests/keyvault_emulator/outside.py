@@ -96,7 +96,7 @@ def create(world: World) -> Flask:
         if verb not in VERBS:
             return {"error": f"no such verb: {verb}"}, 404
         try:
-            return json.dumps(getattr(world, verb)(**request.get_json())), 200
+            return json.dumps(getattr(world, verb)(**request.get_json(force=True))), 200
         except (TypeError, ValueError, KeyError, VaultError) as error:
             return {"error": f"{type(error).__name__}: {error}"}, 400
 

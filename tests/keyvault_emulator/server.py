@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -152,7 +153,7 @@ def start(
     vault, entrance = surface.create(world), login.create(world)
 
     def by_host(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        app = entrance if environ["HTTP_HOST"].partition(":")[0] == login.HOST else vault
+        app = entrance if environ.get("HTTP_HOST", "").partition(":")[0] == login.HOST else vault
         return app(environ, start_response)
 
     servers = [
@@ -161,9 +162,10 @@ def start(
     ]
     for server in servers:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    beside = f"http://{address}:{servers[1].server_port}"
+    near = "127.0.0.1" if ip_address(address).is_unspecified else address
+    beside = f"http://{near}:{servers[1].server_port}"
     try:
-        yield Emulator(ca, address, servers[0].server_port, beside, Control(beside), world)
+        yield Emulator(ca, near, servers[0].server_port, beside, Control(beside), world)
     finally:
         for server in servers:
             server.shutdown()

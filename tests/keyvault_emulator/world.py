@@ -41,6 +41,16 @@ OPERATIONS = {
 RIGHTS = ("get", "list", "set", "delete", "recover", "purge", "backup", "restore")
 
 
+# A vault's settings, with what they may be where that is a choice.
+VAULT_SETTINGS: dict[str, tuple[str, ...]] = {
+    "tenant": (),
+    "purge_protection": (),
+    "recoverable_days": (),
+    "model": ("rbac", "policy"),
+    "closed": ("", "ForbiddenByFirewall", "ForbiddenByConnection"),
+}
+
+
 def guid(name: str) -> str:
     """The same id for the same name in every run."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://vault.azure.net/emulator/{name}"))
@@ -247,8 +257,10 @@ class World:
         with self.lock:
             vault = self.vaults.setdefault(name, Vault(name, TENANT))
             for key, value in settings.items():
-                if key not in {"tenant", "model", "purge_protection", "recoverable_days", "closed"}:
+                if key not in VAULT_SETTINGS:
                     raise ValueError(f"a vault has no setting {key}")
+                if VAULT_SETTINGS[key] and value not in VAULT_SETTINGS[key]:
+                    raise ValueError(f"{key} of a vault is one of {', '.join(VAULT_SETTINGS[key])}")
                 setattr(vault, key, value)
 
     def add_identity(
@@ -274,11 +286,10 @@ class World:
             raise ValueError(f"no such right: {', '.join(sorted(unknown))}")
         made = Grant(identity, vault, tuple(rights), tuple(name.lower() for name in secrets))
         with self.lock:
-            self.grants = (
-                [each for each in self.grants if (each.identity, each.vault) != (identity, vault) or each.secrets]
-                if not secrets
-                else self.grants
-            )
+            if not secrets:
+                self.grants = [
+                    each for each in self.grants if (each.identity, each.vault) != (identity, vault) or each.secrets
+                ]
             self.grants.append(made)
 
     def revoke(self, identity: str, vault: str) -> None:
@@ -342,7 +353,7 @@ class World:
         return counted
 
     def reset(self) -> None:
-        """Back to the beginning: the vaults that are there empty and as they were made, no faults, no counts."""
+        """Back to the beginning: the vaults that are there, but new; no faults, no counts."""
         with self.lock:
             names = list(self.vaults)
             for each in (self.vaults, self.identities, self.grants, self.faults, self.counters):

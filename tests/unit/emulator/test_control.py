@@ -51,6 +51,7 @@ def test_clock_of_the_vault(emulator: Emulator, connect: Connect) -> None:
         ("grant", {"identity": "host", "vault": "coffre", "rights": ["fly"]}, "no such right: fly"),
         ("set", {"weather": 1}, "no setting weather"),
         ("add_vault", {"name": "coffre", "colour": "red"}, "no setting colour"),
+        ("add_vault", {"name": "coffre", "closed": "on mondays"}, "closed of a vault is one of"),
         ("put", {"vault": "nowhere", "name": "alpha", "value": "one"}, "KeyError"),
         ("put", {"vault": "coffre", "name": "a_b", "value": "one"}, "invalid name"),
     ],
@@ -106,7 +107,8 @@ def test_program(tmp_path: Path) -> None:
     arguments = ["--state", str(tmp_path), "--vault", "first", "--port", free(), "--outside-port", free()]
     with subprocess.Popen([*command, *arguments], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout
-        said = dict(program.stdout.readline().split(maxsplit=1) for _ in range(5))
+        said = dict(program.stdout.readline().split(maxsplit=1) for _ in range(6))
+        assert said["hosts"] == "127.0.0.1 first.vault.azure.net login.microsoftonline.com\n"
         assert said["vault"].startswith("https://first.vault.azure.net:")
         assert Path(said["trust"].strip()) == tmp_path / "ca.pem"
         Control(said["control"].strip().removesuffix("/control")).put("first", "alpha", "canary-value")
