@@ -22,7 +22,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -104,21 +104,23 @@ def adopted(paths: StackPaths, st: state.State, run: Run, new: Collection[str] =
     """
     if not keyed(st):
         return False
-    trail = _read(paths.audit)
+    lines, torn = _read(paths.audit)
+    current = {service: entry.current for service, entry in sorted(st.services.items()) if entry.current}
+    recorded = _recorded(lines, current)
     missing = [
-        (service, entry.current, "adopted" if service in new else "recovered")
-        for service, entry in sorted(st.services.items())
-        if entry.current and trail.bundles.get(service) != entry.current
+        (service, bundle, "adopted" if service in new else "recovered")
+        for service, bundle in current.items()
+        if recorded.get(service) != bundle
     ]
-    if missing or trail.torn:
-        _append(paths, st, run, trail, missing)
-    return bool(missing or trail.torn)
+    if missing or torn:
+        _append(paths, st, run, lines, torn, missing)
+    return bool(missing or torn)
 
 
 def refused(paths: StackPaths, st: state.State, run: Run, service: str, bundle: str) -> None:
     """Record that a service did not become ready with a bundle. As `adopted` otherwise."""
     if keyed(st):
-        _append(paths, st, run, _read(paths.audit), [(service, bundle, "refused")])
+        _append(paths, st, run, *_read(paths.audit), [(service, bundle, "refused")])
 
 
 def keyed(st: state.State) -> bool:
@@ -129,7 +131,8 @@ def keyed(st: state.State) -> bool:
 
 def head(paths: StackPaths) -> str:
     """The last record of the stack's trail, as a line to keep elsewhere; "" without one."""
-    return str(_read(paths.audit).head or "")
+    lines, _ = _read(paths.audit)
+    return next((str(_head(record, line)) for line in reversed(lines) if (record := _parse(line))), "")
 
 
 def held_keys(paths: StackPaths, st: state.State, service: str, secret: str) -> dict[str, bytes]:
@@ -265,51 +268,48 @@ def _signed(record: Mapping[str, Any], keys: Mapping[str, bytes]) -> bool | None
     return signed or (False if record.get("key") in keys else None)
 
 
-@dataclass
-class _Trail:
-    """What a writer needs to know of the trail so far."""
-
-    seq: int = 0
-    digest: str = ""
-    size: int = 0  # bytes, without the torn ones
-    torn: int = 0
-    head: Head | None = None
-    bundles: dict[str, str] = field(default_factory=dict)  # by service, the last that it is recorded to have adopted
-
-
-def _read(path: Path) -> _Trail:
-    """Read a trail. A damaged line counts, so that deployments go on after it; `verify` tells it for good."""
-    trail = _Trail()
+def _read(path: Path) -> tuple[list[bytes], int]:
+    """(the whole lines, the bytes of a torn one) of a trail that may not be there yet. Raises CoffreError."""
     try:
-        for line in _lines(path):
-            if not line.endswith(b"\n") and len(line) < LONGEST:
-                trail.torn = len(line)
-                break
-            trail.seq, trail.digest, trail.size = (
-                trail.seq + 1,
-                hashlib.sha256(line).hexdigest(),
-                trail.size + len(line),
-            )
-            if record := _parse(line):
-                trail.head = _head(record, line)
-                if record.get("outcome") in ("adopted", "recovered"):
-                    trail.bundles[str(record.get("service"))] = str(record.get("bundle"))
+        lines = list(_lines(path))
     except FileNotFoundError:
-        return _Trail()
+        return [], 0
     except OSError as error:
         raise _unwritable(path, error) from None
-    return trail
+    torn = lines.pop() if lines and not lines[-1].endswith(b"\n") and len(lines[-1]) < LONGEST else b""
+    return lines, len(torn)
+
+
+def _recorded(lines: Sequence[bytes], services: Collection[str]) -> dict[str, str]:
+    """The bundles that services adopted last, as far as there are records of it."""
+    found: dict[str, str] = {}
+    for line in reversed(lines):
+        if len(found) == len(services):
+            break
+        record = _parse(line) or {}
+        service = str(record.get("service"))
+        if record.get("outcome") in ("adopted", "recovered") and service in services:
+            found.setdefault(service, str(record.get("bundle")))
+    return found
 
 
 def _append(
-    paths: StackPaths, st: state.State, run: Run, trail: _Trail, entries: Sequence[tuple[str, str, str]]
+    paths: StackPaths,
+    st: state.State,
+    run: Run,
+    lines: Sequence[bytes],
+    torn: int,
+    entries: Sequence[tuple[str, str, str]],
 ) -> None:
-    """Write a record per entry (service, bundle, outcome), and one of the mending if a torn record has to go."""
+    """Write a record per entry (service, bundle, outcome), and one of the mending if a torn record has to go.
+
+    A damaged line is left and counts, so that it stops no deployment; `verify` tells it for good.
+    """
     host = st.services[HOST]
     assert host.current
     version = host.bundles[host.current].versions[KEY]
     key = bundles.value(paths, st, HOST, KEY, host.current)
-    events: list[dict[str, Any]] = [{"event": "audit-mended", "torn_bytes": trail.torn}] if trail.torn else []
+    events: list[dict[str, Any]] = [{"event": "audit-mended", "torn_bytes": torn}] if torn else []
     events += [
         {
             "event": "adoption",
@@ -320,8 +320,8 @@ def _append(
         }
         for service, bundle, outcome in entries
     ]
-    text, digest = b"", trail.digest
-    for number, event in enumerate(events, start=trail.seq + 1):
+    text, digest = b"", hashlib.sha256(lines[-1]).hexdigest() if lines else ""
+    for number, event in enumerate(events, start=len(lines) + 1):
         record = event | {
             "seq": number,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -334,7 +334,7 @@ def _append(
         digest = hashlib.sha256(line).hexdigest()
         text += line
     try:
-        _write(paths.audit, trail.size, text)
+        _write(paths.audit, sum(map(len, lines)), text)
     except OSError as error:
         raise _unwritable(paths.audit, error) from None
 
