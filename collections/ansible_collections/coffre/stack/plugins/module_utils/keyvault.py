@@ -249,7 +249,7 @@ class Vault:
             try:
                 return call()
             except self._weather as weather:
-                self._last = str(weather)
+                self._last, wait = str(weather), weather.seconds
             except (azure.DecodeError, azure.ServiceResponseError):
                 self._last = "half an answer, or none"
             except azure.ServiceRequestError:

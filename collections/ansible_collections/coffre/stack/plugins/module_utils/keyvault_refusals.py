@@ -68,14 +68,19 @@ def fault(error: Any) -> Fault:
     except Exception:
         code = message = ""
     headers = response.headers if response is not None else {}
-    wait = headers.get("Retry-After", "")
     return Fault(
         status=error.status_code or 0,
         code=str(code),
         message=str(message),
         challenge=headers.get("WWW-Authenticate", ""),
-        retry_after=float(wait) if re.fullmatch(r"\d{1,6}", wait) else None,
+        retry_after=retry_after(headers),
     )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The wait in s that an answer asks for."""
+    wait = headers.get("Retry-After", "")
+    return float(wait) if re.fullmatch(r"\d{1,6}", wait) else None
 
 
 def listed(names: list[str]) -> str:

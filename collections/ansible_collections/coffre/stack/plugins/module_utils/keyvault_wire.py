@@ -17,6 +17,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 
 from .errors import SourceError
+from .keyvault_refusals import retry_after
 from .keyvault_settings import SYSTEM_CA
 
 THREADS = 16
@@ -26,7 +27,11 @@ NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONA
 
 
 class Weather(Exception):
-    """No answer worth having, for a reason that may pass, which its text tells: ask again."""
+    """No answer worth having, for a reason that may pass: ask again, after `seconds` where the answer said when."""
+
+    def __init__(self, reason: str, seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
 
 
 def context(ca: Path) -> ssl.SSLContext:
@@ -64,8 +69,9 @@ class _Adapter(HTTPAdapter):
 class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its type nowhere
     """Sends the SDK's requests; no wait on the network outlasts the deadline (by time.monotonic).
 
-    `status` and `trouble` tell of the last request what the layers above swallow: the status of its answer, or why
-    asking again would not help. `advice` is what to check when the host is not found.
+    `status`, `retry_after` and `trouble` tell of the last request what the layers above swallow: the status of its
+    answer, the wait in s that it asks for, or why asking again would not help. `advice` is what to check when the
+    host is not found.
     """
 
     def __init__(self, checks: ssl.SSLContext, deadline: float, advice: str) -> None:
@@ -82,6 +88,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         """Forget the last request."""
         self.used = False
         self.status: int | None = None
+        self.retry_after: float | None = None
         self.trouble: SourceError | None = None
 
     def send(self, request: Any, **options: Any) -> Any:
@@ -103,6 +110,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
                 raise self.trouble from None
             raise
         self.status = response.status_code
+        self.retry_after = retry_after(response.headers)
         return response
 
     def _hopeless(self, error: BaseException, host: str) -> SourceError | None:
