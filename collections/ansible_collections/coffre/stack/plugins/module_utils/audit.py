@@ -7,7 +7,7 @@ all the rest. So a record also vouches for those before it, whichever key signed
 
 The stack's own trail tells which bundles were adopted: run, operator, service, bundle, versions by secret, and outcome,
 which is `adopted`, `refused` (the service did not become ready and kept what it had) or `recovered` (adopted by an
-earlier run that ended before it could record it); `key` is the version of deployment-audit-key that signed it. The
+earlier run that did not come to record it); `key` is the version of deployment-audit-key that signed it. The
 app writes a trail of the same form, without `key`.
 """
 
@@ -35,6 +35,7 @@ from .paths import StackPaths
 KEY = "deployment-audit-key"
 LONGEST = 1 << 20  # bytes that a record may have
 NAME = re.compile(r"[!-~]{1,100}")
+FORMS = {"mac": re.compile(r"[0-9a-f]{64}"), "previous": re.compile(r"([0-9a-f]{64})?"), "key": NAME}
 KEPT = re.compile(r"([1-9][0-9]{0,17}) ([0-9a-f]{64})( .*)?")
 
 
@@ -379,9 +380,12 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         whole = line == _canonical(record) + b"\n"
     except (ValueError, RecursionError):
         return None
-    if not whole or not isinstance(record, dict) or not isinstance(record.get("seq"), int):
+    if not whole or not isinstance(record, dict) or type(record.get("seq")) is not int:
         return None
-    return record if all(isinstance(record.get(name, ""), str) for name in ("key", "mac", "previous")) else None
+    texts = {name: record.get(name, "-" if name == "key" else None) for name in FORMS}
+    return (
+        record if all(isinstance(text, str) and FORMS[name].fullmatch(text) for name, text in texts.items()) else None
+    )
 
 
 def _canonical(record: Any) -> bytes:
