@@ -26,12 +26,12 @@ class Control:
         Settings: tenant; model (rbac, policy); purge_protection; recoverable_days; closed (the firewall's inner code,
         ForbiddenByFirewall or ForbiddenByConnection, or empty).
         """
-        self._ask("add_vault", name=name, **settings)
+        self._ask("vault", name=name, **settings)
 
     def identity(self, name: str, **settings: str | bool) -> dict[str, Any]:
         """Make or replace an identity: tenant, system, client_id, certificate, federated; returns all of them with
         its object_id. `host` (the machine's own) and `operator` are there from the beginning."""
-        return dict(self._ask("add_identity", name=name, **settings))
+        return dict(self._ask("identity", name=name, **settings))
 
     def grant(self, identity: str, vault: str, rights: Sequence[str], secrets: Sequence[str] = ()) -> None:
         """Set an identity's rights on a vault, or add rights on some secrets: get, list, set, delete, recover,

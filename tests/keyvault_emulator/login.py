@@ -8,9 +8,10 @@ import jwt
 from cryptography import x509
 from flask import Flask, Response, request
 
+from .access import Identity
 from .surface import weather
 from .vault import Body
-from .world import Identity, World
+from .world import World
 
 HOST = "login.microsoftonline.com"
 Answer = Response | Body | tuple[Body, int]
@@ -50,7 +51,7 @@ def create(world: World) -> Flask:
             )
         assertion = form.get("client_assertion", "")
         if (identity.federated and assertion == identity.federated) or proven(identity, assertion):
-            issued = world.token(identity, form.get("scope", "").split(" ")[0])
+            issued = world.tokens.issue(identity, form.get("scope", "").split(" ")[0])
             life: Any = issued["expires_in"]
             return {
                 "token_type": "Bearer",

@@ -22,7 +22,8 @@ from werkzeug.test import run_wsgi_app
 
 from . import certificates, login, outside, surface
 from .control import Control
-from .world import IDENTITY_HEADER, World
+from .outside import IDENTITY_HEADER
+from .world import World
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -51,10 +52,9 @@ class Handler(WSGIRequestHandler):
             os.close(self.connection.detach())
             raise ConnectionResetError
         code, _, reason = status.partition(" ")
-        self.send_response(int(code), reason)
+        self.send_response_only(int(code), reason)
         for key, value in headers.items():
-            if key.lower() != "date":
-                self.send_header(key, value)
+            self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body[: len(body) // 2] if "half" in cuts else body)
@@ -147,8 +147,7 @@ def start(
     tls.load_cert_chain(certificate)
 
     def opened() -> None:
-        with world.lock:
-            world.counters["connections"] += 1
+        world.weather.count("connections")
 
     vault, entrance = surface.create(world), login.create(world)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
+from .access import RESOURCE, permit
 from .vault import PAGE, Body, Secret, Vault, VaultError, Version, bad, not_found
-from .world import RESOURCE, World
+from .world import World
 
 MESSAGES = {
     429: (
@@ -25,7 +26,7 @@ MESSAGES = {
 
 def weather(world: World, operation: str, name: str) -> Response | None:
     """Meet the call's fault: an answer of its own, or a mark for the server that sends the answer."""
-    fault = world.weather(operation, name)
+    fault = world.weather.meet(operation, name)
     match fault.kind if fault else "":
         case "status":
             assert fault
@@ -62,12 +63,12 @@ def create(world: World) -> Flask:
         g.vault = world.vaults.get(request.host.partition(".")[0].lower())
         if g.vault is None:
             raise VaultError(404, "VaultNotFound", "The vault was not found.")
-        identity, words = world.caller(authorization, g.vault)
+        claims = world.tokens.check(authorization, g.vault)
         if request.endpoint is None:
             raise VaultError(404, "ResourceNotFound", "The resource was not found.")
         if "api-version" not in request.args:
             raise bad("The api-version parameter is missing.")
-        world.permit(identity, words, g.vault, operation, name, request.remote_addr or "")
+        permit(world.grants, claims, g.vault, operation, name, request.remote_addr or "")
         g.body = request.get_json(silent=True) if request.method in {"PUT", "PATCH", "POST"} else None
         return None
 

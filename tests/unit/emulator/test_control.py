@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_clock_of_the_vault(emulator: Emulator, connect: Connect) -> None:
     assert version.created > emulator.world.now() + 3_500
 
 
+def test_clock_is_in_every_answer(emulator: Emulator, connect: Connect) -> None:
+    dates: list[str] = []
+    emulator.control.set(clock=86_400)
+    connect().set_secret(
+        "alpha", "one", raw_response_hook=lambda told: dates.append(told.http_response.headers["Date"])
+    )
+    assert parsedate_to_datetime(dates[-1]) > datetime.now(UTC) + timedelta(hours=23)
+
+
 @pytest.mark.parametrize(
     ("verb", "arguments", "problem"),
     [
@@ -50,8 +60,8 @@ def test_clock_of_the_vault(emulator: Emulator, connect: Connect) -> None:
         ("fault", {"kind": "reset", "operation": "dance"}, "no such operation"),
         ("grant", {"identity": "host", "vault": "coffre", "rights": ["fly"]}, "no such right: fly"),
         ("set", {"weather": 1}, "no setting weather"),
-        ("add_vault", {"name": "coffre", "colour": "red"}, "no setting colour"),
-        ("add_vault", {"name": "coffre", "closed": "on mondays"}, "closed of a vault is one of"),
+        ("vault", {"name": "coffre", "colour": "red"}, "no setting colour"),
+        ("vault", {"name": "coffre", "closed": "on mondays"}, "closed of a vault is one of"),
         ("put", {"vault": "nowhere", "name": "alpha", "value": "one"}, "KeyError"),
         ("put", {"vault": "coffre", "name": "a_b", "value": "one"}, "invalid name"),
     ],
@@ -77,7 +87,7 @@ def test_reset(emulator: Emulator, connect: Connect) -> None:
     assert list(client.list_properties_of_secrets()) == []
     assert list(client.list_deleted_secrets()) == []
     assert emulator.world.vaults["coffre"].model == "rbac"
-    assert emulator.world.latency_ms == 0
+    assert emulator.world.weather.latency_ms == 0
 
 
 def test_certificates_outlive_the_emulator(tmp_path: Path) -> None:

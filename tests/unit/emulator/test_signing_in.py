@@ -22,8 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.keyvault_emulator.access import RESOURCE, TENANT
 from tests.keyvault_emulator.server import Emulator
-from tests.keyvault_emulator.world import RESOURCE, TENANT
 
 from .conftest import Connect
 
@@ -84,7 +84,7 @@ def test_identity_that_the_machine_does_not_have(monkeypatch: pytest.MonkeyPatch
 def test_token_that_is_not_for_this_vault(emulator: Emulator, connect: Connect, spoilt: str, message: str) -> None:
     emulator.control.identity("stranger", tenant="22222222-0000-4000-8000-000000000000")
     emulator.control.set(token_seconds=-1 if spoilt == "expired" else 60)
-    token = emulator.world.token(
+    token = emulator.world.tokens.issue(
         emulator.world.identities["stranger" if spoilt == "tenant" else "operator"],
         "https://management.azure.com" if spoilt == "audience" else RESOURCE,
     )
