@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from ansible_collections.coffre.stack.plugins.module_utils import generate
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
 
@@ -30,7 +32,7 @@ def main() -> None:
         content_type="application/x-pem-file",
         exp=int(server.certificate.not_valid_after_utc.timestamp()),
     )
-    options.ca.write_bytes(authority.certificate.public_bytes(generate.serialization.Encoding.PEM))
+    options.ca.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
 
 
 if __name__ == "__main__":

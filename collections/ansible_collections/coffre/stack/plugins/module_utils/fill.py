@@ -18,6 +18,7 @@ from .keyvault import Properties, Refusal, Vault
 from .keyvault_refusals import listed
 from .source_keyvault import ATTRIBUTE_TAG
 from .sources import misfits
+from .state import moment
 
 OWNER = "coffre-owner"
 GENERATOR = "coffre-generator"
@@ -61,7 +62,7 @@ def command(stack: str, vault: str, secret: Secret) -> str:
     if secret.kind == "bytes" or (secret.generate and secret.generate.type != "random"):
         arguments += ["--content-type", PEM]
     if (expires := _expiry(secret)) is not None:
-        arguments += ["--expires", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires))]
+        arguments += ["--expires", moment(expires)]
     return shlex.join([*arguments, "--tags", *(f"{name}={value}" for name, value in tags(stack, secret).items())])
 
 
