@@ -21,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.keyvault_emulator.trial", description=__doc__)
     parser.add_argument("control", help="the emulator's control API")
     parser.add_argument("vault", help="the vault's name")
+    parser.add_argument("stack", help="the stack that owns it")
     parser.add_argument("ca", type=Path, help="where the CA's certificate is written")
     options = parser.parse_args()
     authority = generate.authority("the trial", Generate("certificate_authority", names=NAMES, days=DAYS))
@@ -30,6 +31,7 @@ def main() -> None:
         "proxy-tls",
         server.pem().decode(),
         content_type="application/x-pem-file",
+        tags={"coffre-owner": options.stack, "coffre-rotation": "replace"},
         exp=int(server.certificate.not_valid_after_utc.timestamp()),
     )
     options.ca.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
