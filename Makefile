@@ -64,6 +64,10 @@ test-quick: $(VENV)/development ## Lint and unit tests
 bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the adoption of a secret
 	$(BIN)/python -m benchmarks.deploy
 
+.PHONY: bench-keyvault
+bench-keyvault: $(VENV)/development ## Time the source keyvault against azure.azcollection's lookup, on an emulated vault
+	$(BIN)/python -m benchmarks.keyvault
+
 .PHONY: lock
 lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in
 	@for set in app:3.13 host:3.11 controller:3.12 development:3.12 emulator:3.11; do \
