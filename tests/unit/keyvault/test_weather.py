@@ -14,10 +14,12 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import VaultUn
 from .conftest import LONG_AGO, Host
 
 NAMES = [f"secret-{number}" for number in range(6)]
-FAULTS: list[tuple[str, str, dict[str, Any]]] = [
-    (kind, operation, settings)
-    for operation in ("get", "list", "challenge", "token")
-    for kind, settings in [
+
+
+@pytest.mark.parametrize("operation", ["get", "list", "challenge", "token"])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
         ("status", {"status": 429}),
         ("status", {"status": 429, "retry_after": 1}),
         ("status", {"status": 500}),
@@ -26,11 +28,8 @@ FAULTS: list[tuple[str, str, dict[str, Any]]] = [
         ("lost", {}),
         ("half", {}),
         ("slow", {"seconds": 0.3}),
-    ]
-]
-
-
-@pytest.mark.parametrize(("kind", "operation", "settings"), FAULTS)
+    ],
+)
 def test_what_passes_is_outlasted(host: Host, kind: str, operation: str, settings: dict[str, Any]) -> None:
     host.fill(*NAMES)
     host.control.fault(kind, operation, count=2, **settings)

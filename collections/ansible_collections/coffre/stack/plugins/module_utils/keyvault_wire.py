@@ -136,4 +136,5 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(cause, BaseException) and id(cause) not in seen:
             seen.add(id(cause))
             yield cause
-            todo += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+            named = [getattr(cause, name, None) for name in ("inner_exception", "reason", "__cause__", "__context__")]
+            todo += [*named, *cause.args]
