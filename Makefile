@@ -38,8 +38,23 @@ teardown: $(VENV)/controller ## Remove the stack; keep seals and data
 	$(PLAYBOOK) playbooks/teardown.yml
 
 .PHONY: ensure-secrets
-ensure-secrets: $(VENV)/controller ## Stage the secrets on the hosts without rolling out
+ensure-secrets: $(VENV)/controller ## Generate what is missing: into the vault, or for a demo on the hosts
+	$(PLAYBOOK) playbooks/fill.yml
+
+.PHONY: load-secrets
+load-secrets: $(VENV)/controller ## Fetch the secrets and stage them on the hosts, without rolling out
 	$(PLAYBOOK) playbooks/secrets.yml
+
+.PHONY: try-keyvault end-try-keyvault
+try-keyvault end-try-keyvault: ENV = trial
+try-keyvault: $(VENV)/controller $(VENV)/emulator ## Production's path without Azure: a stack here, on an emulated Key Vault
+	$(PLAYBOOK) tests/keyvault_emulator/trial.yml
+	$(PLAYBOOK) playbooks/fill.yml
+	$(PLAYBOOK) playbooks/site.yml
+
+end-try-keyvault: $(VENV)/controller ## Remove what try-keyvault made
+	$(PLAYBOOK) playbooks/teardown.yml -e teardown_destroy=coffre-trial
+	$(PLAYBOOK) tests/keyvault_emulator/trial.yml -e trial_end=true
 
 .PHONY: test
 test: test-quick ## Everything: lint, unit tests and Molecule on real hosts
@@ -57,6 +72,10 @@ test-quick: $(VENV)/development ## Lint and unit tests
 bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the adoption of a secret
 	$(BIN)/python -m benchmarks.deploy
 
+.PHONY: bench-keyvault
+bench-keyvault: $(VENV)/development ## Time the source keyvault against azure.azcollection's lookup, on an emulated vault
+	$(BIN)/python -m benchmarks.keyvault
+
 .PHONY: lock
 lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in
 	@for set in app:3.13 host:3.11 controller:3.12 development:3.12 emulator:3.11; do \
@@ -65,6 +84,10 @@ lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in
 
 $(VENV)/uv:
 	@$(PYTHON) -m venv $@ && $@/bin/pip install --quiet uv
+
+$(VENV)/emulator: requirements/emulator.txt
+	@$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 $(VENV)/controller $(VENV)/development: $(VENV)/%: requirements/%.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || \

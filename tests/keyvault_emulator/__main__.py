@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 from threading import Event
 
-from .server import start
+from .login import HOST
+from .server import DOMAIN, start
 
 
 def main() -> None:
@@ -24,6 +25,8 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     vaults = options.vault or ["coffre"]
     with start(options.state, vaults, options.address, options.port, options.outside_port) as emulator:
+        names = " ".join(f"{vault}.{DOMAIN}" for vault in vaults)
+        print(f"hosts     {emulator.address} {names} {HOST}")
         for vault in vaults:
             print(f"vault     {emulator.url(vault)}")
         print(f"trust     {emulator.ca}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 
 class ControlError(Exception):
@@ -25,12 +26,12 @@ class Control:
         Settings: tenant; model (rbac, policy); purge_protection; recoverable_days; closed (the firewall's inner code,
         ForbiddenByFirewall or ForbiddenByConnection, or empty).
         """
-        self._ask("add_vault", name=name, **settings)
+        self._ask("vault", name=name, **settings)
 
     def identity(self, name: str, **settings: str | bool) -> dict[str, Any]:
         """Make or replace an identity: tenant, system, client_id, certificate, federated; returns all of them with
         its object_id. `host` (the machine's own) and `operator` are there from the beginning."""
-        return dict(self._ask("add_identity", name=name, **settings))
+        return dict(self._ask("identity", name=name, **settings))
 
     def grant(self, identity: str, vault: str, rights: Sequence[str], secrets: Sequence[str] = ()) -> None:
         """Set an identity's rights on a vault, or add rights on some secrets: get, list, set, delete, recover,
@@ -91,7 +92,7 @@ class Control:
         self._ask("clear_faults")
 
     def set(self, **settings: float) -> None:
-        """Set latency_ms (0), token_seconds (86400), clock (s ahead, 0), deleting_seconds (0)."""
+        """Set latency_ms (0), token_seconds (86400), clock (s ahead, 0), moving_seconds (0)."""
         self._ask("set", **settings)
 
     def expire_tokens(self) -> None:
@@ -103,17 +104,17 @@ class Control:
         return {str(key): int(value) for key, value in self._ask("count", reset=reset).items()}
 
     def reset(self) -> None:
-        """Empty all vaults and take back every setting, grant, fault and count."""
+        """Empty all vaults and take back every setting, identity, grant, fault and count."""
         self._ask("reset")
 
     def _ask(self, verb: str, **arguments: Any) -> Any:
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/control/{verb}", json.dumps(arguments).encode(), {"Content-Type": "application/json"}
-        )
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=30)
         try:
-            # The control API is plain HTTP on this network: a proxy has no business in it.
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise ControlError(error.read().decode()) from None
+            connection.request("POST", f"/control/{verb}", json.dumps(arguments), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            told = json.load(answer)
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ControlError(told["error"])
+        return told

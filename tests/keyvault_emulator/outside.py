@@ -8,13 +8,15 @@ from typing import Any
 
 from flask import Flask, Response, request
 
+from .access import RESOURCE, Identity
 from .surface import weather
 from .vault import Body, VaultError
-from .world import IDENTITY_HEADER, RESOURCE, Identity, World
+from .world import World
 
+IDENTITY_HEADER = "emulator"
 VERBS = (
-    "add_vault",
-    "add_identity",
+    "vault",
+    "identity",
     "grant",
     "revoke",
     "put",
@@ -42,7 +44,7 @@ def create(world: World) -> Flask:
 
     def issue(identity: Identity, **extra: str) -> Body:
         resource = request.args["resource"]
-        token = world.token(identity, resource)
+        token = world.tokens.issue(identity, resource)
         return {
             "access_token": token["access_token"],
             "expires_on": str(token["expires_on"]),
@@ -74,7 +76,7 @@ def create(world: World) -> Flask:
         identity = managed()
         if identity is None:
             return {"error": "invalid_request", "error_description": "Identity not found"}, 400
-        return issue(identity, expires_in=str(world.token_seconds))
+        return issue(identity, expires_in=str(world.tokens.seconds))
 
     @app.get("/az/<name>")
     def azure_cli(name: str) -> Response | Body:
@@ -82,7 +84,7 @@ def create(world: World) -> Flask:
         if (answer := weather(world, "token", "")) is not None:
             return answer
         identity = world.identities[name]
-        token = world.token(identity, RESOURCE)
+        token = world.tokens.issue(identity, RESOURCE)
         return {
             "accessToken": token["access_token"],
             "expiresOn": time.strftime("%Y-%m-%d %H:%M:%S.000000", time.localtime(token["expires_on"])),
@@ -96,7 +98,7 @@ def create(world: World) -> Flask:
         if verb not in VERBS:
             return {"error": f"no such verb: {verb}"}, 404
         try:
-            return json.dumps(getattr(world, verb)(**request.get_json())), 200
+            return json.dumps(getattr(world, verb)(**request.get_json(force=True))), 200
         except (TypeError, ValueError, KeyError, VaultError) as error:
             return {"error": f"{type(error).__name__}: {error}"}, 400
 

@@ -8,21 +8,25 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from flask import Flask
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.test import run_wsgi_app
 
-from . import certificates, outside, surface
+from . import certificates, login, outside, surface
 from .control import Control
-from .world import IDENTITY_HEADER, World
+from .outside import IDENTITY_HEADER
+from .world import World
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 DOMAIN = "vault.azure.net"
 
@@ -38,23 +42,23 @@ class Handler(WSGIRequestHandler):
         """Werkzeug's own closes every connection."""
         environ = self.make_environ()
         environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(environ.get("CONTENT_LENGTH") or 0)))
+        cuts: list[str] = []
+        environ["emulator.cuts"] = cuts
         chunks, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
         body = b"".join(chunks)
-        cut = environ.get("emulator.cut")
-        if cut == "reset":
+        if "reset" in cuts:
             # Lingering for no time at all makes the kernel send a reset.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(self.connection.detach())
             raise ConnectionResetError
         code, _, reason = status.partition(" ")
-        self.send_response(int(code), reason)
+        self.send_response_only(int(code), reason)
         for key, value in headers.items():
-            if key.lower() != "date":
-                self.send_header(key, value)
+            self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if cut == "half" else body)
-        if cut == "half":
+            self.wfile.write(body[: len(body) // 2] if "half" in cuts else body)
+        if "half" in cuts:
             self.close_connection = True
 
     def log(self, type: str, message: str, *args: Any) -> None:
@@ -67,7 +71,9 @@ class Server(ThreadedWSGIServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: str, port: int, app: Flask, tls: ssl.SSLContext | None, opened: Callable[[], None]):
+    def __init__(
+        self, address: str, port: int, app: WSGIApplication, tls: ssl.SSLContext | None, opened: Callable[[], None]
+    ):
         super().__init__(address, port, app, handler=Handler)
         self.ssl_context = tls
         self.opened = opened
@@ -108,7 +114,7 @@ class Emulator:
 
     @contextmanager
     def resolving(self) -> Iterator[None]:
-        """Let https://NAME.vault.azure.net lead to the emulator in this process, whatever its port.
+        """Let https://NAME.vault.azure.net, and the login, lead to the emulator in this process, whatever its port.
 
         Only vaults that there are resolve, as in Azure.
         """
@@ -116,9 +122,9 @@ class Emulator:
 
         def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
             name = host.decode() if isinstance(host, bytes) else host
-            if not isinstance(name, str) or not name.endswith(f".{DOMAIN}"):
+            if not isinstance(name, str) or not (name == login.HOST or name.endswith(f".{DOMAIN}")):
                 return real(host, port, *args, **kwargs)
-            if name.removesuffix(f".{DOMAIN}") not in self.world.vaults:
+            if name != login.HOST and name.removesuffix(f".{DOMAIN}") not in self.world.vaults:
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
             return real(self.address, self.port if port == 443 else port, *args, **kwargs)
 
@@ -141,18 +147,24 @@ def start(
     tls.load_cert_chain(certificate)
 
     def opened() -> None:
-        with world.lock:
-            world.counters["connections"] += 1
+        world.weather.count("connections")
+
+    vault, entrance = surface.create(world), login.create(world)
+
+    def by_host(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app = entrance if environ.get("HTTP_HOST", "").partition(":")[0] == login.HOST else vault
+        return app(environ, start_response)
 
     servers = [
-        Server(address, port, surface.create(world), tls, opened),
+        Server(address, port, by_host, tls, opened),
         Server(address, outside_port, outside.create(world), None, lambda: None),
     ]
     for server in servers:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    beside = f"http://{address}:{servers[1].server_port}"
+    near = "127.0.0.1" if ip_address(address).is_unspecified else address
+    beside = f"http://{near}:{servers[1].server_port}"
     try:
-        yield Emulator(ca, address, servers[0].server_port, beside, Control(beside), world)
+        yield Emulator(ca, near, servers[0].server_port, beside, Control(beside), world)
     finally:
         for server in servers:
             server.shutdown()

@@ -10,8 +10,9 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
-from .vault import PAGE, Body, Secret, Vault, VaultError, bad, change, page
-from .world import RESOURCE, World
+from .access import RESOURCE, permit
+from .vault import PAGE, Body, Secret, Vault, VaultError, Version, bad, not_found
+from .world import World
 
 MESSAGES = {
     429: (
@@ -25,7 +26,7 @@ MESSAGES = {
 
 def weather(world: World, operation: str, name: str) -> Response | None:
     """Meet the call's fault: an answer of its own, or a mark for the server that sends the answer."""
-    fault = world.weather(operation, name)
+    fault = world.weather.meet(operation, name)
     match fault.kind if fault else "":
         case "status":
             assert fault
@@ -37,12 +38,12 @@ def weather(world: World, operation: str, name: str) -> Response | None:
                 answer.headers["Retry-After"] = str(fault.retry_after)
             return answer
         case "reset":
-            request.environ["emulator.cut"] = "reset"
+            request.environ["emulator.cuts"].append("reset")
             return Response(status=503)
         case "lost":
-            request.environ["emulator.cut"] = "reset"
+            request.environ["emulator.cuts"].append("reset")
         case "half":
-            request.environ["emulator.cut"] = "half"
+            request.environ["emulator.cuts"].append("half")
     return None
 
 
@@ -62,12 +63,12 @@ def create(world: World) -> Flask:
         g.vault = world.vaults.get(request.host.partition(".")[0].lower())
         if g.vault is None:
             raise VaultError(404, "VaultNotFound", "The vault was not found.")
-        identity, words = world.caller(authorization, g.vault)
+        claims = world.tokens.check(authorization, g.vault)
         if request.endpoint is None:
             raise VaultError(404, "ResourceNotFound", "The resource was not found.")
         if "api-version" not in request.args:
             raise bad("The api-version parameter is missing.")
-        world.permit(identity, words, g.vault, operation, name, request.remote_addr or "")
+        permit(world.grants, claims, g.vault, operation, name, request.remote_addr or "")
         g.body = request.get_json(silent=True) if request.method in {"PUT", "PATCH", "POST"} else None
         return None
 
@@ -98,36 +99,42 @@ def create(world: World) -> Flask:
     def listing(items: list[Body]) -> Body:
         """A page of items and the link to the next one, which names the port even where it is 443, as Azure does."""
         try:
-            count = int(request.args.get("maxresults", PAGE))
-            skip = int(json.loads(base64.urlsafe_b64decode(request.args.get("$skiptoken", "MA=="))))
+            size = int(request.args.get("maxresults", PAGE))
+            start = int(base64.urlsafe_b64decode(request.args.get("$skiptoken", "MA==")))
         except ValueError:
             raise bad("Property maxresults or $skiptoken has invalid value\r\n") from None
-        if not 1 <= count <= PAGE:
+        if not 1 <= size <= PAGE:
             raise bad(f"Property maxresults has invalid value: it must be from 1 to {PAGE}.\r\n")
-        value, more = page(items, skip, count)
         link = None
-        if more:
+        if len(items) > start + size:
             host = request.host if ":" in request.host else f"{request.host}:443"
-            token = base64.urlsafe_b64encode(str(skip + count).encode()).decode()
-            size = f"&maxresults={count}" if "maxresults" in request.args else ""
+            token = base64.urlsafe_b64encode(str(start + size).encode()).decode()
+            asked = f"&maxresults={size}" if "maxresults" in request.args else ""
             version = request.args["api-version"]
-            link = f"https://{host}{request.path}?api-version={version}&$skiptoken={token}{size}"
-        return {"value": value, "nextLink": link}
+            link = f"https://{host}{request.path}?api-version={version}&$skiptoken={token}{asked}"
+        return {"value": items[start : start + size], "nextLink": link}
 
     def base() -> str:
         return f"https://{request.host}"
 
     def in_order(secrets: dict[str, Secret]) -> list[Secret]:
-        return [secrets[name] for name in sorted(secrets)]
+        return [secrets[name] for name in sorted(secrets) if shows(secrets[name])]
+
+    def shows(secret: Secret) -> bool:
+        """Whether the deletion or recovery that brought a secret where it is has come to its end."""
+        return time.time() + world.clock >= secret.since + world.moving_seconds
 
     def settled(name: str) -> None:
         """Refuse a name whose deletion or recovery is still under way."""
-        secret = g.vault.deleted.get(name.lower())
-        if secret and not visible(secret):
-            raise VaultError(409, "Conflict", "Secret is currently being deleted.", "ObjectIsBeingDeleted")
+        for secrets, what in ((g.vault.deleted, "Deleted"), (g.vault.secrets, "Recovered")):
+            if (secret := secrets.get(name.lower())) and not shows(secret):
+                raise VaultError(409, "Conflict", f"Secret is currently being {what.lower()}.", f"ObjectIsBeing{what}")
 
-    def visible(secret: Secret) -> bool:
-        return time.time() + world.clock >= secret.since + world.deleting_seconds
+    def there(name: str, version: str = "") -> tuple[Secret, Version]:
+        secret, found = g.vault.version(name, version)
+        if not shows(secret):
+            raise not_found(name)
+        return secret, found
 
     @app.put("/secrets/<name>", endpoint="set")
     def put(name: str) -> Body:
@@ -142,7 +149,7 @@ def create(world: World) -> Flask:
     @app.get("/secrets/<name>/<version>", endpoint="get")
     def get(name: str, version: str = "") -> Body:
         with world.lock:
-            secret, found = g.vault.version(name, version)
+            secret, found = there(name, version)
             if not found.enabled:
                 message = "Operation get is not allowed on a disabled secret."
                 raise VaultError(403, "Forbidden", message, "SecretDisabled")
@@ -152,10 +159,9 @@ def create(world: World) -> Flask:
     @app.patch("/secrets/<name>/<version>", endpoint="update")
     def update(name: str, version: str = "") -> Body:
         with world.lock:
-            secret, found = g.vault.version(name, version)
-            change(found, parameters())
-            found.updated = world.now()
-            return dict(g.vault.properties(base(), secret, found))
+            settled(name)
+            secret, made = g.vault.update(name, version, parameters(), world.now())
+            return dict(g.vault.properties(base(), secret, made))
 
     @app.get("/secrets", endpoint="list")
     def list_all() -> Body:
@@ -168,26 +174,26 @@ def create(world: World) -> Flask:
     @app.get("/secrets/<name>/versions", endpoint="versions")
     def versions(name: str) -> Body:
         with world.lock:
-            secret = g.vault.secret(name)
+            secret, _ = there(name)
             ordered = sorted(secret.versions, key=lambda each: each.id)
             return listing([dict(g.vault.properties(base(), secret, each)) for each in ordered])
 
     @app.delete("/secrets/<name>", endpoint="delete")
     def delete(name: str) -> Body:
         with world.lock:
+            settled(name)
             return dict(g.vault.epitaph(base(), g.vault.delete(name, world.now())))
 
     @app.get("/deletedsecrets", endpoint="list_deleted")
     def list_deleted() -> Body:
         with world.lock:
-            gone = [each for each in in_order(g.vault.deleted) if visible(each)]
-            return listing([g.vault.epitaph(base(), each, False) for each in gone])
+            return listing([g.vault.epitaph(base(), each, False) for each in in_order(g.vault.deleted)])
 
     @app.get("/deletedsecrets/<name>", endpoint="get_deleted")
     def get_deleted(name: str) -> Body:
         with world.lock:
             secret = g.vault.gone(name)
-            if not visible(secret):
+            if not shows(secret):
                 raise VaultError(404, "SecretNotFound", f"Deleted Secret not found: {name}")
             return dict(g.vault.epitaph(base(), secret))
 
@@ -195,7 +201,7 @@ def create(world: World) -> Flask:
     def recover(name: str) -> Body:
         with world.lock:
             settled(name)
-            secret = g.vault.recover(name)
+            secret = g.vault.recover(name, world.now())
             return dict(g.vault.properties(base(), secret, secret.versions[-1]))
 
     @app.delete("/deletedsecrets/<name>", endpoint="purge")
@@ -208,6 +214,7 @@ def create(world: World) -> Flask:
     @app.post("/secrets/<name>/backup", endpoint="backup")
     def backup(name: str) -> Body:
         with world.lock:
+            there(name)
             return {"value": base64.urlsafe_b64encode(g.vault.backup(name).encode()).decode().rstrip("=")}
 
     @app.post("/secrets/restore", endpoint="restore")

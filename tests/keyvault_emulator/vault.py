@@ -6,10 +6,10 @@ Times are whole seconds since the epoch, as Key Vault counts them. Bodies are wh
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 import secrets as random_source
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 VALUE_BYTES = 25_600
 TAGS = 15
 TAG_CHARACTERS = 256
+CONTENT_TYPE_CHARACTERS = 255
 PAGE = 25
 LOCATION = "westeurope"
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000000"
@@ -72,7 +73,7 @@ class Version:
 
 @dataclass
 class Secret:
-    """A name with its versions, the oldest first; `since`: when its deletion or recovery began."""
+    """A name with its versions, the oldest first; `since`: when it was deleted or recovered."""
 
     name: str
     versions: list[Version] = field(default_factory=list)
@@ -110,8 +111,7 @@ class Vault:
         if len(value.encode()) > VALUE_BYTES:
             raise bad(f"The value of the secret exceeds the maximum size of {VALUE_BYTES} bytes.")
         self._not_deleted(name)
-        made = Version(version or uuid.uuid4().hex, value, now, now)
-        change(made, body)
+        made = changed(Version(version or uuid.uuid4().hex, value, now, now), body)
         self.secrets.setdefault(name.lower(), Secret(name)).versions.append(made)
         return made
 
@@ -133,6 +133,13 @@ class Vault:
                 return secret, each
         raise not_found(f"{name}/{version}")
 
+    def update(self, name: str, version: str, body: Body, now: int) -> tuple[Secret, Version]:
+        """Change what `body` says of a version; its value cannot change."""
+        secret, found = self.version(name, version)
+        made = dataclasses.replace(changed(found, body), updated=now)
+        secret.versions[secret.versions.index(found)] = made
+        return secret, made
+
     def delete(self, name: str, now: int) -> Secret:
         """Move `name` to the deleted ones."""
         secret = self.secret(name)
@@ -148,9 +155,10 @@ class Vault:
         except KeyError:
             raise VaultError(404, "SecretNotFound", f"Deleted Secret not found: {name}") from None
 
-    def recover(self, name: str) -> Secret:
+    def recover(self, name: str, now: int) -> Secret:
         """Move a deleted `name` back."""
         secret = self.gone(name)
+        secret.since = now
         self.secrets[name.lower()] = self.deleted.pop(name.lower())
         return secret
 
@@ -223,24 +231,24 @@ def check_name(name: str) -> None:
         raise bad(f"The request URI contains an invalid name: {name}")
 
 
-def change(version: Version, body: Body) -> None:
-    """Set what `body`, of a PUT or PATCH, says of a version; what it does not name stays."""
-    attributes, tags = body.get("attributes") or {}, body.get("tags")
+def changed(version: Version, body: Body) -> Version:
+    """The version with what `body`, of a PUT or PATCH, says of it; what it does not name stays."""
+    attributes = body.get("attributes") or {}
     if not isinstance(attributes, dict):
         raise bad("Property attributes has invalid value\r\n")
+    new: dict[str, Any] = {}
     for key, kind in (("enabled", bool), ("nbf", int), ("exp", int)):
         if (value := attributes.get(key)) is not None:
-            if not isinstance(value, kind):
+            if type(value) is not kind:
                 raise bad(f"Property {key} has invalid value\r\n")
-            setattr(version, key, value)
-    if version.nbf is not None and version.exp is not None and version.nbf >= version.exp:
-        raise bad("Property nbf has invalid value: it must be before exp.\r\n")
-    if tags is not None:
-        version.tags = _tags(tags)
+            new[key] = value
+    if (tags := body.get("tags")) is not None:
+        new["tags"] = _tags(tags)
     if (content_type := body.get("contentType")) is not None:
-        if not isinstance(content_type, str) or len(content_type) > 255:
+        if not isinstance(content_type, str) or len(content_type) > CONTENT_TYPE_CHARACTERS:
             raise bad("Property contentType has invalid value\r\n")
-        version.content_type = content_type
+        new["content_type"] = content_type
+    return dataclasses.replace(version, **new)
 
 
 def _tags(tags: Any) -> dict[str, str]:
@@ -251,9 +259,3 @@ def _tags(tags: Any) -> dict[str, str]:
     if any(len(text) > TAG_CHARACTERS for pair in tags.items() for text in pair):
         raise bad(f"A tag's name or value exceeds {TAG_CHARACTERS} characters.")
     return dict(tags)
-
-
-def page(items: Iterable[Body], skip: int, count: int) -> tuple[list[Body], bool]:
-    """`count` items from the `skip`-th on, and whether there are more."""
-    every = list(items)
-    return every[skip : skip + count], len(every) > skip + count

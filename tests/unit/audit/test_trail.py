@@ -152,6 +152,11 @@ def test_a_new_key_vouches_for_what_the_old_one_signed(trail: StackPaths) -> Non
         pytest.param(lambda lines: [lines[0].replace(b":", b": ", 1), *lines[1:]], "Line 1 .* no record",
                      id="reformatted"),
         pytest.param(lambda lines: [*lines, b"\n"], "Line 5 .* no record", id="empty line"),
+        pytest.param(lambda lines: [*lines, b'{"seq":5}\n'], "Line 5 .* no record", id="unsigned"),
+        pytest.param(lambda lines: [*lines[:3], lines[3].replace(b'"k1"', b"[1]")], "Line 4 .* no record",
+                     id="key of another type"),
+        pytest.param(lambda lines: [*lines, lines[3].replace(b'"mac":"', b'"mac":"\\u00e9')], "Line 5 .* no record",
+                     id="signed with no digest"),
         pytest.param(lambda lines: [*lines[:2], lines[2][:-9], lines[3]], "Line 3 .* no record", id="torn within"),
         pytest.param(lambda lines: [*lines, b"[" * 60000 + b"\n"], "Line 5 .* no record", id="deep"),
         pytest.param(lambda lines: [*lines, b"x" * (1 << 20)], "Line 5 .* no record", id="endless"),
@@ -295,7 +300,7 @@ def test_a_name_that_would_break_the_kept_heads(text: str) -> None:
 
 def test_a_broken_service_cannot_write_into_the_kept_heads(paths: StackPaths) -> None:
     line = audit._canonical(
-        {"seq": 1, "previous": "", "time": "1\n2", "instance": ["\x1b[2J"], "event": "x", "mac": "", "key": "k"}
+        {"seq": 1, "previous": "", "time": "1\n2", "instance": ["\x1b[2J"], "event": "x", "mac": "0" * 64}
     )
     paths.audit.write_bytes(line + b"\n")
     assert audit.head(paths).split(" ")[2:] == ["-", "-"]

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,15 +67,18 @@ class Stack:
     paths: StackPaths
     data: dict[str, Any]
     supplied: dict[str, bytes] | None = None  # the operator's values, for the source `file`
+    vault: Callable[[catalogues.Catalogue, sources.Holdings, Mapping[str, Any]], sources.Resolved] | None = None
     outputs: list[str] = field(default_factory=list)
 
     def stage(self, *, check: bool = False, require_noswap: bool = False) -> dict[str, Any]:
         catalogue = catalogues.parse(self.data)
 
-        def resolve(held: sources.Holdings) -> tuple[sources.Values, list[str]]:
+        def resolve(held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:
+            if self.vault is not None:
+                return self.vault(catalogue, held, seen)
             if self.supplied is None:
-                return sources.demo(catalogue, held, self.paths.stack), []
-            return sources.file(catalogue, held, self.supplied)
+                return sources.Resolved(sources.demo(catalogue, held, self.paths.stack))
+            return sources.Resolved(*sources.file(catalogue, held, self.supplied))
 
         with state.locked(self.paths):
             result = staging.stage(self.paths, catalogue, resolve, staging.Settings("host", require_noswap, check))

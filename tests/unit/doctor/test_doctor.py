@@ -116,7 +116,10 @@ class Plantation:
         settings = staging.Settings("host", False, False)
         with state.locked(self.paths):
             staging.stage(
-                self.paths, self.catalogue, lambda held: (sources.demo(self.catalogue, held, "demo"), []), settings
+                self.paths,
+                self.catalogue,
+                lambda held, _: sources.Resolved(sources.demo(self.catalogue, held, "demo")),
+                settings,
             )
             st = state.load(self.paths)
             for service in list(st.services):

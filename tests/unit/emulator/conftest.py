@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from azure.core.credentials import TokenCredential
 from azure.identity import ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient
+from azure.keyvault.secrets._shared import http_challenge_cache
 
 from tests.keyvault_emulator.server import Emulator, start
 
@@ -24,25 +26,38 @@ def emulator(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     running.control.reset()
     for key, value in running.environment().items():
         monkeypatch.setenv(key, value)
+    # The SDK remembers challenges for the life of the process, whichever client met them.
+    http_challenge_cache.clear()
     return running
 
 
 @pytest.fixture
 def connect(emulator: Emulator) -> Iterator[Connect]:
-    """A client of a vault, by a managed identity: the machine's own, or the one with the name given."""
+    """A client of a vault, by a credential or the managed identity with the name given; without retries by default."""
     opened: list[SecretClient | ManagedIdentityCredential] = []
 
-    def client(vault: str = "coffre", identity: str = "operator", retries: int = 3, url: str = "") -> SecretClient:
-        known = emulator.world.identities[identity]
-        credential = ManagedIdentityCredential(client_id=None if known.system else known.client_id, retry_total=retries)
+    def client(
+        vault: str = "coffre",
+        identity: str = "operator",
+        retries: int = 0,
+        url: str = "",
+        credential: TokenCredential | None = None,
+        trust: str | bool = str(emulator.ca),
+    ) -> SecretClient:
+        if credential is None:
+            known = emulator.world.identities[identity]
+            credential = ManagedIdentityCredential(
+                client_id=None if known.system else known.client_id, retry_total=retries
+            )
+            opened.append(credential)
         made = SecretClient(
             url or f"https://{vault}.vault.azure.net",
             credential,
-            connection_verify=str(emulator.ca),
+            connection_verify=trust,
             retry_total=retries,
             retry_backoff_factor=0.01,
         )
-        opened.extend([credential, made])
+        opened.append(made)
         return made
 
     yield client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -524,3 +525,76 @@ def test_check_mode_on_a_new_host_needs_no_docker(tmp_path: Path, monkeypatch: p
     )
     assert [each["action"] for each in result["services"]] == ["create", "create"]
     assert not (tmp_path / "lib").exists()
+
+
+@pytest.fixture
+def recorded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine whose host has a key for its audit trail, in which what was adopted before is recorded."""
+    st = state.load(engine.paths)
+    key = state.Bundle({}, {audit.KEY: "k"}, state.now(), 0, 0)
+    st.services["host"] = state.Service("2" * 12, None, {"2" * 12: key})
+    state.save(engine.paths, st)
+    monkeypatch.setattr(bundles, "value", lambda *_: b"canary-audit-key")
+    audit.adopted(engine.paths, st, audit.Run("run-0", "somebody"))
+    return engine
+
+
+def records(engine: Engine) -> list[tuple[str, str, str, str]]:
+    """(run, service, bundle, outcome) of what the runs of a test recorded."""
+    audit.verify(engine.paths.audit, {"k": b"canary-audit-key"})
+    entries = [json.loads(line) for line in engine.paths.audit.read_text().splitlines()]
+    return [
+        (each["run"], each["service"], each["bundle"], each["outcome"]) for each in entries if each["run"] != "run-0"
+    ]
+
+
+def test_what_was_adopted_is_recorded_once(recorded: Engine) -> None:
+    stage(recorded, "app", NEW)
+    rollout.roll(recorded.paths, ["app", "postgres"], 10, RUN, check=True)
+    assert records(recorded) == []
+    rollout.roll(recorded.paths, ["app", "postgres"], 10, RUN)
+    assert records(recorded) == [("run-1", "app", NEW, "adopted")]
+    assert not rollout.roll(recorded.paths, ["app", "postgres"], 10, audit.Run("run-2", "somebody"))["changed"]
+    assert len(records(recorded)) == 1
+
+
+def test_what_was_refused_is_recorded_beside_what_was_adopted_before(recorded: Engine) -> None:
+    stage(recorded, "proxy", NEW)
+    stage(recorded, "app", "3" * 12)
+    recorded.sick.add("3" * 12)
+    with pytest.raises(CoffreError, match="app could not adopt"):
+        rollout.roll(recorded.paths, ["proxy", "app"], 10, RUN)
+    assert records(recorded) == [("run-1", "proxy", NEW, "adopted"), ("run-1", "app", "3" * 12, "refused")]
+
+
+def test_a_refusal_of_something_else_than_a_bundle_is_not_recorded(recorded: Engine) -> None:
+    recorded.services["app"] = replace(recorded.services["app"], image="app:2", image_id="i2")
+    recorded.sick.add("app:2")
+    with pytest.raises(CoffreError, match="app could not adopt"):
+        rollout.roll(recorded.paths, ["app"], 10, RUN)
+    assert records(recorded) == []
+
+
+def test_a_run_that_died_before_it_recorded_is_made_up_for(recorded: Engine) -> None:
+    stage(recorded, "app", NEW)
+    rollout.roll(recorded.paths, ["app"], 10, RUN)
+    lines = recorded.paths.audit.read_bytes().splitlines(keepends=True)
+    recorded.paths.audit.write_bytes(b"".join(lines[:-1]))
+    later = audit.Run("run-2", "somebody")
+    assert rollout.roll(recorded.paths, ["app"], 10, later)["changed"]
+    assert records(recorded) == [("run-2", "app", NEW, "recovered")]
+    assert not rollout.roll(recorded.paths, ["app"], 10, later)["changed"]
+
+
+def test_a_trail_that_cannot_be_written_is_told_and_undoes_nothing(recorded: Engine) -> None:
+    trail = recorded.paths.audit.read_bytes()
+    recorded.paths.audit.unlink()
+    recorded.paths.audit.mkdir()
+    stage(recorded, "app", NEW)
+    with pytest.raises(CoffreError, match=r"cannot be continued .* stays so"):
+        rollout.roll(recorded.paths, ["app"], 10, RUN)
+    recorded.paths.audit.rmdir()
+    recorded.paths.audit.write_bytes(trail)
+    rollout.roll(recorded.paths, ["app"], 10, RUN)
+    assert named(recorded, "app") == (NEW, None)
+    assert records(recorded) == [("run-1", "app", NEW, "adopted")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,8 +166,8 @@ class House:
         return state.load(self.paths)
 
     def stage(self, holder: str) -> None:
-        def demo(held: sources.Holdings) -> tuple[sources.Values, list[str]]:
-            return sources.demo(self.catalogue, held, "demo"), []
+        def demo(held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:  # noqa: ARG001
+            return sources.Resolved(sources.demo(self.catalogue, held, "demo"))
 
         state.admit(self.state, holder)
         staging.stage(self.paths, self.catalogue, demo, staging.Settings("host"))

@@ -7,7 +7,7 @@ all the rest. So a record also vouches for those before it, whichever key signed
 
 The stack's own trail tells which bundles were adopted: run, operator, service, bundle, versions by secret, and outcome,
 which is `adopted`, `refused` (the service did not become ready and kept what it had) or `recovered` (adopted by an
-earlier run that ended before it could record it); `key` is the version of deployment-audit-key that signed it. The
+earlier run that did not come to record it); `key` is the version of deployment-audit-key that signed it. The
 app writes a trail of the same form, without `key`.
 """
 
@@ -21,7 +21,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from .paths import StackPaths
 KEY = "deployment-audit-key"
 LONGEST = 1 << 20  # bytes that a record may have
 NAME = re.compile(r"[!-~]{1,100}")
+FORMS = {"mac": re.compile(r"[0-9a-f]{64}"), "previous": re.compile(r"([0-9a-f]{64})?"), "key": NAME}
 KEPT = re.compile(r"([1-9][0-9]{0,17}) ([0-9a-f]{64})( .*)?")
 
 
@@ -103,27 +104,29 @@ def adopted(paths: StackPaths, st: state.State, run: Run, new: Collection[str] =
     """
     if not keyed(st):
         return False
-    trail = _read(paths.audit)
+    lines, torn = _read(paths.audit)
+    current = {service: entry.current for service, entry in sorted(st.services.items()) if entry.current}
+    recorded = _recorded(lines, current)
     missing = [
-        (service, entry.current, "adopted" if service in new else "recovered")
-        for service, entry in sorted(st.services.items())
-        if entry.current and trail.bundles.get(service) != entry.current
+        (service, bundle, "adopted" if service in new else "recovered")
+        for service, bundle in current.items()
+        if recorded.get(service) != bundle
     ]
-    if missing or trail.torn:
-        _append(paths, st, run, trail, [_adoption(st, *each) for each in missing])
-    return bool(missing or trail.torn)
+    if missing or torn:
+        _append(paths, st, run, lines, torn, [_adoption(st, *each) for each in missing])
+    return bool(missing or torn)
 
 
 def refused(paths: StackPaths, st: state.State, run: Run, service: str, bundle: str) -> None:
     """Record that a service did not become ready with a bundle. As `adopted` otherwise."""
     if keyed(st):
-        _append(paths, st, run, _read(paths.audit), [_adoption(st, service, bundle, "refused")])
+        _append(paths, st, run, *_read(paths.audit), [_adoption(st, service, bundle, "refused")])
 
 
 def happened(paths: StackPaths, st: state.State, run: Run, events: Sequence[Mapping[str, Any]]) -> None:
     """Record events that are no adoption, each with its `event` and details. As `adopted` otherwise."""
     if events and keyed(st):
-        _append(paths, st, run, _read(paths.audit), events)
+        _append(paths, st, run, *_read(paths.audit), events)
 
 
 def _adoption(st: state.State, service: str, bundle: str, outcome: str) -> dict[str, Any]:
@@ -144,7 +147,8 @@ def keyed(st: state.State) -> bool:
 
 def head(paths: StackPaths) -> str:
     """The last record of the stack's trail, as a line to keep elsewhere; "" without one."""
-    return str(_read(paths.audit).head or "")
+    lines, _ = _read(paths.audit)
+    return next((str(_head(record, line)) for line in reversed(lines) if (record := _parse(line))), "")
 
 
 def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) -> dict[str, Any]:
@@ -279,51 +283,51 @@ def _signed(record: Mapping[str, Any], keys: Mapping[str, bytes]) -> bool | None
     return signed or (False if record.get("key") in keys else None)
 
 
-@dataclass
-class _Trail:
-    """What a writer needs to know of the trail so far."""
-
-    seq: int = 0
-    digest: str = ""
-    size: int = 0  # bytes, without the torn ones
-    torn: int = 0
-    head: Head | None = None
-    bundles: dict[str, str] = field(default_factory=dict)  # by service, the last that it is recorded to have adopted
-
-
-def _read(path: Path) -> _Trail:
-    """Read a trail. A damaged line counts, so that deployments go on after it; `verify` tells it for good."""
-    trail = _Trail()
+def _read(path: Path) -> tuple[list[bytes], int]:
+    """(the whole lines, the bytes of a torn one) of a trail that may not be there yet. Raises CoffreError."""
     try:
-        for line in _lines(path):
-            if not line.endswith(b"\n") and len(line) < LONGEST:
-                trail.torn = len(line)
-                break
-            trail.seq, trail.digest, trail.size = (
-                trail.seq + 1,
-                hashlib.sha256(line).hexdigest(),
-                trail.size + len(line),
-            )
-            if record := _parse(line):
-                trail.head = _head(record, line)
-                if record.get("event") == "adoption" and record.get("outcome") in ("adopted", "recovered"):
-                    trail.bundles[str(record.get("service"))] = str(record.get("bundle"))
+        lines = list(_lines(path))
     except FileNotFoundError:
-        return _Trail()
+        return [], 0
     except OSError as error:
         raise _unwritable(path, error) from None
-    return trail
+    torn = lines.pop() if lines and not lines[-1].endswith(b"\n") and len(lines[-1]) < LONGEST else b""
+    return lines, len(torn)
 
 
-def _append(paths: StackPaths, st: state.State, run: Run, trail: _Trail, happened: Sequence[Mapping[str, Any]]) -> None:
-    """Write a record per event, and one of the mending if a torn record has to go."""
+def _recorded(lines: Sequence[bytes], services: Collection[str]) -> dict[str, str]:
+    """The bundles that services adopted last, as far as there are records of it."""
+    found: dict[str, str] = {}
+    for line in reversed(lines):
+        if len(found) == len(services):
+            break
+        record = _parse(line) or {}
+        service = str(record.get("service"))
+        adopted = record.get("event") == "adoption" and record.get("outcome") in ("adopted", "recovered")
+        if adopted and service in services:
+            found.setdefault(service, str(record.get("bundle")))
+    return found
+
+
+def _append(
+    paths: StackPaths,
+    st: state.State,
+    run: Run,
+    lines: Sequence[bytes],
+    torn: int,
+    events: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write a record per event, and one of the mending if a torn record has to go.
+
+    A damaged line is left and counts, so that it stops no deployment; `verify` tells it for good.
+    """
     host = st.services[HOST]
     assert host.current
     version = host.bundles[host.current].versions[KEY]
     key = bundles.value(paths, st, HOST, KEY, host.current)
-    mended = [{"event": "audit-mended", "torn_bytes": trail.torn}] if trail.torn else []
-    text, digest = b"", trail.digest
-    for number, event in enumerate([*mended, *happened], start=trail.seq + 1):
+    mended = [{"event": "audit-mended", "torn_bytes": torn}] if torn else []
+    text, digest = b"", hashlib.sha256(lines[-1]).hexdigest() if lines else ""
+    for number, event in enumerate([*mended, *events], start=len(lines) + 1):
         record = {
             **event,
             "seq": number,
@@ -337,7 +341,7 @@ def _append(paths: StackPaths, st: state.State, run: Run, trail: _Trail, happene
         digest = hashlib.sha256(line).hexdigest()
         text += line
     try:
-        _write(paths.audit, trail.size, text)
+        _write(paths.audit, sum(map(len, lines)), text)
     except OSError as error:
         raise _unwritable(paths.audit, error) from None
 
@@ -382,9 +386,12 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         whole = line == _canonical(record) + b"\n"
     except (ValueError, RecursionError):
         return None
-    if not whole or not isinstance(record, dict) or not isinstance(record.get("seq"), int):
+    if not whole or not isinstance(record, dict) or type(record.get("seq")) is not int:
         return None
-    return record if all(isinstance(record.get(name, ""), str) for name in ("key", "mac", "previous")) else None
+    texts = {name: record.get(name, "-" if name == "key" else None) for name in FORMS}
+    return (
+        record if all(isinstance(text, str) and FORMS[name].fullmatch(text) for name, text in texts.items()) else None
+    )
 
 
 def _canonical(record: Any) -> bytes:

@@ -17,6 +17,8 @@ FILE = re.compile(r"[a-z][a-z0-9.-]{0,62}")
 ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 REFERENCE = re.compile(r"@\{([a-z][a-z0-9-]*)(?:\.([a-z][a-z0-9_]*))?\}")
 DNS = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+VAULT_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
+VAULT_VERSION = re.compile(r"[0-9a-f]{32}")
 KINDS = ("text", "bytes")
 STRATEGIES = ("key_ring", "keycloak_client", "keycloak_user", "postgres_role", "replace")
 # Somebody else checks these, so a value that appears by other hands would not be accepted.
@@ -51,6 +53,13 @@ class Secret:
     max_age_days: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    other_name: str = ""  # what the vault calls it, where that is not its name
+    vault_version: str | None = None  # the version of the vault that is wanted, and no other
+
+    @property
+    def vault_name(self) -> str:
+        """Its name in the vault, which does not tell cases apart."""
+        return (self.other_name or self.name).lower()
 
     @property
     def verified(self) -> bool:
@@ -185,7 +194,7 @@ def _generate(where: str, data: Any, problems: _Problems) -> Generate | None:
 
 def _secret(data: Any, position: int, problems: _Problems) -> Secret | None:
     where = f"secret {data['name']}" if isinstance(data, Mapping) and "name" in data else f"secret number {position}"
-    optional = {"kind", "generate", "max_age_days", "settings", "attributes"}
+    optional = {"kind", "generate", "max_age_days", "settings", "attributes", "keyvault"}
     if not problems.entry(where, data, {"name", "consumers", "strategy"}, optional):
         return None
     name = data["name"]
@@ -213,7 +222,21 @@ def _secret(data: Any, position: int, problems: _Problems) -> Secret | None:
         problems.append(f"{where}: attributes must map names of a-z, 0-9 and _ to texts")
         attributes = {}
     _settings(f"{where}: settings", data["strategy"], settings, problems)
-    return Secret(name, consumers, data["strategy"], kind, generate, age, dict(settings), dict(attributes))
+    vault = _vault(f"{where}: keyvault", data.get("keyvault") or {}, problems)
+    return Secret(name, consumers, data["strategy"], kind, generate, age, dict(settings), dict(attributes), *vault)
+
+
+def _vault(where: str, data: Any, problems: _Problems) -> tuple[str, str | None]:
+    """(name, version) that a secret has in the vault, where the catalogue says so."""
+    problems.entry(where, data, set(), {"name", "version"})
+    name, version = (data.get("name"), data.get("version")) if isinstance(data, Mapping) else (None, None)
+    if name is not None and not (isinstance(name, str) and VAULT_NAME.fullmatch(name)):
+        problems.append(f"{where}: the name {name!r} is ill-formed: use up to 127 of A-Z, a-z, 0-9 and -")
+        name = None
+    if version is not None and not (isinstance(version, str) and VAULT_VERSION.fullmatch(version)):
+        problems.append(f"{where}: the version {version!r} is ill-formed: use the 32 hex digits that the vault shows")
+        version = None
+    return name or "", version
 
 
 def _settings(where: str, strategy: Any, settings: Mapping[str, Any], problems: _Problems) -> None:
@@ -332,6 +355,9 @@ def parse(data: Any) -> Catalogue:
         f"the services {' and '.join(sharing)} share uid {uid}: give each its own"
         for uid in sorted({service.uid for service in services.values()})
         if len(sharing := [service.name for service in services.values() if service.uid == uid]) > 1
+    )
+    problems.extend(
+        f"the vault's name {name} is that of two secrets" for name in _twice([secret.vault_name for secret in parsed])
     )
     if problems:
         raise CatalogueError(f"The catalogue is wrong: {'; '.join(problems)}.")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import doctor_answers, doctor_containers, doctor_files, doctor_leaks, doctor_times
+from . import doctor_answers, doctor_containers, doctor_files, doctor_leaks, doctor_times, doctor_vault
 from .doctor_patient import Check, Concern, Patient
 from .errors import CoffreError
 from .outcome import guard
@@ -60,12 +60,19 @@ EXAMINATIONS = (
     Examination("keycloak", doctor_answers.keycloak, ("engine", "state"), f"see docker logs of Keycloak, or {SITE}"),
     Examination("git history", doctor_leaks.git_history, (), "replace the secret; what was pushed once is known"),
 )
+# Where the source is a Key Vault.
+OF_THE_VAULT = (
+    Examination("vault", doctor_vault.reachable, (), "the running stack does not need the vault, the next run does"),
+    Examination("vault versions", doctor_vault.drift, ("state", "vault"), f"put the vault right, and {SITE}"),
+    Examination("vault expiry", doctor_vault.expiry, ("state", "vault"), "put in a new version, or rotate"),
+    Examination("vault protection", doctor_vault.protection, ("vault",), "fill the vault with make ensure-secrets"),
+)
 
 
 def examine(patient: Patient) -> list[Check]:
     """All checks, in order. Nothing that a check stumbles over keeps the others from running."""
     found: dict[str, Check] = {}
-    for each in EXAMINATIONS:
+    for each in EXAMINATIONS + (OF_THE_VAULT if patient.keyvault else ()):
         if missing := [need for need in each.needs if not _usable(found[need], patient)]:
             found[each.name] = Check(each.name, False, False, f"not checked, because of: {', '.join(missing)}")
             continue

@@ -39,7 +39,7 @@ def permissions(patient: Patient) -> str:
     expected = {
         folder: (0, 0, 0o700) for folder in (paths.run_root, paths.run, paths.lib_root, paths.lib, paths.sealed)
     }
-    expected |= {paths.state: (0, 0, 0o600)} | {path: (0, 0, 0o600) for path in paths.sealed.glob("*")}
+    expected |= dict.fromkeys((paths.state, paths.audit, *paths.sealed.glob("*")), (0, 0, 0o600))
     for (service, name), bundle in patient.known():
         folder = paths.bundle(service, name)
         if patient.state.services[service].staged == name:

@@ -6,6 +6,7 @@ import functools
 import json
 import ssl
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +16,11 @@ from . import bundles, compose, leaks
 from . import state as states
 from .catalogue import Catalogue
 from .errors import CoffreError, SealError
+from .keyvault import Properties, Settings, Vault
 from .paths import StackPaths
 
 SOON = timedelta(days=30)
+ASKING = 8  # threads that ask the vault
 MOST = 8  # findings that a check tells one by one
 
 
@@ -54,6 +57,7 @@ class Patient:
     ca_path: Path | None
     history: History
     proc: Path = Path("/proc")
+    keyvault: Settings | None = None  # where the source is a vault
 
     @functools.cached_property
     def state(self) -> states.State:
@@ -97,6 +101,22 @@ class Patient:
         """What `docker inspect` says of every container of the stack."""
         ids = compose.call(["docker", "ps", "-aq", "--no-trunc", "--filter", f"label={self.label}"]).split()
         return self.ask("container", ids)
+
+    @property
+    def vault(self) -> Settings:
+        """The settings of the vault, for its own checks."""
+        assert self.keyvault
+        return self.keyvault
+
+    @functools.cached_property
+    def vaulted(self) -> dict[str, list[Properties]]:
+        """By secret, every version that the vault has, the latest last; no values. Raises SourceError."""
+        names = [secret.vault_name for secret in self.catalogue.secrets.values()]
+        try:
+            with Vault(self.vault) as vault, ThreadPoolExecutor(ASKING) as pool:
+                return dict(zip(self.catalogue.secrets, pool.map(vault.versions, names), strict=True))
+        except ModuleNotFoundError:
+            raise CoffreError("the modules' Python environment is not on this host: playbooks/site.yml makes it") from None
 
     def trusting(self) -> ssl.SSLContext:
         """How a client of the stack checks its certificate."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import re
 import threading
 import time
 from collections import deque
@@ -13,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from . import keyvault_refusals as refusals
 from .errors import VaultUnavailable
@@ -25,6 +24,7 @@ __all__ = ["Answer", "Credential", "Properties", "Refusal", "Settings", "Value",
 T = TypeVar("T")
 R = TypeVar("R")
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before the second, third ... request; the last for all after
+PASSING = (0, 200, 408, 429)  # besides 500 and more; 200 is an answer that could not be understood
 LIBRARIES = ("azure", "msal", "urllib3", "requests")
 
 
@@ -76,6 +76,7 @@ class Vault:
         for library in LIBRARIES:
             logging.getLogger(library).setLevel(logging.CRITICAL + 1)
         self.settings = settings
+        self._last = "no answer at all"
         self.pages = 0  # what the last listing took, or one more than it was allowed
         self._weather = keyvault_wire.Weather
         self._threads = keyvault_wire.THREADS
@@ -105,15 +106,16 @@ class Vault:
     def listing(self, pages: int | None = None) -> dict[str, Properties] | None:
         """The properties of every secret by name, at most so many pages' calls.
 
-        None if there are more pages, or if this identity may not list.
+        None if there are more pages.
         """
         return self._each(self._list, [pages])[0]
 
     def read(self, wanted: Mapping[str, str | None]) -> dict[str, Answer]:
         """By name, the latest version or the one that is wanted, or why it is not to be had."""
         items = list(wanted.items())
-        # The first alone: it learns whom to ask for a token, and gets it, for all.
-        answers = self._each(self._get, items[:1]) + self._each(self._get, items[1:])
+        # The first request learns whom to ask for a token, and gets it, for all.
+        alone = 0 if self._identity.known else 1
+        answers = self._each(self._get, items[:alone]) + self._each(self._get, items[alone:])
         found = dict(zip(wanted, answers, strict=True))
         missing = [name for name, answer in found.items() if isinstance(answer, Refusal) and answer.kind == "missing"]
         for name, gone in zip(missing, self._each(self._deleted, missing), strict=True):
@@ -121,8 +123,12 @@ class Vault:
                 found[name] = refusals.deleted(self.settings)
         return found
 
-    def deleted(self, name: str) -> bool | None:
-        """Whether a deleted secret has this name; None if this identity may not know."""
+    def versions(self, name: str) -> list[Properties]:
+        """The properties of all versions of a secret, the latest last; none where there is no such secret."""
+        return self._each(self._versions, [name])[0]
+
+    def deleted(self, name: str) -> Properties | Literal[False] | None:
+        """The deleted secret of this name; False if there is none, None if this identity may not know."""
         return self._each(self._deleted, [name])[0]
 
     def put(
@@ -140,9 +146,9 @@ class Vault:
         return self._one("set", call)
 
     def recover(self, name: str) -> None:
-        """Bring back a deleted secret, and wait until it can be read."""
+        """Bring back a deleted secret, and wait until the vault has it again."""
         self._one("recover", lambda: self._client.begin_recover_deleted_secret(name))
-        while isinstance(self.read({name: None})[name], Refusal):
+        while isinstance(answer := self.read({name: None})[name], Refusal) and answer.kind in ("missing", "deleted"):
             self._pause(1.0)
 
     def disable(self, name: str, version: str) -> None:
@@ -150,7 +156,14 @@ class Vault:
         self._one("update", lambda: self._client.update_secret_properties(name, version, enabled=False))
 
     def _one(self, asked: str, call: Callable[[], T]) -> T:
-        return self._each(lambda call: self._ask(asked, call), [call])[0]
+        return self._each(lambda call: self._told(asked, call), [call])[0]
+
+    def _told(self, asked: str, call: Callable[[], T]) -> T:
+        """Ask, and let a refusal be an error."""
+        try:
+            return self._ask(call)
+        except refusals.Refused as error:
+            raise refusals.of_vault(error.found, asked, self.settings, self._identity.claims()) from None
 
     def _list(self, pages: int | None) -> dict[str, Properties] | None:
         found: dict[str, Properties] = {}
@@ -166,88 +179,92 @@ class Vault:
                 turning: Any = self._client.list_properties_of_secrets().by_page(token)
                 return [self._properties(each) for each in next(turning)], turning.continuation_token
 
-            page, token = self._ask("list", call)
+            page, token = self._told("list", call)
             found |= {each.name: each for each in page}
         return found
 
     def _get(self, item: tuple[str, str | None]) -> Answer:
-        from azure.core.exceptions import HttpResponseError
-
         dates: list[str] = []
 
-        def call() -> Value:
-            def note(response: Any) -> None:
-                dates.append(response.http_response.headers.get("Date", ""))
+        def note(response: Any) -> None:
+            dates.append(response.http_response.headers.get("Date", ""))
 
+        def call() -> Value:
             secret = self._client.get_secret(*item, raw_response_hook=note)
             properties = self._properties(secret.properties)
             if secret.value is None or not properties.version:
-                raise self._weather
+                raise self._weather("half an answer")
             return Value(properties, secret.value, _seconds(dates[-1]))
 
         try:
-            return self._ask("get", call, raw=True)
-        except HttpResponseError as error:
-            found = refusals.fault(error)
+            return self._ask(call)
+        except refusals.Refused as error:
             claims = self._identity.claims()
-            refusal = refusals.of_secret(found, self.settings, claims)
+            refusal = refusals.of_secret(error.found, self.settings, claims)
             if refusal is None:
-                raise refusals.of_vault(found, "get", self.settings, claims) from None
+                raise refusals.of_vault(error.found, "get", self.settings, claims) from None
             return refusal
 
-    def _deleted(self, name: str) -> bool | None:
-        from azure.core.exceptions import HttpResponseError
+    def _versions(self, name: str) -> list[Properties]:
+        def call() -> list[Properties]:
+            return [self._properties(each) for each in self._client.list_properties_of_secret_versions(name)]
 
         try:
-            self._ask("get", lambda: self._client.get_deleted_secret(name), raw=True)
-        except HttpResponseError as error:
-            return False if error.status_code == 404 else None
-        return True
+            return sorted(self._ask(call), key=lambda each: each.created)
+        except refusals.Refused as error:
+            if error.found.status == 404:
+                return []
+            raise refusals.of_vault(error.found, "list", self.settings, self._identity.claims()) from None
+
+    def _deleted(self, name: str) -> Properties | Literal[False] | None:
+        try:
+            return self._ask(lambda: self._properties(self._client.get_deleted_secret(name).properties))
+        except refusals.Refused as error:
+            return False if error.found.status == 404 else None
 
     def _properties(self, about: Any) -> Properties:
         if not about.name or not about.updated_on:
-            raise self._weather
+            raise self._weather("half an answer")
         return Properties(
             name=about.name.lower(),
             version=about.version,
             enabled=about.enabled is not False,
-            created=int(about.created_on.timestamp()) if about.created_on else 0,
-            updated=int(about.updated_on.timestamp()),
-            expires=int(about.expires_on.timestamp()) if about.expires_on else None,
-            not_before=int(about.not_before.timestamp()) if about.not_before else None,
+            created=_epoch(about.created_on) or 0,
+            updated=_epoch(about.updated_on) or 0,
+            expires=_epoch(about.expires_on),
+            not_before=_epoch(about.not_before),
             content_type=about.content_type or "",
             tags=dict(about.tags or {}),
             recovery_level=str(getattr(about.recovery_level, "value", "")),
         )
 
-    def _ask(self, asked: str, call: Callable[[], T], raw: bool = False) -> T:
-        """Call until there is an answer. A refusal is raised as SourceError, or as azure's own error if `raw`."""
+    def _ask(self, call: Callable[[], T]) -> T:
+        """Call until there is an answer. Raises Refused, or VaultUnavailable past the limit."""
         from azure.core import exceptions as azure
 
         attempt, renewed = 0, False
         while True:
             started = time.monotonic()
-            seconds: float | None = None
+            wait: float | None = None
             try:
                 return call()
             except self._weather as weather:
-                seconds = weather.seconds
-            except (azure.DecodeError, azure.ServiceRequestError, azure.ServiceResponseError):
-                pass
+                self._last, wait = str(weather), weather.seconds
+            except (azure.DecodeError, azure.ServiceResponseError):
+                self._last = "half an answer, or none"
+            except azure.ServiceRequestError:
+                self._last = "no connection"
             except azure.HttpResponseError as error:
-                status = error.status_code or 0
-                if status == 401 and not renewed:
+                found = refusals.fault(error)
+                if found.status == 401 and not renewed:
                     renewed = True
                     self._identity.forget(started)
                     continue
-                if status not in (0, 200, 408, 429) and status < 500:
-                    if raw:
-                        raise
-                    raise refusals.of_vault(
-                        refusals.fault(error), asked, self.settings, self._identity.claims()
-                    ) from None
-                seconds = _retry_after(error)
-            self._pause(BACKOFF[min(attempt, len(BACKOFF) - 1)] if seconds is None else seconds)
+                if found.status not in PASSING and found.status < 500:
+                    raise refusals.Refused(found) from None
+                self._last = f"status {found.status}"
+                wait = found.retry_after
+            self._pause(BACKOFF[min(attempt, len(BACKOFF) - 1)] if wait is None else wait)
             attempt += 1
 
     def _pause(self, seconds: float) -> None:
@@ -259,7 +276,8 @@ class Vault:
     def _late(self) -> VaultUnavailable:
         return VaultUnavailable(
             f"The vault {self.settings.name}, or what proves this host's identity to it, gave no usable answer within "
-            f"{self.settings.seconds:.0f} s: run again when it does, or set `seconds` in stack_secrets_keyvault higher."
+            f"{self.settings.seconds:.0f} s ({self._last}): run again later, or set `seconds` in "
+            "stack_secrets_keyvault higher."
         )
 
     def _each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -296,10 +314,8 @@ class Vault:
         return [results[number] for number in range(len(items))]
 
 
-def _retry_after(error: Any) -> float | None:
-    """The seconds that an answer asks to wait, if it does."""
-    told = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-    return float(told) if re.fullmatch(r"\d+", told) else None
+def _epoch(moment: datetime | None) -> int | None:
+    return int(moment.timestamp()) if moment else None
 
 
 def _seconds(date: str) -> int:

@@ -116,9 +116,16 @@ class Identity:
             try:
                 self._token = self._credential.get_token_info(*scopes, options=asked)
             except Exception as error:
+                # The library answers for a minute from its memory of a failure, and only a new credential has none.
+                self._credential = self._build()
                 raise self._explain(error, asked.get("tenant_id")) from None
             self._obtained = time.monotonic()
             return self._token
+
+    @property
+    def known(self) -> bool:
+        """Whether there was a token already."""
+        return self._token is not None
 
     def forget(self, since: float) -> None:
         """Let go of a token that was refused, unless it is newer than the request (by time.monotonic)."""
@@ -149,7 +156,8 @@ class Identity:
         code = re.search(r"\bAADSTS\d+", str(error))
         status = transport.status
         if transport.used and not code and (status is None or status in PASSING or status >= 500):
-            return Weather()
+            why = f"status {status}" if status else "no connection"
+            return Weather(f"no token: {why}", transport.retry_after)
         if settings.tenant_id and tenant and tenant.lower() != settings.tenant_id.lower():
             return SourceError(
                 f"The vault belongs to the tenant {tenant}, and the credential to {settings.tenant_id}: use an "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,21 +33,29 @@ PHRASES = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why one secret is not to be had: its kind, what to do about it, and a note on this secret alone."""
+    """Why a secret is not to be had, and what to do about it, where NAME is its name in the vault."""
 
     kind: str
     advice: str
-    note: str = ""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """An answer of the vault that is none: its status, its error's inner code, its message and its challenge."""
+    """An answer of the vault that is none: its status, its error's inner code and message, and of its headers two."""
 
     status: int
     code: str
     message: str
     challenge: str
+    retry_after: float | None
+
+
+class Refused(Exception):
+    """An answer that asking again would not change."""
+
+    def __init__(self, found: Fault) -> None:
+        super().__init__("refused")
+        self.found = found
 
 
 def fault(error: Any) -> Fault:
@@ -59,8 +67,20 @@ def fault(error: Any) -> Fault:
         message = told.get("message") or ""
     except Exception:
         code = message = ""
-    challenge = response.headers.get("WWW-Authenticate", "") if response is not None else ""
-    return Fault(error.status_code or 0, str(code), str(message), challenge)
+    headers = response.headers if response is not None else {}
+    return Fault(
+        status=error.status_code or 0,
+        code=str(code),
+        message=str(message),
+        challenge=headers.get("WWW-Authenticate", ""),
+        retry_after=retry_after(headers),
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The wait in s that an answer asks for."""
+    wait = headers.get("Retry-After", "")
+    return float(wait) if re.fullmatch(r"\d{1,6}", wait) else None
 
 
 def listed(names: list[str]) -> str:
@@ -68,15 +88,19 @@ def listed(names: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def sentence(settings: Settings, refusals: Mapping[str, Refusal]) -> str:
-    """One sentence that names every secret concerned, by what is wrong with it."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for name, refusal in refusals.items():
-        label = f"{name} ({refusal.note})" if refusal.note else name
-        groups.setdefault((refusal.kind, refusal.advice), []).append(label)
+def sentence(settings: Settings, refused: Sequence[tuple[str, str, Refusal]]) -> str:
+    """One sentence that names every secret concerned, by what is wrong with it.
+
+    `refused` has for each what to call it, its name in the vault, and the refusal.
+    """
+    groups: dict[Refusal, list[tuple[str, str]]] = {}
+    for label, name, refusal in refused:
+        groups.setdefault(refusal, []).append((label, name))
     parts = []
-    for (kind, advice), names in groups.items():
-        parts.append(f"{listed(names)} {PHRASES[kind][len(names) > 1]}: {advice}")
+    for refusal, members in groups.items():
+        labels = listed([label for label, _ in members])
+        advice = refusal.advice.replace("NAME", members[0][1]) if len(members) == 1 else refusal.advice
+        parts.append(f"{labels} {PHRASES[refusal.kind][len(members) > 1]}: {advice}")
     return f"The vault {settings.name} does not give what the catalogue needs: {'; '.join(parts)}."
 
 

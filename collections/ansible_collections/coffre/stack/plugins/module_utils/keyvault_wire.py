@@ -17,6 +17,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 
 from .errors import SourceError
+from .keyvault_refusals import retry_after
 from .keyvault_settings import SYSTEM_CA
 
 THREADS = 16
@@ -28,8 +29,8 @@ NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONA
 class Weather(Exception):
     """No answer worth having, for a reason that may pass: ask again, after `seconds` where the answer said when."""
 
-    def __init__(self, seconds: float | None = None) -> None:
-        super().__init__("weather")
+    def __init__(self, reason: str, seconds: float | None = None) -> None:
+        super().__init__(reason)
         self.seconds = seconds
 
 
@@ -68,8 +69,9 @@ class _Adapter(HTTPAdapter):
 class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its type nowhere
     """Sends the SDK's requests; no wait on the network outlasts the deadline (by time.monotonic).
 
-    `status` and `trouble` tell of the last request what the layers above swallow: the status of its answer, or why
-    asking again would not help. `advice` is what to check when the host is not found.
+    `status`, `retry_after` and `trouble` tell of the last request what the layers above swallow: the status of its
+    answer, the wait in s that it asks for, or why asking again would not help. `advice` is what to check when the
+    host is not found.
     """
 
     def __init__(self, checks: ssl.SSLContext, deadline: float, advice: str) -> None:
@@ -86,6 +88,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         """Forget the last request."""
         self.used = False
         self.status: int | None = None
+        self.retry_after: float | None = None
         self.trouble: SourceError | None = None
 
     def send(self, request: Any, **options: Any) -> Any:
@@ -93,7 +96,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         self.used = True
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Weather
+            raise Weather("no answer in time")
         options["connection_timeout"] = min(options.get("connection_timeout", CONNECT_SECONDS), left)
         options["read_timeout"] = min(READ_SECONDS, left)
         if request.url.startswith("http:"):
@@ -107,6 +110,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
                 raise self.trouble from None
             raise
         self.status = response.status_code
+        self.retry_after = retry_after(response.headers)
         return response
 
     def _hopeless(self, error: BaseException, host: str) -> SourceError | None:
@@ -132,4 +136,5 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(cause, BaseException) and id(cause) not in seen:
             seen.add(id(cause))
             yield cause
-            todo += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+            named = [getattr(cause, name, None) for name in ("inner_exception", "reason", "__cause__", "__context__")]
+            todo += [*named, *cause.args]

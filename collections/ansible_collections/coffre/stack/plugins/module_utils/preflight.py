@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import catalogue as catalogues
-from . import sources, state, tmpfs
+from . import keyvault_settings, sources, state, tmpfs
 from .catalogue import Catalogue
 from .errors import CatalogueError, CoffreError
 from .paths import RUN_ROOT, StackPaths
@@ -28,13 +28,17 @@ PUBLISHED = re.compile(r":(\d+)(?:-(\d+))?->[\d-]+/tcp")  # in `docker ps`: the 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to run on the host; `memory_mb` is in MiB, `directory` the operator's, for the source `file`."""
+    """What is to run on the host; `memory_mb` is in MiB.
+
+    `directory` is the operator's, for the source `file`; `keyvault` is stack_secrets_keyvault, for that source.
+    """
 
     stack: str
     catalogue: Any
     source: str
     host: str
     directory: Path | None = None
+    keyvault: Any = None
     trailing_newline: str = "refuse"
     ports: tuple[int, ...] = ()
     memory_mb: int = 0
@@ -80,6 +84,11 @@ def _source(request: Request, catalogue: Catalogue) -> list[str]:
     if request.source == "demo":
         if problems := sources.ungenerated(catalogue):
             raise CatalogueError(f"The demo source cannot be used: {'; '.join(problems)}.")
+        return []
+    if request.source == "keyvault":
+        settings = keyvault_settings.settings(request.keyvault)
+        if problems := keyvault_settings.hindrances(settings, settings.read):
+            raise CatalogueError(" ".join(problems))
         return []
     if request.directory is None:
         raise CatalogueError("The source file needs the operator's directory: set stack_secrets_directory.")

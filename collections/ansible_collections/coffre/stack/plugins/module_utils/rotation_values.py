@@ -37,5 +37,5 @@ def staged(paths: StackPaths, run: state.Run, held: sources.Holdings) -> sources
         which, record = wanted(run, change)
         if change.old.version != change.new.version:
             value = unseal(paths, run.id, name, which)
-            taken[name] = sources.Held(record.version, record.created, value, record.attributes)
+            taken[name] = sources.Held(record.version, record.created, value, record.attributes, record.expires)
     return taken

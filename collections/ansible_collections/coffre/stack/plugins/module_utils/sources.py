@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from . import files, state
 from .catalogue import Catalogue, Secret
@@ -15,6 +16,7 @@ from .errors import SourceError
 
 # The largest value in bytes: what a vault takes, so that every source can hold every secret.
 LARGEST = 25600
+PEM = b"-----BEGIN "
 DIRECTORY_MODE = 0o700
 FILE_MODES = (0o400, 0o600)
 
@@ -38,12 +40,22 @@ class Held:
     created: str
     value: bytes = field(repr=False)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    expires: str | None = None
     ring: tuple[Earlier, ...] = ()
 
 
 Values = dict[str, Held]
 # What the host holds of each secret: the version in force first, then others that are staged.
 Holdings = Mapping[str, list[Held]]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The values that are to be in force, warnings, and what a Key Vault was seen to have (as in the state)."""
+
+    values: Values
+    warnings: list[str] = field(default_factory=list)
+    vault: dict[str, Any] = field(default_factory=dict)
 
 
 def fresh(secret: Secret, value: bytes) -> Held:
@@ -159,15 +171,24 @@ def _read(directory: int, secret: Secret, newline: str) -> bytes:
         raise ValueError("is a link, or not a regular file of a single name") from None
     if about.st_uid != 0 or stat.S_IMODE(about.st_mode) not in FILE_MODES:
         raise ValueError("must be root's with mode 0400 or 0600")
-    lines = secret.generate is not None and secret.generate.type != "random"
+    value = trimmed(secret, value, newline)
+    if problem := unfit(secret, value):
+        raise ValueError(problem)
+    return value
+
+
+def trimmed(secret: Secret, value: bytes, newline: str) -> bytes:
+    """A text without the newline that an editor left at its end, which belongs to a certificate alone.
+
+    Raises ValueError with the rest of a sentence that begins with its name.
+    """
+    lines = value.startswith(PEM) or (secret.generate is not None and secret.generate.type != "random")
     if secret.kind == "text" and not lines and value.endswith(b"\n"):
         if newline == "refuse":
             raise ValueError("ends with a newline: remove it, or set stack_secrets_trailing_newline to strip")
         value = value[:-1].removesuffix(b"\r")
         if value.endswith(b"\n"):
             raise ValueError("ends with several newlines")
-    if problem := unfit(secret, value):
-        raise ValueError(problem)
     return value
 
 

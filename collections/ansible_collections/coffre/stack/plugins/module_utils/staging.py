@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,9 +23,10 @@ from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, VALUE, StackPaths
 from .restore import raise_bundles
 from .rotation_values import staged as staged_values
-from .sources import Earlier, Held, Holdings, Values, misfits, unfit
+from .sources import Earlier, Held, Holdings, Resolved, Values, misfits, unfit
 
-Resolve = Callable[[Holdings], tuple[Values, list[str]]]
+# From what the host holds, and what its last run saw in a vault, to what is to be in force.
+Resolve = Callable[[Holdings, Mapping[str, Any]], Resolved]
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?")
 
 
@@ -65,11 +66,14 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     held = holdings(st, contents)
     earlier, used = _versions_held(st, contents), _used(st)
     _forget(st, contents, lost)
-    values, warnings = (staged_values(paths, st.run, held), []) if st.run else resolve(held)
-    report.warnings += warnings
+    if st.run:
+        resolved = Resolved(staged_values(paths, st.run, held), vault=before.vault)
+    else:
+        resolved = resolve(held, before.vault)
+    report.warnings += resolved.warnings
     values = {
         name: _with_ring(catalogue.secrets[name], st, each, earlier.get(name, {}), name in used, report)
-        for name, each in values.items()
+        for name, each in resolved.values.items()
     }
     _check(catalogue, st, values)
     _memory(paths, st, settings, report)
@@ -83,6 +87,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
         )
     st.secrets = _recorded(catalogue, values)
     report.recorded = st != before
+    st.vault = resolved.vault  # what was seen is no change of what is in force
     if not settings.check:
         _write(paths, st, before, made, settings)
         _links(paths, st, report)
@@ -152,7 +157,7 @@ def holdings(st: state.State, contents: dict[Key, bundles.Content]) -> Holdings:
             if value is None or version in (other.version for other in versions):
                 continue
             if known and known.version == version:
-                versions.insert(0, Held(version, known.created, value, known.attributes))
+                versions.insert(0, Held(version, known.created, value, known.attributes, known.expires))
             else:
                 versions.append(Held(version, bundle.created, value, known.attributes if known else {}))
     return {secret: versions for secret, versions in held.items() if versions}
@@ -262,8 +267,9 @@ def _folders(paths: StackPaths, settings: Settings, report: Report) -> None:
             folder.mkdir(mode=0o700, parents=True)
         if folder.exists():
             _mend(folder, (0, 0, 0o700), settings, report)
-    if paths.state.exists():
-        _mend(paths.state, (0, 0, 0o600), settings, report)
+    for path in (paths.state, paths.audit):
+        if path.exists() and not path.is_symlink():
+            _mend(path, (0, 0, 0o600), settings, report)
 
 
 def _mend(path: Path, rights: tuple[int, int, int], settings: Settings, report: Report) -> None:
@@ -447,7 +453,11 @@ def _alike(one: state.Bundle, other: state.Bundle) -> bool:
 def _recorded(catalogue: Catalogue, values: Values) -> dict[str, state.Secret]:
     return {
         name: state.Secret(
-            held.version, held.created, _attributes(catalogue, name, held), [each.previous for each in held.ring]
+            held.version,
+            held.created,
+            _attributes(catalogue, name, held),
+            held.expires,
+            [each.previous for each in held.ring],
         )
         for name, held in values.items()
     }

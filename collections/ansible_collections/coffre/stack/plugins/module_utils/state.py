@@ -43,6 +43,7 @@ class Secret:
     version: str
     created: str
     attributes: dict[str, str] = field(default_factory=dict)
+    expires: str | None = None
     ring: list[Previous] = field(default_factory=list)
 
 
@@ -121,12 +122,19 @@ class State:
     secrets: dict[str, Secret] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     run: Run | None = None
+    # What the last reading of a Key Vault saw: {url, pages, seen: {secret: {version, updated, read}}}, s since 1970.
+    vault: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
 
 def now(later: float = 0.0) -> str:
-    """The time in UTC, `later` seconds from now, to the second, as ISO 8601; texts sort by time."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + later))
+    """The time in UTC, `later` seconds from now, to the second, as ISO 8601."""
+    return moment(time.time() + later)
+
+
+def moment(seconds: float) -> str:
+    """A time in s since 1970 in the same form, whose order as text is that in time."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 @contextmanager
@@ -186,6 +194,7 @@ def load(paths: StackPaths) -> State:
                 for name, entry in data["services"].items()
             },
             run=_run(data["run"]) if data["run"] else None,
+            vault=data.get("vault", {}),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CoffreError(

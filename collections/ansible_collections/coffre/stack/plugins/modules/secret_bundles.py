@@ -23,13 +23,18 @@ options:
     type: dict
     required: true
   source:
-    description: Where values come from. V(demo) generates them on the host, V(file) reads an operator's directory.
+    description:
+      - Where values come from. V(demo) generates them on the host, V(file) reads an operator's directory, V(keyvault)
+        reads an Azure Key Vault, where only the versions that changed are read again.
     type: str
-    choices: [demo, file]
+    choices: [demo, file, keyvault]
     default: demo
   directory:
     description: The operator's directory on the host, root's with mode 0700; a file of mode 0400 or 0600 per secret.
     type: path
+  keyvault:
+    description: The Key Vault, for the source V(keyvault); see the role stack_secrets.
+    type: dict
   trailing_newline:
     description: What becomes of a trailing newline in the operator's text secrets.
     type: str
@@ -107,13 +112,21 @@ audit:
   type: str
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, sources, staging, state
+from ansible_collections.coffre.stack.plugins.module_utils import (
+    audit,
+    keyvault_settings,
+    source_keyvault,
+    sources,
+    staging,
+    state,
+)
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
@@ -133,12 +146,16 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     paths = StackPaths(params["stack"])
     run = audit.Run(params["run"], params["operator"])
 
-    def resolve(held: sources.Holdings) -> tuple[sources.Values, list[str]]:
+    def resolve(held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:
+        newline = params["trailing_newline"]
         if params["source"] == "demo":
-            return sources.demo(catalogue, held, params["stack"]), []
-        supplied, notes = sources.read_directory(Path(params["directory"]), catalogue, params["trailing_newline"])
+            return sources.Resolved(sources.demo(catalogue, held, params["stack"]))
+        if params["source"] == "keyvault":
+            vault = keyvault_settings.settings(params["keyvault"])
+            return source_keyvault.keyvault(catalogue, held, seen, vault, newline)
+        supplied, notes = sources.read_directory(Path(params["directory"]), catalogue, newline)
         values, warnings = sources.file(catalogue, held, supplied)
-        return values, notes + warnings
+        return sources.Resolved(values, notes + warnings)
 
     settings = staging.Settings(params["seal_key"], params["require_noswap"], check)
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
@@ -160,15 +177,16 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
-            "source": {"type": "str", "choices": ["demo", "file"], "default": "demo"},
+            "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
             "directory": {"type": "path"},
+            "keyvault": {"type": "dict"},
             "trailing_newline": {"type": "str", "choices": ["refuse", "strip"], "default": "refuse"},
             "require_noswap": {"type": "bool", "default": False},
             "seal_key": {"type": "str", "choices": ["auto", "host", "tpm2"], "default": "auto", "no_log": False},
             "run": {"type": "str", "required": True},
             "operator": {"type": "str", "required": True},
         },
-        required_if=[("source", "file", ["directory"])],
+        required_if=[("source", "file", ["directory"]), ("source", "keyvault", ["keyvault"])],
         supports_check_mode=True,
     )
     report(

@@ -12,6 +12,7 @@ description:
     where none belongs, and asks the app and Keycloak.
   - A check that fails is a result, not a failure of the module, so that all of them are told. It works where Docker or
     the stack is missing, and says so.
+  - A check that warns passes, with something that a person should see to.
   - Takes and returns names and paths. A value never leaves it.
 options:
   stack:
@@ -29,6 +30,12 @@ options:
   ca_path:
     description: A file on the host with the authority that signed the proxy's certificate. By default the host's own.
     type: path
+  keyvault:
+    description:
+      - The settings of the Key Vault that is the source, as C(stack_secrets_keyvault), to compare the host with it.
+        Versions are compared, and no value is read.
+      - It needs Azure's libraries on the host, as C(docker_host) installs them for the modules.
+    type: dict
   history_words:
     description: The words of the checkout's history, as M(coffre.stack.git_history) makes them, copied to the host.
     type: path
@@ -77,7 +84,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue, doctor, doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue, doctor, doctor_patient, keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -85,6 +92,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any]) -> dict[str, Any]:
     """Examine the stack by the module's parameters. Raises CoffreError for parameters that make no sense."""
     words = params["history_words"]
+    vault = params["keyvault"]
     patient = doctor_patient.Patient(
         paths=StackPaths(params["stack"]),
         catalogue=catalogue.parse(params["catalogue"]),
@@ -93,6 +101,7 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
         history=doctor_patient.History(
             Path(words) if words else None, tuple(params["history_private_keys"]), params["history_note"]
         ),
+        keyvault=keyvault.settings(vault) if vault is not None else None,
     )
     return {"changed": False, "checks": [asdict(check) for check in doctor.examine(patient)]}
 
@@ -104,6 +113,7 @@ def main() -> None:
             "catalogue": {"type": "dict", "required": True},
             "url": {"type": "str", "required": True},
             "ca_path": {"type": "path"},
+            "keyvault": {"type": "dict"},
             "history_words": {"type": "path"},
             "history_private_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "history_note": {"type": "str", "default": "no history was given to look at"},

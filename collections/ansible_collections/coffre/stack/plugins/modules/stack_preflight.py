@@ -10,9 +10,10 @@ version_added: 0.1.0
 description:
   - Checks the catalogue, the source of the secrets and the host, changes nothing, and fails with one message that has
     every problem. Needs neither Docker nor a library, only the system's Python.
-  - "It looks for an ill-formed catalogue, uids that a login of the host has, an operator's directory that is not
-    right, values that a composed file cannot take, ports in use by something else, too little memory, an unsupported
-    distribution, a rootless or userns-remapped engine, and unencrypted swap that secrets could reach."
+  - "It looks for an ill-formed catalogue, uids that a login of the host has, an operator's directory or settings of a
+    Key Vault that are not right, values that a composed file cannot take, ports in use by something else, too little
+    memory, an unsupported distribution, a rootless or userns-remapped engine, and unencrypted swap that secrets could
+    reach."
 options:
   stack:
     description: The stack's name.
@@ -25,11 +26,14 @@ options:
   source:
     description: Where values come from.
     type: str
-    choices: [demo, file]
+    choices: [demo, file, keyvault]
     default: demo
   directory:
     description: The operator's directory on the host, for the source V(file).
     type: path
+  keyvault:
+    description: The Key Vault, for the source V(keyvault), whose settings and files are checked; it is not asked.
+    type: dict
   trailing_newline:
     description: What becomes of a trailing newline in the operator's text secrets.
     type: str
@@ -86,8 +90,9 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
-            "source": {"type": "str", "choices": ["demo", "file"], "default": "demo"},
+            "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
             "directory": {"type": "path"},
+            "keyvault": {"type": "dict"},
             "trailing_newline": {"type": "str", "choices": ["refuse", "strip"], "default": "refuse"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "memory_mb": {"type": "int", "default": 0},

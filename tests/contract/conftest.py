@@ -1,0 +1,112 @@
+"""The vault of the contract tests: the emulator's, or with COFFRE_TEST_VAULT_URL a real one.
+
+A real vault is asked with the credential `default` (as in stack_secrets_keyvault; see `az login`), whose identity must
+be Key Vault Secrets Officer there. The tests name their secrets at random, and delete them at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.identity import DefaultAzureCredential
+from azure.keyvault.secrets import SecretClient
+
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue, keyvault, source_keyvault, sources
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault_wire import Transport
+from tests.keyvault_emulator.access import RIGHTS
+from tests.keyvault_emulator.server import start
+
+
+@dataclass
+class Ground:
+    """A vault, other hands in it, and one host that reads it."""
+
+    settings: keyvault.Settings
+    hands: SecretClient
+    prefix: str
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    held: dict[str, list[sources.Held]] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def name(self, name: str) -> str:
+        """The vault's name of a secret of this test."""
+        return f"{self.prefix}-{name}"
+
+    def add(self, name: str, strategy: str = "replace", version: str | None = None, **more: Any) -> None:
+        """An entry of the catalogue."""
+        vault = {"name": self.name(name)} | ({"version": version} if version else {})
+        self.entries.append({"name": name, "consumers": ["host"], "strategy": strategy, "keyvault": vault, **more})
+
+    def put(self, name: str, value: str, **more: Any) -> str:
+        """A version made by other hands; returns its id."""
+        return str(self.hands.set_secret(self.name(name), value, **more).properties.version)
+
+    def run(self) -> dict[str, bytes]:
+        """Read as a run does; `requests` has afterwards what was asked of the vault."""
+        self.requests.clear()
+        parsed = catalogue.parse({"secrets": self.entries, "services": []})
+        resolved = source_keyvault.keyvault(parsed, self.held, self.seen, self.settings, "refuse")
+        for name, version in resolved.values.items():
+            self.held[name] = [version]
+        self.seen, self.warnings = resolved.vault, resolved.warnings
+        return {name: version.value for name, version in resolved.values.items()}
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[keyvault.Settings, SecretClient]]:
+    """(what a host is told of the vault, a client of the SDK's own)."""
+    if url := os.environ.get("COFFRE_TEST_VAULT_URL"):
+        settings = keyvault.settings({"url": url})
+        with DefaultAzureCredential() as credential, SecretClient(url, credential) as client:
+            yield settings, client
+        return
+    with (
+        start(tmp_path_factory.mktemp("emulator"), vaults=["coffre"]) as emulator,
+        emulator.resolving(),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for key, value in emulator.environment().items():
+            patch.setenv(key, value)
+        emulator.control.grant("host", "coffre", RIGHTS)
+        ca: Path = emulator.ca
+        settings = keyvault.settings({"url": "https://coffre.vault.azure.net", "ca": str(ca)})
+        with (
+            DefaultAzureCredential() as credential,
+            SecretClient(settings.url, credential, connection_verify=str(ca)) as client,
+        ):
+            yield settings, client
+
+
+@pytest.fixture
+def ground(place: tuple[keyvault.Settings, SecretClient], monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    settings, hands = place
+    made = Ground(settings, hands, f"coffre-test-{secrets.token_hex(6)}")
+    send = Transport.send
+
+    def note(transport: Transport, request: Any, **options: Any) -> Any:
+        if "Authorization" in request.headers:
+            made.requests.append(f"{request.method} {request.url.partition('?')[0].rpartition('/secrets')[2]}")
+        return send(transport, request, **options)
+
+    monkeypatch.setattr(Transport, "send", note)
+    yield made
+    monkeypatch.undo()
+    for about in hands.list_properties_of_secrets():
+        if about.name and about.name.startswith(made.prefix):
+            hands.begin_delete_secret(about.name).wait()
+    for gone in hands.list_deleted_secrets():
+        if gone.name and gone.name.startswith(made.prefix):
+            try:
+                hands.purge_deleted_secret(gone.name)
+            except HttpResponseError:
+                # A vault with purge protection keeps it until its time is over.
+                break

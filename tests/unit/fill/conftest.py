@@ -1,0 +1,98 @@
+"""One emulated vault for all tests of this folder, empty for each, filled as its operator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from azure.keyvault.secrets._shared import http_challenge_cache
+
+from ansible_collections.coffre.stack.plugins.module_utils import fill, keyvault
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import parse
+from tests.keyvault_emulator.control import Control
+from tests.keyvault_emulator.server import Emulator, start
+
+STACK = "demo"
+RANDOM = {"type": "random", "bytes": 32}
+CATALOGUE: dict[str, Any] = {
+    "secrets": [
+        {"name": "api-key", "consumers": ["app"], "generate": RANDOM, "strategy": "key_ring", "max_age_days": 90},
+        {"name": "blob", "consumers": ["app"], "kind": "bytes", "generate": RANDOM, "strategy": "replace"},
+        {
+            "name": "db-password",
+            "consumers": ["app"],
+            "generate": RANDOM,
+            "strategy": "postgres_role",
+            "attributes": {"role": "role_a"},
+            "keyvault": {"name": "Shared-DB-Password"},
+        },
+        {"name": "proxy-tls", "consumers": ["proxy"], "kind": "bytes", "strategy": "replace", "max_age_days": 30},
+    ],
+    "services": [
+        {
+            "name": "app",
+            "uid": 60611,
+            "gid": 60611,
+            "adopt": "start_first",
+            "files": [
+                {"name": "app.conf", "alphabet": "A-Za-z0-9_-", "template": "@{db-password.role} @{db-password}"}
+            ],
+        },
+        {"name": "proxy", "uid": 60614, "gid": 60614, "adopt": "reload"},
+    ],
+}
+
+
+@dataclass
+class Filler:
+    """Fills the vault with a catalogue that a test may change, and looks at what is in it."""
+
+    emulator: Emulator
+    settings: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(CATALOGUE))
+
+    def __call__(self, *, recover: bool = False, check: bool = False) -> dict[str, Any]:
+        with keyvault.Vault(keyvault.settings(self.settings), write=True) as vault:
+            return fill.fill(parse(self.data), STACK, vault, recover, check)
+
+    @property
+    def control(self) -> Control:
+        return self.emulator.control
+
+    @property
+    def versions(self) -> dict[str, list[tuple[str, str, str, int | None, dict[str, str]]]]:
+        """By name, all versions: (id, value, content type, expiry, tags)."""
+        return {
+            name: [
+                (each.id, each.value, each.content_type or "", each.exp, dict(each.tags or {}))
+                for each in secret.versions
+            ]
+            for name, secret in self.emulator.world.vaults["coffre"].secrets.items()
+        }
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with start(tmp_path_factory.mktemp("emulator"), vaults=["coffre"]) as emulator, emulator.resolving():
+        yield emulator
+
+
+@pytest.fixture
+def filler(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Filler:
+    running.control.reset()
+    for key, value in running.environment().items():
+        monkeypatch.setenv(key, value)
+    # The SDK remembers challenges for the life of the process, whichever client met them.
+    http_challenge_cache.clear()
+    operator = running.world.identities["operator"]
+    settings = {
+        "url": "https://coffre.vault.azure.net",
+        "credential": {"type": "managed_identity"},
+        "write_credential": {"type": "managed_identity", "client_id": operator.client_id},
+        "ca": str(running.ca),
+        "seconds": 10,
+    }
+    return Filler(running, settings)

@@ -1,0 +1,258 @@
+"""The first fill makes what is missing, and nothing that is there loses its place."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import fill, keyvault
+from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
+
+if TYPE_CHECKING:
+    from tests.unit.fill.conftest import Filler
+
+RANDOM = {"type": "random", "bytes": 32}
+CANARY = "canary-7d1e"
+DAY = 86400
+
+
+def test_fills_what_is_missing_and_then_nothing(filler: Filler) -> None:
+    result = filler()
+    assert result["changed"]
+    assert result["filled"] == ["api-key", "blob", "db-password"]
+    ((_, key, content, expires, tags),) = filler.versions["api-key"]
+    assert (len(key), content) == (43, "")
+    assert expires is not None and abs(expires - time.time() - 90 * DAY) < 60
+    assert tags == {"coffre-owner": "demo", "coffre-generator": "random 32", "coffre-rotation": "key_ring"}
+    ((_, blob, content, expires, _),) = filler.versions["blob"]
+    assert (len(base64.b64decode(blob, validate=True)), content, expires) == (
+        32,
+        "application/octet-stream;base64",
+        None,
+    )
+    ((_, password, _, _, tags),) = filler.versions["shared-db-password"]
+    assert tags["coffre-attribute-role"] == "role_a"
+    assert not any(value in json.dumps(result) for value in (key, blob, password))
+
+    before = filler.versions
+    again = filler()
+    assert not again["changed"]
+    assert (again["filled"], again["kept"]) == ([], ["api-key", "blob", "db-password"])
+    assert again["diff"]["before"] == again["diff"]["after"]
+    assert again["warnings"] == []
+    assert filler.versions == before
+
+
+def test_says_how_to_put_what_is_never_generated(filler: Filler) -> None:
+    filler.data["secrets"] += [
+        {"name": "token", "consumers": ["app"], "strategy": "replace"},
+        {
+            "name": "ca",
+            "consumers": ["host"],
+            "strategy": "replace",
+            "generate": {"type": "certificate_authority", "names": ["localhost"], "days": 30},
+        },
+    ]
+    by_hand = {entry["name"]: shlex.split(entry["command"]) for entry in filler()["by_hand"]}
+    assert list(by_hand) == ["proxy-tls", "token", "ca"]
+    start = ["az", "keyvault", "secret", "set", "--vault-name", "coffre", "--name"]
+    tags = ["--tags", "coffre-owner=demo", "coffre-rotation=replace"]
+    tls, until = by_hand["proxy-tls"], by_hand["proxy-tls"].index("--expires") + 1
+    assert tls[:11] == [*start, "proxy-tls", "--file", "proxy-tls", "--content-type"]
+    assert tls[11] == "application/x-pem-file"
+    assert (
+        abs(time.mktime(time.strptime(tls[until], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone - time.time() - 30 * DAY) < 60
+    )
+    assert tls[until + 1 :] == tags
+    assert by_hand["token"] == [*start, "token", "--file", "token", *tags]
+    assert "application/x-pem-file" in by_hand["ca"]
+    assert {"proxy-tls", "token", "ca"}.isdisjoint(filler.versions)
+
+
+def test_check_mode_tells_names_and_changes_nothing(filler: Filler) -> None:
+    filler.control.put("coffre", "api-key", CANARY, tags={"coffre-owner": "demo"})
+    filler.control.put("coffre", "blob", CANARY)
+    filler.control.delete("coffre", "blob")
+    before = filler.versions
+    result = filler(recover=True, check=True)
+    assert (result["changed"], result["filled"], result["recovered"]) == (True, ["db-password"], ["blob"])
+    assert result["diff"] == {"before": "api-key\n", "after": "api-key\nblob\ndb-password\n"}
+    assert filler.versions == before
+
+
+def test_keeps_what_bears_no_mark_and_says_so(filler: Filler) -> None:
+    filler.control.put("coffre", "api-key", CANARY)
+    before = filler.versions["api-key"]
+    result = filler()
+    assert result["kept"] == ["api-key"]
+    (warning,) = result["warnings"]
+    assert warning.startswith("api-key: kept as found")
+    assert "set-attributes --vault-name coffre --name api-key --tags coffre-owner=demo" in warning
+    assert filler.versions["api-key"] == before
+
+
+def test_recovers_what_was_deleted_if_told(filler: Filler) -> None:
+    version = filler.control.put("coffre", "Shared-DB-Password", CANARY, tags={"coffre-owner": "demo"})
+    filler.control.put("coffre", "proxy-tls", CANARY, enabled=False)
+    for name in ("shared-db-password", "proxy-tls"):
+        filler.control.delete("coffre", name)
+    result = filler(recover=True)
+    assert (result["recovered"], result["filled"], result["by_hand"]) == (
+        ["db-password", "proxy-tls"],
+        ["api-key", "blob"],
+        [],
+    )
+    ((found, value, *_),) = filler.versions["shared-db-password"]
+    assert (found, value) == (version, CANARY)
+
+
+def other(filler: Filler) -> None:
+    for name in ("api-key", "blob"):
+        filler.control.put("coffre", name, CANARY, tags={"coffre-owner": "other"})
+
+
+def deleted(filler: Filler) -> None:
+    for name in ("api-key", "proxy-tls"):
+        filler.control.put("coffre", name, CANARY)
+        filler.control.delete("coffre", name)
+
+
+def deleted_of_other(filler: Filler) -> None:
+    filler.control.put("coffre", "blob", CANARY, tags={"coffre-owner": "other"})
+    filler.control.delete("coffre", "blob")
+
+
+def several(filler: Filler) -> None:
+    deleted_of_other(filler)
+    filler.control.put("coffre", "api-key", CANARY)
+    filler.control.delete("coffre", "api-key")
+    pinned(filler)
+
+
+def pinned(filler: Filler) -> None:
+    filler.data["secrets"][2]["keyvault"]["version"] = "0" * 32
+
+
+def digits(filler: Filler) -> None:
+    filler.data["services"][0]["files"][0]["alphabet"] = "0-9a-z_"
+
+
+def attributes(filler: Filler) -> None:
+    filler.data["secrets"].append(
+        {
+            "name": "wide",
+            "consumers": ["host"],
+            "strategy": "replace",
+            "generate": RANDOM,
+            "attributes": {f"a{number}": "x" for number in range(13)},
+        }
+    )
+
+
+def long_attribute(filler: Filler) -> None:
+    filler.data["secrets"][2]["attributes"]["role"] = "r" * 257
+
+
+REFUSALS: list[tuple[Callable[[Filler], None], bool, list[str]]] = [
+    (other, False, ["api-key and blob belong to the stack other (tag coffre-owner)"]),
+    (deleted, False, ["api-key and proxy-tls were deleted and can be recovered: run again with -e recover=true"]),
+    (deleted_of_other, True, ["blob belongs to the stack other"]),
+    (pinned, False, ["db-password cannot be made, because a version is wanted"]),
+    (
+        several,
+        False,
+        [
+            "blob belongs to the stack other",
+            "api-key was deleted",
+            "az keyvault secret purge",
+            "db-password cannot be made",
+        ],
+    ),
+    (digits, False, ["db-password has characters that app.conf of app cannot take"]),
+    (attributes, False, ["the attributes of wide do not fit into the tags of a vault: 15 of 256"]),
+    (long_attribute, False, ["the attributes of db-password do not fit"]),
+]
+
+
+@pytest.mark.parametrize(("plant", "recover", "said"), REFUSALS, ids=[plant.__name__ for plant, *_ in REFUSALS])
+def test_refuses_all_at_once_and_changes_nothing(
+    filler: Filler, plant: Callable[[Filler], None], recover: bool, said: list[str]
+) -> None:
+    plant(filler)
+    before, deleted_before = filler.versions, set(filler.emulator.world.vaults["coffre"].deleted)
+    with pytest.raises(SourceError) as refusal:
+        filler(recover=recover)
+    text = str(refusal.value)
+    assert all(part in text for part in said), text
+    assert text.endswith("Nothing in it was changed.")
+    assert CANARY not in text
+    assert (filler.versions, set(filler.emulator.world.vaults["coffre"].deleted)) == (before, deleted_before)
+
+
+def test_names_the_right_that_the_writer_lacks(filler: Filler) -> None:
+    filler.control.revoke("operator", "coffre")
+    filler.control.grant("operator", "coffre", ["get", "list"])
+    with pytest.raises(SourceError, match="setSecret/action") as refusal:
+        filler()
+    assert "Key Vault Secrets Officer" in str(refusal.value)
+    assert "The run put nothing, and not api-key, blob and db-password" in str(refusal.value)
+    assert filler.versions == {}
+
+
+def test_goes_on_after_a_failure_in_the_middle(filler: Filler) -> None:
+    filler.control.fault("status", "set", name="blob", status=400)
+    with pytest.raises(SourceError, match="put api-key and db-password all the same, and not blob: run again"):
+        filler()
+    before = filler.versions
+    assert filler()["filled"] == ["blob"]
+    assert before.items() <= filler.versions.items()
+
+
+def test_bears_weather(filler: Filler) -> None:
+    filler.control.fault("status", "set", status=429, retry_after=0, count=2)
+    filler.control.fault("reset", "versions", count=2)
+    filler.control.fault("half", "get_deleted", count=2)
+    assert filler()["filled"] == ["api-key", "blob", "db-password"]
+    assert {len(versions) for versions in filler.versions.values()} == {1}
+
+
+def test_an_answer_that_is_lost_is_no_strangers_version(filler: Filler) -> None:
+    filler.control.fault("lost", "set", name="api-key")
+    assert filler()["filled"] == ["api-key", "blob", "db-password"]
+    assert len({value for _, value, *_ in filler.versions["api-key"]}) == 1
+
+
+def test_leaves_a_name_that_was_taken_since_the_look(filler: Filler, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = fill._plan
+
+    def late(*arguments: Any) -> fill.Plan:
+        made = plan(*arguments)
+        filler.control.put("coffre", "api-key", CANARY)
+        return made
+
+    monkeypatch.setattr(fill, "_plan", late)
+    with pytest.raises(SourceError, match="Somebody else has just put api-key into the vault coffre, which keeps it"):
+        filler()
+    assert [value for _, value, *_ in filler.versions["api-key"]] == [CANARY]
+
+
+def test_tells_of_a_version_that_came_at_the_same_moment(filler: Filler, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, theirs = keyvault.Vault.put, []
+
+    def crossed(vault: keyvault.Vault, name: str, *arguments: Any, **options: Any) -> keyvault.Properties:
+        if name == "api-key":
+            theirs.append(filler.control.put("coffre", name, CANARY))
+        return put(vault, name, *arguments, **options)
+
+    monkeypatch.setattr(keyvault.Vault, "put", crossed)
+    with pytest.raises(SourceError, match="put api-key into the vault coffre at the same moment") as told:
+        filler()
+    assert theirs[0] in str(told.value)
+    assert CANARY not in str(told.value)
+    assert len(filler.versions["api-key"]) == 2

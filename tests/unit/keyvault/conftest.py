@@ -1,0 +1,91 @@
+"""A vault of the emulator, clean for each test, and what a host makes of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from azure.keyvault.secrets._shared import http_challenge_cache
+
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue, keyvault, source_keyvault, sources
+from tests.keyvault_emulator.control import Control
+from tests.keyvault_emulator.server import Emulator, start
+
+LONG_AGO = 1_700_000_000
+
+
+@dataclass
+class Host:
+    """What a run knows of the vault, kept from run to run."""
+
+    emulator: Emulator
+    entries: list[dict[str, Any]]
+    options: dict[str, Any]
+    newline: str = "refuse"
+    held: dict[str, list[sources.Held]] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def control(self) -> Control:
+        return self.emulator.control
+
+    def settings(self) -> keyvault.Settings:
+        return keyvault.settings(
+            {
+                "url": "https://coffre.vault.azure.net",
+                "credential": {"type": "managed_identity"},
+                "ca": str(self.emulator.ca),
+                "seconds": 20,
+                **self.options,
+            }
+        )
+
+    def add(self, name: str, strategy: str = "replace", **more: Any) -> None:
+        """An entry of the catalogue."""
+        self.entries.append({"name": name, "consumers": ["host"], "strategy": strategy, **more})
+
+    def put(self, name: str, value: str, **more: Any) -> str:
+        """A version in the vault, made long ago; returns its id."""
+        return self.control.put("coffre", name, value, **{"created": LONG_AGO, **more})
+
+    def fill(self, *names: str, **more: Any) -> None:
+        """Secrets in the catalogue and in the vault alike."""
+        for name in names:
+            self.add(name, **more)
+            self.put(name, f"value of {name}")
+
+    def run(self) -> dict[str, bytes]:
+        """Read the vault as a run does, hold what it gives, and return the values."""
+        parsed = catalogue.parse({"secrets": self.entries, "services": []})
+        resolved = source_keyvault.keyvault(parsed, self.held, self.seen, self.settings(), self.newline)
+        for name, version in resolved.values.items():
+            self.held[name] = [version]
+        self.seen, self.warnings = resolved.vault, resolved.warnings
+        return {name: version.value for name, version in resolved.values.items()}
+
+    def count(self) -> Mapping[str, int]:
+        """The calls since the last count."""
+        return self.control.count(reset=True)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with start(tmp_path_factory.mktemp("emulator"), vaults=["coffre"]) as emulator, emulator.resolving():
+        yield emulator
+
+
+@pytest.fixture
+def host(running: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Host]:
+    running.control.reset()
+    for key, value in running.environment().items():
+        monkeypatch.setenv(key, value)
+    # The SDK remembers challenges for the life of the process, whichever client met them.
+    http_challenge_cache.clear()
+    monkeypatch.setattr(keyvault, "BACKOFF", (0.01, 0.02, 0.05))
+    caplog.set_level(logging.DEBUG)
+    yield Host(running, [], {})
+    assert "value of" not in caplog.text
