@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import environments
 import pytest
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from app import create_app, proof
 from app.proof import Keys, ProofError
-from app.sessions import COOKIE
+from app.sessions import COOKIE, LIFETIME
 
 NEW, OLD, OLDER, RETIRED = (f"canary-session-key-{number}" for number in range(4))
 HTTPS = {"base_url": "https://localhost"}
@@ -140,3 +141,9 @@ def test_unusable_keys(text: str, sentence: str) -> None:
     said = proof.main("rehearse", text)
     assert sentence in said
     assert "canary" not in said
+
+
+def test_the_catalogue_keeps_a_key_as_long_as_the_app_keeps_a_session() -> None:
+    (secret,) = (each for each in environments.catalogue("demo")["secrets"] if each["name"] == "flask-secret-key")
+    assert secret["settings"]["keep_days"] >= LIFETIME.days
+    assert secret["settings"]["probe"][1:] == ["-m", proof.__name__]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,9 @@ def test_reads_every_field(data: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("environment", ["demo", "staging", "production"])
 def test_the_catalogues_of_the_environments_are_right(environment: str) -> None:
-    catalogue = parse(environments.catalogue(environment))
+    name = "{{ stack_public_url | urlsplit('hostname') }}"
+    text = json.dumps(environments.catalogue(environment)).replace(name, "iam.example.org")
+    catalogue = parse(json.loads(text))
     assert catalogue.files(catalogue.services["keycloak"]) == {"keycloak.conf": ["keycloak-db-password"]}
     assert catalogue.consumed("postgres") == []
 
@@ -70,6 +73,16 @@ PROBLEMS: list[tuple[Change, str]] = [
     (secret(max_age_days=0), "secret api-key: max_age_days must be a whole number from 1 to 36500"),
     (secret(settings=[]), ""),
     (secret(settings="x"), "secret api-key: settings must be a mapping"),
+    (secret(settings={"keep_days": None, "mount_previous": False, "trail": {"volume": "v", "file": "f"}}), ""),
+    (secret(settings={"keep_days": 0, "probe": ["python", "-m", "proof"]}), ""),
+    (secret(settings={"keep_days": -1}), "secret api-key: settings.keep_days must be a whole number from 0 to 36500"),
+    (secret(settings={"keep": 1}), "secret api-key: settings has an unknown key `keep`"),
+    (secret(settings={"mount_previous": "no"}), "settings.mount_previous is 'no': use one of True, False"),
+    (secret(settings={"probe": "python"}), "settings.probe must be a list of words of a command"),
+    (secret(settings={"trail": {"file": "f"}}), "secret api-key: settings.trail lacks `volume`"),
+    (secret(2, settings={"names": ["a.example", "10.0.0.1"], "port": 8443}), ""),
+    (secret(2, settings={"names": ["A Name"]}), "secret blob: settings.names has an ill-formed entry 'A Name'"),
+    (secret(2, settings={"port": 0}), "secret blob: settings.port must be a whole number from 1 to 65535"),
     (secret(attributes={"Role": "x"}), "secret api-key: attributes must map names"),
     (secret(attributes={"role": 1}), "secret api-key: attributes must map names"),
     (secret(generate={"type": "magic"}), "secret api-key: generate has the unknown type 'magic'"),

@@ -1,0 +1,211 @@
+"""Key rings: the app's own program is asked, with the keys that count and those that must not."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, compose, state
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate, Secret
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.state import Previous
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import key_ring as strategy
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
+from app import proof
+from tests.unit.strategies.given import Given, container
+
+OLD, NEW, OLDER, OLDEST = (letter * 32 for letter in "abcd")
+PAST, LATER = "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
+KEYS = {version: f"canary-{version[:4]}".encode() for version in (OLD, NEW, OLDER, OLDEST)}
+PROBE = ["python", "-m", "app.proof"]
+
+
+@dataclass
+class App:
+    """What runs in the container: has keys by version, the one in force first; `asked` are the steps it was put to."""
+
+    versions: list[str]
+    asked: list[str] = field(default_factory=list)
+
+    def ask(self, _id: str, *command: str, stdin: str) -> str:
+        assert list(command[:-1]) == PROBE
+        assert "canary" not in " ".join(command)
+        self.asked.append(command[-1])
+        keys, current, *previous = proof.read(stdin), *(KEYS[each].decode() for each in self.versions)
+        mine = keys if command[-1] == "rehearse" else proof.Keys(current, previous, ())
+        try:
+            proof.prove(keys, partial(proof.rehearse, mine))
+        except proof.ProofError as error:
+            raise CoffreError(str(error)) from None
+        return ""
+
+
+def rotating(settings: dict[str, Any], in_force: str, ring: list[tuple[str, str | None]]) -> Given:
+    """The rotation of the app's key from OLD to NEW, whose state has this version and ring."""
+    secret = Secret("key", ("app",), "key_ring", generate=Generate("random"), settings=settings)
+    records = {version: state.Secret(version, PAST) for version in (OLD, NEW)}
+    change = state.Change("key_ring", records[OLD], records[NEW])
+    records[in_force].ring = [Previous(version, PAST, retires) for version, retires in ring]
+    st = state.State("demo", secrets={"key": records[in_force]})
+    st.services["app"] = state.Service("b1", None, {"b1": state.Bundle({}, {"key": in_force}, PAST, 0, 0)})
+    st.run = state.Run("r1", "play", "operator", PAST, LATER, {"key": change})
+    held: dict[Which, bytes] = {"old": KEYS[OLD], "new": KEYS[NEW]}
+    return Given(
+        StackPaths("demo"),
+        Catalogue({"key": secret}, {}),
+        st,
+        secret,
+        change,
+        1.0,
+        held,
+        running=(container("app", "b1"),),
+    )
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> App:
+    found = App([OLD])
+    monkeypatch.setattr(compose, "ask", found.ask)
+    monkeypatch.setattr(bundles, "versions", lambda *_: dict(KEYS))
+    return found
+
+
+def test_new_values(app: App) -> None:
+    context = rotating({"probe": PROBE}, OLD, [])
+    first, second = strategy.make(context), strategy.make(context)
+    assert len(first) >= 43
+    assert first != second
+    assert strategy.successor(context.secret, context.change.old, context.change.new) is context.change.new
+    assert app.asked == []
+
+
+def test_keys_are_tried_before_the_app_has_them(app: App) -> None:
+    context = rotating({"probe": PROBE}, OLD, [(OLDER, LATER), (OLDEST, PAST)])
+    assert strategy.hinders(replace(context, values={"old": KEYS[OLD]})) == []
+    strategy.teach(context)
+    strategy.prove(context, "new")
+    assert app.asked == ["rehearse", "rehearse"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "sentence"),
+    [
+        ([NEW, OLD, OLDER], ""),
+        ([NEW, OLD], "signed with a previous key is not accepted"),
+        ([NEW, OLD, OLDER, OLDEST], "signed with a withdrawn key is still accepted"),
+        ([OLD, NEW, OLDER], "signed anew with the current one"),
+        ([OLD, OLDER], "signed with the current key is not accepted"),
+    ],
+)
+def test_containers_accept_the_ring_and_nothing_else(app: App, versions: list[str], sentence: str) -> None:
+    context = rotating({"probe": PROBE}, NEW, [(OLD, LATER), (OLDER, LATER)])
+    app.versions = versions
+    if not sentence:
+        strategy.confirm(context, "new")
+        strategy.withdraw(context, "new", "old")
+        strategy.refused(context, "old")
+        assert app.asked == ["confirm"]
+        return
+    with pytest.raises(CoffreError, match=rf"^demo-app-1 does not get on with key {NEW}: .*{sentence}") as caught:
+        strategy.confirm(context, "new")
+    assert "canary" not in str(caught.value)
+
+
+def test_on_the_way_back_the_new_key_counts_only_if_it_was_adopted(app: App) -> None:
+    context = rotating({"probe": PROBE}, OLD, [(OLDER, LATER)])
+    app.versions = [OLD, OLDER]
+    strategy.confirm(context, "old")
+    app.versions = [OLD, OLDER, NEW]
+    with pytest.raises(CoffreError, match="withdrawn"):
+        strategy.confirm(context, "old")
+    strategy.confirm(rotating({"probe": PROBE}, OLD, [(NEW, LATER), (OLDER, LATER)]), "old")
+
+
+def test_a_version_that_only_retires_is_refused_from_then_on(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "versions", lambda *_: {each: KEYS[each] for each in (OLD, OLDER, OLDEST)})
+    context = rotating({"probe": PROBE}, OLD, [(OLDER, LATER)])
+    context.change.new = context.change.old
+    context = replace(context, values={})
+    app.versions = [OLD, OLDER, OLDEST]
+    with pytest.raises(CoffreError, match="withdrawn"):
+        strategy.confirm(context, "new")
+    app.versions = [OLD, OLDER]
+    strategy.confirm(context, "new")
+
+
+def test_a_container_of_another_version_is_told(app: App) -> None:
+    with pytest.raises(CoffreError, match=f"does not have key {NEW}"):
+        strategy.confirm(rotating({"probe": PROBE}, OLD, []), "new")
+    assert app.asked == []
+
+
+def test_a_ring_that_was_lost_is_told(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = rotating({}, NEW, [(OLD, None)])
+    strategy.confirm(context, "new")
+    monkeypatch.setattr(bundles, "versions", lambda *_: {NEW: KEYS[NEW]})
+    with pytest.raises(CoffreError, match=f"The bundle of app lacks the earlier {OLD} of key"):
+        strategy.confirm(context, "new")
+    assert app.asked == []
+
+
+def _trail(path: Path, field_: str, *signers: tuple[str, str]) -> None:
+    """A trail with a record per (value of the field, version of the key)."""
+    lines = []
+    for seq, (value, version) in enumerate(signers, start=1):
+        record = {"seq": seq, field_: value, "previous": ""}
+        lines.append(audit._canonical(record | {"mac": audit._mac(KEYS[version], record)}) + b"\n")
+    path.write_bytes(b"".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("signers", "right"),
+    [
+        ([("id-app", OLD), ("other", NEW), ("id-app", NEW)], True),
+        ([("id-app", NEW), ("id-app", OLD), ("other", NEW)], False),
+        ([("other", NEW)], False),
+    ],
+)
+def test_the_service_signs_its_trail_with_the_key(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signers: list[tuple[str, str]], right: bool
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    _trail(path, "instance", *signers)
+    monkeypatch.setattr(audit.Trail, "path", lambda *_: path)
+    context = rotating({"trail": {"volume": "v", "file": "f"}, "keep_days": None}, NEW, [(OLD, None)])
+    strategy.prove(context, "new")
+    if right:
+        strategy.confirm(context, "new")
+    else:
+        with pytest.raises(CoffreError, match=f"The last record of id-app in .* is not signed with key {NEW}"):
+            strategy.confirm(context, "new")
+    assert app.asked == []
+
+
+def test_the_hosts_own_trail_goes_on_with_the_key(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = rotating({"keep_days": None}, NEW, [(OLD, None)])
+    secret = Secret(audit.KEY, ("host",), "key_ring", settings={"keep_days": None})
+    paths = StackPaths("demo", tmp_path / "run", tmp_path / "lib")
+    paths.lib.mkdir(parents=True)
+    st = context.state
+    st.secrets = {audit.KEY: st.secrets["key"]}
+    st.services = {"host": state.Service("b1", None, {"b1": state.Bundle({}, {audit.KEY: NEW}, PAST, 0, 0)})}
+    context = replace(context, paths=paths, secret=secret, running=())
+    key = [KEYS[OLD]]
+    monkeypatch.setattr(bundles, "value", lambda *_: key[0])
+    with pytest.raises(CoffreError, match="is not signed with deployment-audit-key"):
+        strategy.confirm(context, "new")
+    paths.audit.unlink()
+    key[0] = KEYS[NEW]
+    strategy.confirm(context, "new")
+    strategy.confirm(context, "new")
+    records = [json.loads(line) for line in paths.audit.read_text().splitlines()]
+    assert [(each["service"], each["key"]) for each in records] == [("host", NEW)]
+    assert app.asked == []
+    assert base64.b64encode(KEYS[NEW]).decode() not in paths.audit.read_text()
