@@ -1,7 +1,10 @@
 """How HAProxy's tables are read, and what follows from them."""
 
+from typing import Any
+
 import pytest
 
+from ansible_collections.coffre.stack.plugins.module_utils import haproxy
 from ansible_collections.coffre.stack.plugins.module_utils.haproxy import Server, lacking, servers, sessions, to_close
 
 STATE = """1
@@ -59,3 +62,19 @@ def test_the_requests_under_way_are_counted() -> None:
     table = "# pxname,svname,qcur,qmax,scur,smax\napp,app1,0,0,3,9\napp,app2,0,0,4,9\napp,BACKEND,0,0,7,9\n\n"
     assert sessions(table, []) == 0
     assert sessions(table, [Server("app", "app2", "", True, True), Server("app", "app9", "", True, True)]) == 4
+
+
+def test_the_new_container_is_opened_and_the_old_one_left_in_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In between, a client could come from the new one to the old one, which does not know the new key."""
+    said: list[str] = []
+
+    def master(_: Any, command: str) -> str:
+        if "show" in command:
+            return STATE
+        said.append(command)
+        return ""
+
+    monkeypatch.setattr(haproxy, "_master", master)
+    proxy: Any = None
+    assert haproxy.open_to(proxy, frozenset({"172.18.0.3"}), frozenset({"172.18.0.5"}), 1.0) == ""
+    assert said == ["@1 set server app/app4 state ready; @1 set server app/app1 state drain"]

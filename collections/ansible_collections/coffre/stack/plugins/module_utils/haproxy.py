@@ -89,34 +89,39 @@ def reload(proxy: Container) -> bool:
     return "Success=1" in _master(proxy, "reload")
 
 
-def _set(proxy: Container, slots: Sequence[Server], state: str) -> None:
-    """Let slots take new requests (ready) or none (drain); health checks go on in both."""
-    if slots:
-        orders = [f"@1 set server {slot.backend}/{slot.name} state {state}" for slot in slots]
+def _set(proxy: Container, ready: Sequence[Server], drain: Sequence[Server] = ()) -> None:
+    """Let slots take new requests, and then others none, in one command; health checks go on in both."""
+    states = [*((slot, "ready") for slot in ready), *((slot, "drain") for slot in drain)]
+    if states:
+        orders = [f"@1 set server {slot.backend}/{slot.name} state {state}" for slot, state in states]
         if answer := _master(proxy, "; ".join(orders)).strip():
             raise CoffreError(f"HAProxy does not set the state of its servers: {answer.splitlines()[0]}")
 
 
 def close(proxy: Container, leaving: frozenset[str]) -> None:
     """Keep requests from whatever takes a slot beside the old containers, until it is opened."""
-    _set(proxy, to_close(_servers(proxy), leaving), "drain")
+    _set(proxy, [], to_close(_servers(proxy), leaving))
 
 
 def open_to(proxy: Container, leaving: frozenset[str], coming: frozenset[str], seconds: float) -> str:
-    """Send requests to the new container wherever the old ones get any: "", or what is wrong."""
+    """Send requests to the new container instead of the old ones, wherever they get any: "", or what is wrong.
+
+    Both at a time would let a client come from the new one to an old one, which may not know the key of its session.
+    """
     deadline = time.monotonic() + seconds
     while backends := lacking(slots := _servers(proxy), leaving, coming):
         if time.monotonic() > deadline:
             return f"the proxy does not find the new container healthy in {', '.join(backends)}"
         time.sleep(POLL_SECONDS)
-    _set(proxy, [slot for slot in slots if slot.address in coming and slot.drained], "ready")
+    opened = [slot for slot in slots if slot.address in coming and slot.drained]
+    _set(proxy, opened, [slot for slot in slots if slot.address in leaving])
     return ""
 
 
 def empty(proxy: Container, leaving: frozenset[str]) -> None:
-    """Send nothing more to the old containers, and wait a while for what they are still answering."""
+    """Wait a while for what the old containers are still answering, after which they get nothing more."""
     slots = [slot for slot in _servers(proxy) if slot.address in leaving]
-    _set(proxy, slots, "drain")
+    _set(proxy, [], slots)
     deadline = time.monotonic() + DRAIN_SECONDS
     while slots and sessions(_master(proxy, "@1 show stat"), slots) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
@@ -129,4 +134,4 @@ def settle(proxy: Container, gone: frozenset[str] = frozenset()) -> None:
     while time.monotonic() < deadline and any(slot.address in gone for slot in slots):
         time.sleep(POLL_SECONDS)
         slots = _servers(proxy)
-    _set(proxy, [slot for slot in slots if slot.drained], "ready")
+    _set(proxy, [slot for slot in slots if slot.drained])
