@@ -174,7 +174,7 @@ def test_an_undone_version_stays_if_a_container_may_have_used_it(ringed: Any, st
     st = ringed.state
     change = state.Change("key_ring", old, st.secrets["api-key"], step=step)
     st.run = state.Run("r1", "r1", "operator", NOW, NOW, {"api-key": change}, direction="back")
-    rotation_values.seal(ringed.paths, "r1", "api-key", "old", value, "host")
+    rotation_values.seal(ringed.paths, "r1", "api-key", "old", value)
     state.save(ringed.paths, st)
     ringed.stage()
     kept = {each.version for each in ringed.state.secrets["api-key"].ring}

@@ -184,7 +184,7 @@ class House:
         bundles.collect(self.paths, st, set())
 
     def settings(self, holder: str) -> rotation.Settings:
-        return rotation.Settings(holder, "kim", patience=0.0, seal_key="host")
+        return rotation.Settings(holder, "kim", patience=0.0)
 
     def play(self, holder: str, *names: str, take_over: str = "", resolve: bool = False) -> str:
         """What playbooks/rotate.yml does; returns the outcome. Raises CoffreError where it would fail."""
@@ -282,8 +282,7 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> Verifier:
         "postgres_role": Both(verifier),
         "key_ring": Ring(verifier),
     }
-    for name, strategy in by_name.items():
-        monkeypatch.setitem(strategies.BY_NAME, name, strategy)
+    monkeypatch.setattr(strategies, "load", by_name.__getitem__)
     return verifier
 
 

@@ -13,12 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import audit, sources, state
+from . import audit, sources, state, strategies
 from .catalogue import Catalogue
 from .errors import CoffreError
 from .paths import StackPaths
 from .rotation_values import Which, seal, wanted
-from .strategies import BY_NAME
 from .strategies.context import Context, Strategy
 
 # The acts of each phase, by direction. The staging and the rollout that follow `adopted` are modules of their own.
@@ -45,7 +44,6 @@ class Settings:
     operator: str
     lease: float = 120.0
     patience: float = 180.0
-    seal_key: str = "auto"
 
 
 def driven(st: state.State, settings: Settings) -> state.Run:
@@ -92,7 +90,7 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
                 if _applies(change, run.direction, act, acts):
                     _record(paths, st, change, act, settings)
                     failed = {name: [act]}
-                    _act(context(paths, st, catalogue, name, settings), act, settings)
+                    _act(context(paths, st, catalogue, name, settings), act)
                     failed = {}
                     done[name].append(act)
     except BaseException:
@@ -152,13 +150,16 @@ def _record(paths: StackPaths, st: state.State, change: state.Change, act: str, 
     state.save(paths, st)
 
 
-def _act(given: Context, act: str, settings: Settings) -> None:
-    strategy, back = BY_NAME[given.secret.strategy], given.run.direction == "back"
+def _act(given: Context, act: str) -> None:
+    back = given.run.direction == "back"
     keep: Which = "old" if back else "new"
     drop: Which = "new" if back else "old"
+    if act in ("published", "adopted"):
+        return  # the demo's source is the host itself; and staging and rollout are what adopts
+    strategy = strategies.load(given.secret.strategy)
     match act:
         case "made":
-            _make(given, strategy, settings)
+            _make(given, strategy)
         case "taught":
             strategy.teach(given)
         case "proved":
@@ -172,7 +173,7 @@ def _act(given: Context, act: str, settings: Settings) -> None:
                 strategy.refused(given, drop)
 
 
-def _make(given: Context, strategy: Strategy, settings: Settings) -> None:
+def _make(given: Context, strategy: Strategy) -> None:
     if given.has("new"):
         return
     value = strategy.make(given)
@@ -181,7 +182,7 @@ def _make(given: Context, strategy: Strategy, settings: Settings) -> None:
         problem = "is the old one"
     if problem:
         raise CoffreError(f"The new value of {given.secret.name} {problem}.")
-    seal(given.paths, given.run.id, given.secret.name, "new", value, settings.seal_key)
+    seal(given.paths, given.run.id, given.secret.name, "new", value)
 
 
 def turn(paths: StackPaths, settings: Settings) -> None:

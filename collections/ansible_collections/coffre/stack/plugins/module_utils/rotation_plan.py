@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from . import bundles, compose, restore, rings, rotation, state, tmpfs
+from . import bundles, compose, restore, rings, rotation, state, strategies, tmpfs
 from .catalogue import HOST, Catalogue, Secret
 from .errors import CoffreError
 from .paths import StackPaths
 from .rotation import Settings
 from .rotation_values import seal
 from .sources import fresh
-from .strategies import BY_NAME
 from .strategies.context import Context
 
 PATIENCE = 5.0  # seconds that a service may take to be healthy before a run is open
@@ -91,27 +90,31 @@ def expires(secret: Secret, record: state.Secret) -> datetime | None:
 def due(secret: Secret, record: state.Secret, before_days: int, moment: datetime) -> str:
     """Why a secret is to be rotated by now, or "". Never more than a quarter of its life before its end."""
     end = expires(secret, record)
-    if end is None:
-        return ""
+    if end is None or (secret.strategy == "replace" and secret.generate is None):
+        return ""  # of what only its owner can make, doctor tells the end
     quarter = timedelta(days=(secret.max_age_days or 4 * before_days) / 4)
     return "due" if moment >= end - min(timedelta(days=before_days), quarter) else ""
 
 
 def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime) -> dict[str, tuple[state.Change, str]]:
-    """The changes of a run and why, by secret, in the catalogue's order. Only of secrets that the host has.
+    """The changes of a run and why, by secret, authorities first. Only of secrets that the host has.
 
-    A key ring that has only a version to retire keeps its current one.
+    A key ring that has only a version to retire keeps its current one. An authority takes its certificates along.
     """
     found = {}
-    for name, secret in catalogue.secrets.items():
-        record = st.secrets.get(name)
-        if record is None or (wish.names and name not in wish.names):
-            continue
-        why = "named" if wish.names else due(secret, record, wish.before_days, moment)
+    reasons = {
+        name: "named" if wish.names else due(secret, st.secrets[name], wish.before_days, moment)
+        for name, secret in catalogue.secrets.items()
+        if name in st.secrets and (not wish.names or name in wish.names)
+    }
+    for name in [name for name, why in reasons.items() if why]:
+        reasons |= {each: f"signed by {name}" for each in catalogue.certified(name) if each in st.secrets}
+    for name in sorted(reasons, key=lambda name: not catalogue.certified(name)):
+        secret, record, why = catalogue.secrets[name], st.secrets[name], reasons[name]
         if why:
             new = replace(record, version=fresh(secret, b"").version, created=state.now())
             found[name] = (
-                state.Change(secret.strategy, record, BY_NAME[secret.strategy].successor(secret, record, new)),
+                state.Change(secret.strategy, record, strategies.load(secret.strategy).successor(secret, record, new)),
                 why,
             )
         elif rings.retiring(secret, record, state.now()):
@@ -141,7 +144,7 @@ def plan(
                 why=why,
             )
         )
-        strategy = BY_NAME[secret.strategy]
+        strategy = strategies.load(secret.strategy)
         if strategy.UNKNOWN:
             unknown.append(f"{name}: {strategy.UNKNOWN}")
     if chosen and not problems:
@@ -149,7 +152,9 @@ def plan(
     if not problems:
         for name, (change, _) in chosen.items():
             secret = catalogue.secrets[name]
-            problems += BY_NAME[secret.strategy].hinders(Context(paths, catalogue, st, secret, change, PATIENCE))
+            problems += strategies.load(secret.strategy).hinders(
+                Context(paths, catalogue, st, secret, change, PATIENCE)
+            )
     return Plan(rows, problems, unknown)
 
 
@@ -213,7 +218,7 @@ def begin(
     for name, (change, _) in chosen.items():
         if change.old.version != change.new.version:
             value = bundles.value(paths, st, catalogue.secrets[name].consumers[0], name)
-            seal(paths, settings.holder, name, "old", value, settings.seal_key)
+            seal(paths, settings.holder, name, "old", value)
     st.run = state.Run(
         id=settings.holder,
         holder=settings.holder,

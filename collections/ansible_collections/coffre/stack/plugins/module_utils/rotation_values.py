@@ -14,9 +14,9 @@ def _name(paths: StackPaths, run: str, secret: str, which: Which) -> str:
     return f"{paths.stack}.{secret}.{run}.{which}"
 
 
-def seal(paths: StackPaths, run: str, secret: str, which: Which, value: bytes, choice: str) -> None:
+def seal(paths: StackPaths, run: str, secret: str, which: Which, value: bytes) -> None:
     """Seal a value of a run, durably. Raises SealError."""
-    seals.seal(paths.sealed_value(run, secret, which), _name(paths, run, secret, which), value, choice)
+    seals.seal(paths.sealed_value(run, secret, which), _name(paths, run, secret, which), value)
 
 
 def unseal(paths: StackPaths, run: str, secret: str, which: Which) -> bytes:

@@ -25,7 +25,7 @@ options:
   source:
     description: Where values come from. Those of V(file) are the operator's, and no rotation makes them.
     type: str
-    choices: [demo, file]
+    choices: [demo, file, keyvault]
     default: demo
   secrets:
     description: The secrets to rotate. By default all that are due.
@@ -48,11 +48,6 @@ options:
     description: For how long after each step no other play may take over.
     type: int
     default: 120
-  seal_key:
-    description: What seals are bound to.
-    type: str
-    choices: [auto, host, tpm2]
-    default: auto
   run:
     description: The name of this play, which drives the rotation from then on.
     type: str
@@ -135,9 +130,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Plan by the module's parameters. Raises CoffreError."""
     paths, catalogue = StackPaths(params["stack"]), catalogues.parse(params["catalogue"])
-    settings = rotation.Settings(
-        params["run"], params["operator"], params["lease_seconds"], seal_key=params["seal_key"]
-    )
+    settings = rotation.Settings(params["run"], params["operator"], params["lease_seconds"])
     wish = plans.Wish(tuple(params["secrets"]), params["source"], params["before_days"], params["take_over"])
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         st = state.load(paths)
@@ -173,13 +166,12 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
-            "source": {"type": "str", "choices": ["demo", "file"], "default": "demo"},
+            "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "resolve": {"type": "bool", "default": False},
             "take_over": {"type": "str", "default": ""},
             "before_days": {"type": "int", "default": 14},
             "lease_seconds": {"type": "int", "default": 120},
-            "seal_key": {"type": "str", "choices": ["auto", "host", "tpm2"], "default": "auto", "no_log": False},
             "run": {"type": "str", "required": True},
             "operator": {"type": "str", "required": True},
         },

@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Do one step of the open rotation."""
+"""Do steps of the open rotation."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rotation_step
-short_description: Do one step of the rotation that this play drives
+short_description: Do steps of the rotation that this play drives
 version_added: 0.1.0
 description:
   - Each act of a step is recorded in the stack's state before it is done, and can be done again.
@@ -19,8 +19,9 @@ options:
     description: The secrets and services of the stack.
     type: dict
     required: true
-  step:
+  steps:
     description:
+      - The steps to do, in this order.
       - V(issue) makes the new values and lets those who check them accept them beside the old ones.
       - V(prove) authenticates with them.
       - V(publish) writes to the source what is to be in force.
@@ -28,7 +29,8 @@ options:
       - V(retire) authenticates from inside the containers, withdraws the other value and sees it refused.
       - V(turn) lets the rotation go back from here, which is refused once an old value is withdrawn.
       - V(close) ends it.
-    type: str
+    type: list
+    elements: str
     choices: [issue, prove, publish, adopt, retire, turn, close]
     required: true
   lease_seconds:
@@ -39,11 +41,6 @@ options:
     description: Seconds that a service has to become healthy when it is needed.
     type: int
     default: 180
-  seal_key:
-    description: What seals are bound to.
-    type: str
-    choices: [auto, host, tpm2]
-    default: auto
   run:
     description: The name of this play, which must be the one that drives the rotation.
     type: str
@@ -67,7 +64,7 @@ EXAMPLES = r"""
   coffre.stack.rotation_step:
     stack: "{{ stack_name }}"
     catalogue: "{{ stack_catalogue }}"
-    step: issue
+    steps: [issue, prove]
     run: "{{ stack_run }}"
     operator: "{{ stack_operator }}"
   diff: true
@@ -95,19 +92,22 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 
 
 def work(params: dict[str, Any]) -> dict[str, Any]:
-    """Do the step by the module's parameters. Raises CoffreError."""
-    paths, catalogue, step = StackPaths(params["stack"]), catalogues.parse(params["catalogue"]), params["step"]
-    settings = rotation.Settings(
-        params["run"], params["operator"], params["lease_seconds"], params["timeout"], params["seal_key"]
-    )
+    """Do the steps by the module's parameters. Raises CoffreError."""
+    paths, catalogue = StackPaths(params["stack"]), catalogues.parse(params["catalogue"])
+    settings = rotation.Settings(params["run"], params["operator"], params["lease_seconds"], params["timeout"])
+    result: dict[str, Any] = {"changed": False, "diff": {"prepared": ""}}
     with state.locked(paths):
-        if step == "turn":
-            rotation.turn(paths, settings)
-            return {"changed": True}
-        if step == "close":
-            return {"changed": True, "outcome": rotation.close(paths, settings)}
-        lines = rotation.perform(paths, catalogue, step, settings)
-    return {"changed": bool(lines), "diff": {"prepared": "".join(f"{line}\n" for line in lines)}}
+        for step in params["steps"]:
+            lines = []
+            if step == "turn":
+                rotation.turn(paths, settings)
+            elif step == "close":
+                result["outcome"] = rotation.close(paths, settings)
+            else:
+                lines = rotation.perform(paths, catalogue, step, settings)
+            result["changed"] |= bool(lines) or step in ("turn", "close")
+            result["diff"]["prepared"] += "".join(f"{step:<8} {line}\n" for line in lines)
+    return result
 
 
 def main() -> None:
@@ -115,10 +115,14 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
-            "step": {"type": "str", "choices": [*rotation.PHASES["forward"], "turn", "close"], "required": True},
+            "steps": {
+                "type": "list",
+                "elements": "str",
+                "choices": [*rotation.PHASES["forward"], "turn", "close"],
+                "required": True,
+            },
             "lease_seconds": {"type": "int", "default": 120},
             "timeout": {"type": "int", "default": 180},
-            "seal_key": {"type": "str", "choices": ["auto", "host", "tpm2"], "default": "auto", "no_log": False},
             "run": {"type": "str", "required": True},
             "operator": {"type": "str", "required": True},
         },
