@@ -117,6 +117,10 @@ class Catalogue:
         """The names of the secrets that a service, or `host`, may read."""
         return sorted(name for name, secret in self.secrets.items() if service in secret.consumers)
 
+    def certified(self, authority: str) -> list[str]:
+        """The names of the secrets whose certificates an authority of the catalogue signs."""
+        return [name for name, each in self.secrets.items() if each.generate and each.generate.authority == authority]
+
     def receivers(self) -> list[Service]:
         """The services that have a bundle; `host` is one where it consumes anything."""
         return [service for service in (*self.services.values(), AUTOMATION) if self.consumed(service.name)]
