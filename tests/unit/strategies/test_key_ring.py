@@ -34,8 +34,9 @@ class App:
     versions: list[str]
     asked: list[str] = field(default_factory=list)
 
-    def ask(self, _id: str, *command: str, stdin: str) -> str:
+    def ask(self, _id: str, *command: str, stdin: str, seconds: float) -> str:
         assert list(command[:-1]) == PROBE
+        assert seconds >= 30
         assert "canary" not in " ".join(command)
         self.asked.append(command[-1])
         keys, current, *previous = proof.read(stdin), *(KEYS[each].decode() for each in self.versions)

@@ -267,9 +267,9 @@ def save_logs(container: str, path: Path, lines: int = 200) -> bool:
     return False
 
 
-def ask(container: str, *command: str, stdin: str = "") -> str:
+def ask(container: str, *command: str, stdin: str = "", seconds: float = PROBE_SECONDS) -> str:
     """What a command run inside a container prints."""
-    return call(["docker", "exec", "-i", container, *command], stdin=stdin, timeout=PROBE_SECONDS)
+    return call(["docker", "exec", "-i", container, *command], stdin=stdin, timeout=seconds)
 
 
 def succeeds(container: str, command: Sequence[str]) -> bool:

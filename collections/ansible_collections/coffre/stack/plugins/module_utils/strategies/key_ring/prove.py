@@ -13,6 +13,9 @@ from ...errors import CoffreError
 from .. import inside
 from ..context import Context, Which
 
+# A busy host takes its time to start a program; nothing else waits meanwhile.
+PROBE_SECONDS = 60.0
+
 
 def prove(context: Context, which: Which) -> None:
     """Let the program of each service try the key with its ring, before it has them. Raises CoffreError."""
@@ -72,7 +75,8 @@ def _attempt(context: Context, container: compose.Container, step: str, which: W
     refused = [value for value in values.values() if value not in (current, *previous)]
     keys = {"current": _text(current), "previous": [*map(_text, previous)], "refused": [*map(_text, refused)]}
     try:
-        compose.ask(container.id, *context.secret.settings["probe"], step, stdin=json.dumps(keys))
+        command = [*context.secret.settings["probe"], step]
+        compose.ask(container.id, *command, stdin=json.dumps(keys), seconds=PROBE_SECONDS)
     except CoffreError as error:
         raise CoffreError(f"{container.name} does not get on with {context.secret.name} {version}: {error}") from None
 
