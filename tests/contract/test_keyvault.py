@@ -55,6 +55,39 @@ def test_the_latest_version_is_taken_unless_one_is_pinned(ground: Ground) -> Non
     assert ground.run() == {"key": b"one"}
 
 
+def test_a_host_that_knows_nothing_takes_over_the_ring(ground: Ground) -> None:
+    ground.add("key", "key_ring", settings={"keep_days": None})
+    ground.add("short", "key_ring", settings={"keep_days": 0})
+    ground.add("plain", "replace")
+    for name in ("key", "short", "plain"):
+        versions = [ground.put(name, text, tags={"coffre-run": "r1"}) for text in ("one", "two", "three")]
+        if name == "key":
+            first, second, _ = versions
+    ground.run()
+    kept = {(each.previous.version, each.previous.retires, each.value) for each in ground.held["key"][0].ring}
+    assert kept == {(second, None, b"two"), (first, None, b"one")}
+    assert ground.held["short"][0].ring == ground.held["plain"][0].ring == ()
+    ground.run()
+    assert f"GET /{ground.name('key')}/versions" not in ground.requests
+
+
+def test_disabled_versions_are_in_no_ring(ground: Ground) -> None:
+    ground.add("key", "key_ring")
+    ground.put("key", "one")
+    failed = ground.put("key", "two")
+    ground.put("key", "three", tags={"coffre-run": "r1"})
+    ground.hands.update_secret_properties(ground.name("key"), failed, enabled=False)
+    ground.run()
+    assert [each.value for each in ground.held["key"][0].ring] == [b"one"]
+
+
+def test_a_vault_that_no_rotation_touched_is_not_asked_for_rings(ground: Ground) -> None:
+    ground.add("key", "key_ring")
+    ground.put("key", "one")
+    ground.run()
+    assert not [request for request in ground.requests if "versions" in request]
+
+
 def test_an_unchanged_vault_is_not_read_again(ground: Ground) -> None:
     for name in ("one", "two", "three"):
         ground.add(name)

@@ -49,7 +49,7 @@ def after(secret: Secret, before: state.Secret, current: str, moment: str, used:
     if secret.strategy != STRATEGY:
         return []
     days = keep_days(secret)
-    limit = None if days is None else _later(moment, days)
+    limit = None if days is None else later(moment, days)
     ring = [*([state.Previous(before.version, before.created)] if used else []), *before.ring]
     kept = [
         state.Previous(each.version, each.created, min(filter(None, (each.retires, limit)), default=None))
@@ -76,6 +76,7 @@ def files(catalogue: Catalogue, service: Service, secrets: Mapping[str, state.Se
     return catalogue.files(service) | rings
 
 
-def _later(moment: str, days: int) -> str:
+def later(moment: str, days: int) -> str:
+    """The time so many days after a moment, both as ISO 8601."""
     then = datetime.fromisoformat(moment).astimezone(UTC) + timedelta(days=days)
     return then.strftime("%Y-%m-%dT%H:%M:%SZ")

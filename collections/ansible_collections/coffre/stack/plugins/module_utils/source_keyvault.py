@@ -6,19 +6,22 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from . import keyvault_refusals as refusals
-from . import state
+from . import rings, state
 from .catalogue import ATTRIBUTE, Catalogue, Secret
 from .errors import SourceError, VaultUnavailable
 from .keyvault import Answer, Refusal, Settings, Value, Vault
-from .sources import PEM, Held, Holdings, Resolved, Values, trimmed, unfit
+from .sources import PEM, Earlier, Held, Holdings, Resolved, Values, trimmed, unfit
 
 # A version that was younger when it was read, in s, may have a successor of the same date, which tells seconds only.
 SETTLED = 5
 PEM_TYPE = "application/x-pem-file"
 ATTRIBUTE_TAG = "coffre-attribute-"
+# Names the rotation that made a version, so there are others before it.
+RUN_TAG = "coffre-run"
 Seen = dict[str, dict[str, Any]]
 
 
@@ -48,10 +51,11 @@ def keyvault(
     try:
         with connect(settings) as vault:
             reading = _read(catalogue, held, before if before.get("url") == settings.url else {}, vault)
+            kept_rings, notes = _rings(catalogue, held, reading, newline, vault)
     except VaultUnavailable as error:
         values, warnings = _kept(catalogue, held, settings, error)
         return Resolved(values, warnings + _expired(catalogue, values, settings, []), dict(before))
-    values, warnings, refused = {}, [], []
+    values, warnings, refused = {}, notes, []
     for name, secret in catalogue.secrets.items():
         versions, answer = held.get(name, []), reading.answers.get(secret.vault_name)
         seen = reading.seen.get(name, {}).get("version", secret.vault_version)
@@ -66,7 +70,7 @@ def keyvault(
                 f"the value in use was kept; run 'make rotate-secret SECRET={name}'."
             )
         elif isinstance(offered, Held):
-            values[name] = offered
+            values[name] = replace(offered, ring=kept_rings.get(name, ()))
         elif offered:
             refused.append((_label(secret), secret.vault_name, offered))
     warnings += _expired(catalogue, values, settings, refused)
@@ -112,6 +116,41 @@ def _read(catalogue: Catalogue, held: Holdings, before: Mapping[str, Any], vault
             # An entry that serves stays as it is, so that a run which finds nothing new writes nothing.
             seen[name] = old if _settled(old) and old | {"read": answer.read} == entry else entry
     return Reading(answers, seen, pages)
+
+
+def _rings(
+    catalogue: Catalogue, held: Holdings, reading: Reading, newline: str, vault: Vault
+) -> tuple[dict[str, tuple[Earlier, ...]], list[str]]:
+    """(the earlier versions that still count of the key rings that this host does not know yet, warnings)."""
+    found, warnings = {}, []
+    for name, secret in catalogue.secrets.items():
+        answer = reading.answers.get(secret.vault_name)
+        if secret.strategy != rings.STRATEGY or held.get(name) or secret.vault_version:
+            continue
+        if not isinstance(answer, Value) or RUN_TAG not in answer.properties.tags:
+            continue
+        try:
+            found[name] = _ring(secret, answer, newline, vault)
+        except VaultUnavailable:
+            raise
+        except SourceError as error:
+            warnings.append(f"The earlier versions of {name} are not known, and what they signed is refused: {error}")
+    return found, warnings
+
+
+def _ring(secret: Secret, answer: Value, newline: str, vault: Vault) -> tuple[Earlier, ...]:
+    """The earlier versions, newest first; each ends some days after the next one came. Raises SourceError."""
+    current, days, ring = answer.properties.version, rings.keep_days(secret), []
+    # Dates tell seconds only; which of several of one second was the last is known of the current one alone.
+    versions = sorted(vault.versions(secret.vault_name), key=lambda each: (each.created, each.version == current))
+    for about, following in pairwise(versions):
+        retires = None if days is None else rings.later(state.moment(following.created), days)
+        if not about.enabled or about.version == current or (retires and retires <= state.now()):
+            continue
+        earlier = _fit(secret, vault.read({secret.vault_name: about.version})[secret.vault_name], newline)
+        if isinstance(earlier, Held):
+            ring.append(Earlier(state.Previous(earlier.version, earlier.created, retires), earlier.value))
+    return tuple(reversed(ring))
 
 
 def _listing(vault: Vault, most: int) -> tuple[Mapping[str, Any], int]:
