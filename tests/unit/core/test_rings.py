@@ -165,21 +165,21 @@ def test_values_that_a_service_does_not_need_stay_sealed(stack: Any) -> None:
     assert not stack.stage()["changed"]
 
 
-@pytest.mark.parametrize("step", ["published", "adopted"])
-def test_an_undone_version_stays_if_a_container_may_have_used_it(ringed: Any, step: str) -> None:
+@pytest.mark.parametrize("handed", [[], ["app"]])
+def test_an_undone_version_stays_if_a_container_may_have_used_it(ringed: Any, handed: list[str]) -> None:
     st = ringed.state
     old, value = st.secrets["api-key"], ringed.supplied["api-key"]
     ringed.supplied["api-key"] = b"canary-aborted"
     ringed.stage()
     st = ringed.state
-    change = state.Change("key_ring", old, st.secrets["api-key"], step=step)
-    st.run = state.Run("r1", "r1", "operator", NOW, NOW, {"api-key": change}, direction="back")
+    change = state.Change("key_ring", old, st.secrets["api-key"], step="adopted")
+    st.run = state.Run("r1", "r1", "operator", NOW, NOW, {"api-key": change}, direction="back", handed=handed)
     rotation_values.seal(ringed.paths, "r1", "api-key", "old", value)
     state.save(ringed.paths, st)
     ringed.stage()
     kept = {each.version for each in ringed.state.secrets["api-key"].ring}
     assert ringed.state.secrets["api-key"].version == old.version
-    assert (change.new.version in kept) == (b"canary-aborted" in _files(ringed).values()) == (step == "adopted")
+    assert (change.new.version in kept) == (b"canary-aborted" in _files(ringed).values()) == bool(handed)
     assert {each.version for each in old.ring} < kept | {change.new.version}
 
 

@@ -116,6 +116,18 @@ class Stack:
         """Where the last log lines of a container that was taken back are kept, for root."""
         return self.paths.lib / f"{service}.failed.log"
 
+    def handing(self, service: str) -> None:
+        """Record that a container is about to have what is staged for a service, if that is a rotation's new values."""
+        run = self.state.run
+        if run and run.direction == "forward" and self.entry(service).next and service not in run.handed:
+            run.handed.append(service)
+            states.save(self.paths, self.state)
+
+    @property
+    def again(self) -> str:
+        """What to do once the cause is mended."""
+        return "rotate again" if self.state.run else "run playbooks/site.yml"
+
     def adopted(self, service: str) -> None:
         """Record that the containers of a service have its staged bundle."""
         if self.entry(service).next:
@@ -165,6 +177,8 @@ def _recorded(stack: Stack, step: Step, run: audit.Run) -> None:
     """Carry out a step, and record the bundle that was adopted or refused in it."""
     name, before = step.service.name, replace(stack.entry(step.service.name))
     try:
+        if step.acts:
+            stack.handing(name)
         _carry_out(stack, step)
     except CoffreError:
         with suppress(CoffreError, OSError):  # the next run makes up for it; what went wrong has to be told
@@ -282,7 +296,7 @@ def _reload(stack: Stack, name: str, container: Container) -> None:
         stack.refused(name)
         raise CoffreError(
             f"{name} could not adopt bundle {new}: {problem}; it goes on with bundle {old}, nothing else was changed: "
-            f"see `docker logs {container.name}`, mend the cause, then run playbooks/site.yml."
+            f"see `docker logs {container.name}`, mend the cause, then {stack.again}."
         )
     stack.adopted(name)
 
@@ -349,7 +363,7 @@ def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) ->
     if new and step.keep and step.others and all(new.created < each.created for each in step.others):
         # It was there before those that should leave, so it is the one that served, and what is left of a roll that
         # was cut short is nothing to go back to.
-        return f"{parts[0]}; {new.name} was there before and stays. Mend the cause, then run playbooks/site.yml."
+        return f"{parts[0]}; {new.name} was there before and stays. Mend the cause, then {stack.again}."
     if new:
         saved = compose.save_logs(new.id, log)
         compose.remove(new.id)
@@ -362,7 +376,7 @@ def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) ->
     parts.append(_go_back(stack, step, old, new) if old else "there is no older one to go back to")
     # Last: a state that cannot be written keeps no service down.
     stack.refused(name)
-    return "; ".join(parts) + ". Mend the cause, then run playbooks/site.yml."
+    return "; ".join(parts) + f". Mend the cause, then {stack.again}."
 
 
 def _go_back(stack: Stack, step: Step, old: Container, new: Container | None) -> str:

@@ -24,6 +24,19 @@ def unseal(paths: StackPaths, run: str, secret: str, which: Which) -> bytes:
     return seals.unseal(paths.sealed_value(run, secret, which), _name(paths, run, secret, which))
 
 
+def every(paths: StackPaths, run: state.Run) -> dict[str, dict[str, bytes]]:
+    """The values of a run, by secret and version."""
+    sides: tuple[Which, ...] = ("old", "new")
+    return {
+        name: {
+            getattr(change, which).version: unseal(paths, run.id, name, which)
+            for which in sides
+            if paths.sealed_value(run.id, name, which).exists()
+        }
+        for name, change in run.secrets.items()
+    }
+
+
 def wanted(run: state.Run, change: state.Change) -> tuple[Which, state.Secret]:
     """Which version of a secret of the run its consumers are to have now."""
     forward = run.direction == "forward" and change.reached("adopted")

@@ -22,6 +22,7 @@ from .catalogue import HOST, Catalogue, Secret, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, VALUE, StackPaths
 from .restore import raise_bundles
+from .rotation_values import every
 from .rotation_values import staged as staged_values
 from .sources import Earlier, Held, Holdings, Resolved, Values, misfits, unfit
 
@@ -64,7 +65,10 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     st = copy.deepcopy(before)
     contents, lost = _open(paths, st, report)
     held = holdings(st, contents)
-    earlier, used = _versions_held(st, contents), _used(st)
+    earlier, used = _versions_held(st, contents), _used(st, catalogue)
+    if st.run:
+        for name, versions in every(paths, st.run).items():
+            earlier.setdefault(name, {}).update(versions)
     _forget(st, contents, lost)
     if st.run:
         resolved = Resolved(staged_values(paths, st.run, held), vault=before.vault)
@@ -173,15 +177,18 @@ def _versions_held(st: state.State, contents: dict[Key, bundles.Content]) -> dic
     return found
 
 
-def _used(st: state.State) -> set[str]:
+def _used(st: state.State, catalogue: Catalogue) -> set[str]:
     """The secrets whose version of state a container may have used: adopted, or handed out by an open rotation."""
     adopted = [entry.bundles[entry.current].versions for entry in st.services.values() if entry.current]
-    changes = st.run.secrets if st.run else {}
-    return {
+    handed = {
+        name
+        for name in (st.run.secrets if st.run else {})
+        if name in catalogue.secrets and st.run and set(st.run.handed) & set(catalogue.secrets[name].consumers)
+    }
+    return handed | {
         name
         for name, secret in st.secrets.items()
         if any(versions.get(name) == secret.version for versions in adopted)
-        or (name in changes and changes[name].reached("adopted"))
     }
 
 

@@ -104,7 +104,8 @@ class Run:
     """The rotation under way. Its values lie sealed by themselves until it is closed.
 
     `id` names it for good; `holder` is the play that drives it, and no other may, until `lease_until` is over and
-    another takes it over. `direction` is forward or back.
+    another takes it over. `direction` is forward or back. `handed` are the services of which a container may have had
+    the new values.
     """
 
     id: str
@@ -114,6 +115,7 @@ class Run:
     lease_until: str
     secrets: dict[str, Change]
     direction: str = "forward"
+    handed: list[str] = field(default_factory=list)
 
 
 @dataclass
