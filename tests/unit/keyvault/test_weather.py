@@ -36,7 +36,7 @@ NAMES = [f"secret-{number}" for number in range(6)]
 )
 def test_what_passes_is_outlasted(host: Host, kind: str, operation: str, settings: dict[str, Any]) -> None:
     host.fill(*NAMES)
-    host.control.fault(kind, operation, count=2, **settings)
+    host.control.fault(kind, operation, count=1 if settings.get("retry_after") else 2, **settings)
     started = time.monotonic()
     assert len(host.run()) == len(NAMES)
     if settings.get("retry_after"):
@@ -64,8 +64,9 @@ def test_tokens_that_live_shortly_are_renewed(host: Host) -> None:
     host.fill(*NAMES)
     host.control.set(token_seconds=1, latency_ms=200)
     with keyvault.Vault(host.settings()) as vault:
-        for name in NAMES:
+        for name in NAMES[:3]:
             assert isinstance(vault.read({name: None})[name], keyvault.Value)
+    assert host.count()["token"] >= 3
 
 
 PAST = [
