@@ -194,8 +194,8 @@ def report(bench: Bench) -> None:
     figures |= {f"seconds_{size}": bench.net(f"ours: {size}") for size in SIZES}
     parts = [f"{key}={value:.2f}" for key, value in figures.items()]
     for size in SIZES:
-        calls = bench.calls[f"ours: {size}, unchanged"]
-        parts.append(f"unchanged_calls_{size}={calls.get('get', 0) + calls.get('list', 0)}")
+        asked = bench.calls[f"ours: {size}, unchanged"]
+        parts.append(f"unchanged_calls_{size}={asked.get('get', 0) + asked.get('list', 0)}")
     print(" ".join([*parts, f"rounds={ROUNDS}", f"latency_ms={LATENCY_MS}"]))
 
 
