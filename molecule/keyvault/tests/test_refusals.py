@@ -68,7 +68,6 @@ REFUSALS: list[tuple[Callable[[Control], None], tuple[str, ...]]] = [
 def extra(tmp_path: Path, vault: Control) -> str:
     """A catalogue with two more secrets, which the vault has never had."""
     for name in TWO:
-        vault.put(STACK, name, "x")
         vault.delete(STACK, name, purge=True)
     own = [{"name": name, "consumers": ["app"], "strategy": "replace"} for name in TWO]
     return write_variables(tmp_path, stack_catalogue_own=[PROXY_TLS, *own])
