@@ -79,8 +79,10 @@ def read_state(host: Any, stack: str = STACK) -> dict[str, Any]:
     return state
 
 
-def fetch(host: Any, path: str, *, ca: bool = True, url: str = "https://localhost:8443") -> tuple[int, str]:
-    """Ask the stack as a user of the host would; trusting its CA, or only what the host trusts. Status 0: no answer."""
+def fetch(
+    host: Any, path: str, *, ca: str = f"/var/lib/coffre/{STACK}/ca.crt", url: str = "https://localhost:8443"
+) -> tuple[int, str]:
+    """Ask the stack as a user of the host would; trusting a CA, or what the host does. Status 0: no answer."""
     script = (
         "import ssl, sys, urllib.request, urllib.error\n"
         "class Stay(urllib.request.HTTPRedirectHandler):\n"
@@ -96,8 +98,7 @@ def fetch(host: Any, path: str, *, ca: bool = True, url: str = "https://localhos
         "    print(0, error); sys.exit()\n"
         "print(answer.status, answer.headers.get('Location') or answer.read().decode())"
     )
-    trusted = f"/var/lib/coffre/{STACK}/ca.crt" if ca else ""
-    output = host.check_output(f"python3 -c {shlex.quote(script)} {shlex.quote(url + path)} {shlex.quote(trusted)}")
+    output = host.check_output(f"python3 -c {shlex.quote(script)} {shlex.quote(url + path)} {shlex.quote(ca)}")
     status, _, body = output.partition(" ")
     return int(status), body
 

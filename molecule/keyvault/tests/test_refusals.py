@@ -103,7 +103,7 @@ def test_another_tenant(vault: Control) -> None:
     ("change", "sentence"),
     [
         ({"url": "https://coffre-nowhere.vault.azure.net", "seconds": 5}, "coffre-nowhere"),
-        ({"ca": "/etc/ssl/certs/ca-certificates.crt"}, "does not trust"),
+        ({"ca": "/etc/ssl/certs/ca-certificates.crt"}, "is not trusted"),
         ({"url": f"http://{STACK}.vault.azure.net"}, "url"),
     ],
     ids=["not-found", "not-trusted", "not-https"],
