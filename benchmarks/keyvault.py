@@ -3,9 +3,8 @@
 
 The vaults are the tests' emulator at 30 ms latency. All of it runs in namespaces of its own (network, hosts file, stack
 folders), so nothing on the machine changes and nothing stays. Both sides ask as the machine's managed identity, where
-Azure has its endpoint. What an empty playbook takes in the same environment and rounds is deducted from the
-medians. Ours begins without a stack each time and also writes and seals the bundles; the lookup
-just returns the values.
+Azure has its endpoint. What an empty playbook takes in the same environment and rounds is deducted from the medians.
+Ours begins without a stack each time and also writes and seals the bundles; the lookup just returns the values.
 
 The lookup is timed in two environments: with the packages that its collection asks for and imports (`net_ratio_*`), and
 with the library requests alone (`bare_ratio_*`), where it knows no other way to sign in than a managed identity.
@@ -185,9 +184,8 @@ def report(bench: Bench) -> None:
     print(f"{'what':<22}{'seconds':>8}{'fastest':>9}{'slowest':>9}{'net':>7}  calls")
     for sample, seconds in bench.seconds.items():
         calls = " ".join(f"{key}={count}" for key, count in sorted(bench.calls[sample].items()))
-        print(
-            f"{sample:<22}{median(seconds):>8.2f}{min(seconds):>9.2f}{max(seconds):>9.2f}{bench.net(sample):>7.2f}  {calls}"
-        )
+        times = f"{median(seconds):>8.2f}{min(seconds):>9.2f}{max(seconds):>9.2f}{bench.net(sample):>7.2f}"
+        print(f"{sample:<22}{times}  {calls}")
     figures = {
         f"{name}_ratio_{size}": bench.net(f"{kind}: {size}") / bench.net(f"ours: {size}")
         for name, kind in (("net", "lookup"), ("bare", "lookup, bare"))
@@ -196,8 +194,8 @@ def report(bench: Bench) -> None:
     figures |= {f"seconds_{size}": bench.net(f"ours: {size}") for size in SIZES}
     parts = [f"{key}={value:.2f}" for key, value in figures.items()]
     for size in SIZES:
-        calls = bench.calls[f"ours: {size}, unchanged"]
-        parts.append(f"unchanged_calls_{size}={calls.get('get', 0) + calls.get('list', 0)}")
+        asked = bench.calls[f"ours: {size}, unchanged"]
+        parts.append(f"unchanged_calls_{size}={asked.get('get', 0) + asked.get('list', 0)}")
     print(" ".join([*parts, f"rounds={ROUNDS}", f"latency_ms={LATENCY_MS}"]))
 
 

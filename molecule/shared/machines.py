@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 STACK = "coffre-demo"
 INVENTORY = ROOT / "molecule" / "shared" / "inventory"
+KEYS = Path.home() / ".cache" / "coffre" / "test-hosts"
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,25 @@ class Play:
         return {host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)} for host, line in lines}
 
 
-def list_containers(host: Any) -> list[Container]:
+def list_containers(host: Any, stack: str = STACK) -> list[Container]:
     """The stack's running containers, by service."""
-    ids = host.check_output(f"docker ps --quiet --filter label=com.docker.compose.project={STACK}").split()
+    ids = host.check_output(f"docker ps --quiet --filter label=com.docker.compose.project={stack}").split()
     inspected = json.loads(host.check_output(f"docker inspect {' '.join(ids)}")) if ids else []
     found = [Container(entry["Config"]["Labels"]["com.docker.compose.service"], entry) for entry in inspected]
     return sorted(found, key=lambda container: container.service)
 
 
-def run_playbook(*arguments: str, playbook: str = "site", timeout: int = 900) -> Play:
+def run_playbook(
+    *arguments: str,
+    playbook: str = "site",
+    timeout: int = 900,
+    inventory: Path = INVENTORY,
+    environment: Mapping[str, str] | None = None,
+) -> Play:
     """Run one of our playbooks on the test hosts, as an operator would."""
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", **(environment or {})}
     done = subprocess.run(
-        ["ansible-playbook", "-i", str(INVENTORY), f"playbooks/{playbook}.yml", *arguments],
+        ["ansible-playbook", "-i", str(inventory), f"playbooks/{playbook}.yml", *arguments],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -65,14 +73,16 @@ def run_playbook(*arguments: str, playbook: str = "site", timeout: int = 900) ->
     return Play(done.returncode, done.stdout + done.stderr)
 
 
-def read_state(host: Any) -> dict[str, Any]:
+def read_state(host: Any, stack: str = STACK) -> dict[str, Any]:
     """The state of the stack: names, versions and bundles, no values."""
-    state: dict[str, Any] = json.loads(host.check_output(f"cat /var/lib/coffre/{STACK}/state.json"))
+    state: dict[str, Any] = json.loads(host.check_output(f"cat /var/lib/coffre/{stack}/state.json"))
     return state
 
 
-def fetch(host: Any, path: str, *, ca: bool = True, url: str = "https://localhost:8443") -> tuple[int, str]:
-    """Ask the stack as a user of the host would; trusting its CA, or only what the host trusts. Status 0: no answer."""
+def fetch(
+    host: Any, path: str, *, ca: str = f"/var/lib/coffre/{STACK}/ca.crt", url: str = "https://localhost:8443"
+) -> tuple[int, str]:
+    """Ask the stack as a user of the host would; trusting a CA, or what the host does. Status 0: no answer."""
     script = (
         "import ssl, sys, urllib.request, urllib.error\n"
         "class Stay(urllib.request.HTTPRedirectHandler):\n"
@@ -88,8 +98,7 @@ def fetch(host: Any, path: str, *, ca: bool = True, url: str = "https://localhos
         "    print(0, error); sys.exit()\n"
         "print(answer.status, answer.headers.get('Location') or answer.read().decode())"
     )
-    trusted = f"/var/lib/coffre/{STACK}/ca.crt" if ca else ""
-    output = host.check_output(f"python3 -c {shlex.quote(script)} {shlex.quote(url + path)} {shlex.quote(trusted)}")
+    output = host.check_output(f"python3 -c {shlex.quote(script)} {shlex.quote(url + path)} {shlex.quote(ca)}")
     status, _, body = output.partition(" ")
     return int(status), body
 

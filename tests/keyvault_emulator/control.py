@@ -74,7 +74,7 @@ class Control:
         )
 
     def delete(self, vault: str, name: str, purge: bool = False) -> None:
-        """Soft-delete a secret, or purge it altogether."""
+        """Soft-delete a secret, or let nothing be left of it, whether it is there, deleted or neither."""
         self._ask("delete", vault=vault, name=name, purge=purge)
 
     def fault(self, kind: str, operation: str = "*", **settings: str | float | None) -> None:

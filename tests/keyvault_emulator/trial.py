@@ -13,7 +13,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Gene
 from .control import Control
 
 NAMES = ("localhost", "127.0.0.1")
-DAYS = 30
+DAYS = 90
 
 
 def main() -> None:
@@ -26,7 +26,9 @@ def main() -> None:
     options = parser.parse_args()
     authority = generate.authority("the trial", Generate("certificate_authority", names=NAMES, days=DAYS))
     server = generate.certificate(Generate("certificate", names=NAMES, days=DAYS), authority)
-    Control(options.control).put(
+    control = Control(options.control)
+    control.vault(options.vault, purge_protection=True)
+    control.put(
         options.vault,
         "proxy-tls",
         server.pem().decode(),

@@ -109,11 +109,13 @@ class World:
         return made.id
 
     def delete(self, vault: str, name: str, purge: bool = False) -> None:
-        """Delete a secret, and purge it too if told so, whatever the vault's protection."""
+        """Delete a secret, or let nothing be left of it, be it deleted or not, whatever the vault's protection."""
         with self.lock:
-            self.vaults[vault].delete(name, self.now())
             if purge:
-                del self.vaults[vault].deleted[name.lower()]
+                self.vaults[vault].secrets.pop(name.lower(), None)
+                self.vaults[vault].deleted.pop(name.lower(), None)
+            else:
+                self.vaults[vault].delete(name, self.now())
 
     def fault(self, **settings: Any) -> None:
         """Bad weather from now on, after that which is on its way already: see Fault."""

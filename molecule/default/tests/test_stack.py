@@ -28,7 +28,7 @@ def test_healthy_through_the_proxy_for_those_who_trust_its_ca(host: Any) -> None
 
 
 def test_refused_by_those_who_do_not(host: Any) -> None:
-    status, reason = fetch(host, "/health", ca=False)
+    status, reason = fetch(host, "/health", ca="")
     assert status == 0
     assert "CERTIFICATE_VERIFY_FAILED" in reason
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,17 +11,11 @@ from typing import Any
 
 import pytest
 from machines import INVENTORY, ROOT, STACK, list_containers, read_state, run_playbook
+from searches import search_controller, search_host
 
 testinfra_hosts = ["ansible://debian13"]
 
 FOLDER = Path.home() / ".cache" / "coffre" / "test-hosts" / "leaks"
-TOOL = ROOT / "molecule" / "shared" / "leak_search.py"
-SEARCH = (
-    "python3 /root/leak-search/leak_search.py"
-    f" --bundles /run/coffre/{STACK} --permitted /root/leak-search/permitted.json"
-)
-# Where a controller writes: Ansible's folders, what the run printed and started, temporary files, logs, the checkout.
-CONTROLLER = [str(Path.home() / ".ansible"), str(FOLDER), "/tmp", "/var/tmp", "/var/log", str(ROOT)]  # noqa: S108
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,23 +29,6 @@ def quiet_again() -> Iterator[None]:
         subprocess.run(["ansible", "-i", str(INVENTORY), "debian13", "-m", "shell", "-a", command], check=True)
     play = run_playbook("--limit", "debian13")
     assert play.status == 0, play.output
-
-
-def search_host(host: Any, *arguments: str, since: float = 0) -> tuple[int, str]:
-    """Search a host's disk, processes and journal."""
-    done = host.run(f"{SEARCH} --since {since} --processes --journal {' '.join(arguments or ['/'])}")
-    return int(done.rc), str(done.stdout + done.stderr)
-
-
-def search_controller(since: float) -> tuple[int, str]:
-    """Search this machine for the host's values, on the host: they never leave it."""
-    pack = [sys.executable, str(TOOL), "--pack", "--processes", "--since", str(since), *CONTROLLER]
-    there = ["ssh", "-F", str(FOLDER.parent / "ssh_config"), "ops@debian13", f"sudo {SEARCH} --stdin controller"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections")}
-    with subprocess.Popen(pack, stdout=subprocess.PIPE, env=environment) as packer:
-        done = subprocess.run(there, stdin=packer.stdout, capture_output=True, text=True, check=False)
-    assert packer.returncode == 0
-    return done.returncode, done.stdout + done.stderr
 
 
 def secret(host: Any, name: str = "flask-secret-key", service: str = "app") -> str:
@@ -82,7 +58,7 @@ def test_the_host_holds_no_value_but_where_it_belongs(host: Any) -> None:
 
 
 def test_the_controller_holds_no_value(host: Any) -> None:  # noqa: ARG001 - the host must be there
-    status, output = search_controller((FOLDER / "began").stat().st_mtime)
+    status, output = search_controller((FOLDER / "began").stat().st_mtime, FOLDER)
     assert status == 0, output
     print(output)
 
@@ -176,7 +152,7 @@ def test_a_modules_argument_fails_the_search_on_both_machines(host: Any) -> None
         check=True,
         capture_output=True,
     )
-    status, output = search_controller(began)
+    status, output = search_controller(began, FOLDER)
     log.unlink()
     assert status == 1
     assert any("flask-secret-key (raw)" in line and line.endswith("planted.log") for line in output.splitlines()), (

@@ -101,6 +101,11 @@ def test_the_operators_values_are_checked_and_not_told(data: dict[str, Any], tmp
         preflight.check(request(data, source="file", directory=folder))
     assert "db-password has characters that client.conf of db-client cannot take" in str(caught.value)
     assert CANARY not in found + str(caught.value)
+    with pytest.raises(CoffreError, match="needs stack_secrets_keyvault with the vault's `url`"):
+        preflight.check(request(data, source="keyvault"))
+    vault = {"url": "https://coffre.vault.azure.net", "ca": str(folder / "none")}
+    with pytest.raises(CoffreError, match="none, which stack_secrets_keyvault names as `ca`, is no file"):
+        preflight.check(request(data, source="keyvault", keyvault=vault))
     with pytest.raises(CoffreError, match="needs the operator's directory"):
         preflight.check(request(data, source="file"))
 

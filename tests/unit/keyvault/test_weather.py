@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import Any
 
 import pytest
+import requests
+import urllib3
 from azure.keyvault.secrets._shared import http_challenge_cache
 
 from ansible_collections.coffre.stack.plugins.module_utils import keyvault
-from ansible_collections.coffre.stack.plugins.module_utils.errors import VaultUnavailable
+from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError, VaultUnavailable
 
 from .conftest import LONG_AGO, Host
 
+CHALLENGE = 'Bearer authorization="https://login.microsoftonline.com/x", resource="https://example.org"'
 NAMES = [f"secret-{number}" for number in range(6)]
 
 
@@ -32,7 +36,7 @@ NAMES = [f"secret-{number}" for number in range(6)]
 )
 def test_what_passes_is_outlasted(host: Host, kind: str, operation: str, settings: dict[str, Any]) -> None:
     host.fill(*NAMES)
-    host.control.fault(kind, operation, count=2, **settings)
+    host.control.fault(kind, operation, count=1 if settings.get("retry_after") else 2, **settings)
     started = time.monotonic()
     assert len(host.run()) == len(NAMES)
     if settings.get("retry_after"):
@@ -60,8 +64,9 @@ def test_tokens_that_live_shortly_are_renewed(host: Host) -> None:
     host.fill(*NAMES)
     host.control.set(token_seconds=1, latency_ms=200)
     with keyvault.Vault(host.settings()) as vault:
-        for name in NAMES:
+        for name in NAMES[:3]:
             assert isinstance(vault.read({name: None})[name], keyvault.Value)
+    assert host.count()["token"] >= 3
 
 
 PAST = [
@@ -112,6 +117,49 @@ def test_a_host_that_lacks_one_cannot_go_on(host: Host) -> None:
     host.control.fault("status", "get", count=0)
     with pytest.raises(VaultUnavailable, match="it has no new and newer"):
         host.run()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "silent", "words"),
+    [
+        (200, {"Content-Type": "text/html"}, b"<p>value of a portal", True, "half an answer"),
+        (200, {"Content-Type": "application/json"}, b"[]", True, "half an answer"),
+        (200, {"Content-Type": "application/json"}, b"{}", True, "half an answer"),
+        (200, {"Content-Type": "application/json"}, b'{"value": "value of', True, "half an answer"),
+        (400, {"Content-Type": "application/json"}, b"{}", False, "answers 400 to a request to get secrets"),
+        (401, {"WWW-Authenticate": 'Basic realm="value of"'}, b"", False, "does not accept this identity's token"),
+        (
+            401,
+            {"WWW-Authenticate": CHALLENGE},
+            b"",
+            False,
+            "not as a vault does that may ask for this identity's token",
+        ),
+    ],
+)
+def test_an_answer_of_somebody_else(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    headers: dict[str, str],
+    body: bytes,
+    silent: bool,
+    words: str,
+) -> None:
+    def answer(*_args: Any, **_options: Any) -> requests.Response:
+        made = requests.Response()
+        made.status_code = status
+        made.raw = urllib3.HTTPResponse(io.BytesIO(body), preload_content=False)
+        made.headers.update(headers)
+        return made
+
+    host.add("key")
+    host.options["seconds"] = 1
+    monkeypatch.setattr("requests.Session.request", answer)
+    with pytest.raises(SourceError, match=words) as raised:
+        host.run()
+    assert isinstance(raised.value, VaultUnavailable) is silent
+    assert "value of" not in str(raised.value)
 
 
 def test_an_answer_that_drips_keeps_nobody(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,8 +190,8 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
             check(each.name, functools.partial(each.path, paths.stack), each.name, each.secret, each.heads)
     if problems:
         raise CoffreError(
-            " ".join(problems) + " Nothing was changed: keep the file and the heads as they are, and look for who "
-            "could change it. If it was you (a backup put back, a host set up anew), move both away for a new trail."
+            " ".join(problems) + " This check changes nothing: keep the trail and the heads as they are, and find out "
+            "who touched it. If it was you (a backup put back, a host set up anew), move both away to begin a new one."
         )
     return {"trails": trails, "warnings": warnings}
 

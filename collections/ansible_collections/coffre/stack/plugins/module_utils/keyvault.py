@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from json import JSONDecodeError
 from typing import Any, Literal, TypeVar
 
 from . import keyvault_refusals as refusals
-from .errors import VaultUnavailable
+from .errors import SourceError, VaultUnavailable
 from .keyvault_refusals import Refusal
 from .keyvault_settings import Credential, Settings, hindrances, settings
 
@@ -250,7 +251,15 @@ class Vault:
                 return call()
             except self._weather as weather:
                 self._last, wait = str(weather), weather.seconds
-            except (azure.DecodeError, azure.ServiceResponseError):
+            except (
+                azure.DecodeError,
+                azure.ServiceResponseError,
+                JSONDecodeError,
+                AttributeError,
+                TypeError,
+                KeyError,
+            ):
+                # What is no JSON, and JSON of another shape, the SDK meets with errors of any kind.
                 self._last = "half an answer, or none"
             except azure.ServiceRequestError:
                 self._last = "no connection"
@@ -264,6 +273,11 @@ class Vault:
                     raise refusals.Refused(found) from None
                 self._last = f"status {found.status}"
                 wait = found.retry_after
+            except ValueError:
+                raise SourceError(
+                    f"{self.settings.url} answers, but not as a vault does that may ask for this identity's token: see "
+                    "that `url` in stack_secrets_keyvault is right."
+                ) from None
             self._pause(BACKOFF[min(attempt, len(BACKOFF) - 1)] if wait is None else wait)
             attempt += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pwd
 import re
 import shutil
 import threading
@@ -175,5 +176,6 @@ class Identity:
                 "stack_secrets_keyvault."
             )
         if settings.type in ("azure_cli", "default"):
-            return SourceError("The Azure CLI on this host gives no token: run 'az login' there as root.")
+            who = pwd.getpwuid(os.geteuid()).pw_name
+            return SourceError(f"The Azure CLI on {os.uname().nodename} gives no token: run 'az login' there as {who}.")
         return SourceError(f"The credential {settings.type} gives no token: check the files and variables it needs.")

@@ -219,7 +219,10 @@ def _bytes(secret: Secret, answer: Value) -> bytes:
 def _expired(
     catalogue: Catalogue, values: Values, settings: Settings, refused: list[tuple[str, str, Refusal]]
 ) -> list[str]:
-    """Refuse what has expired beside what is refused already, or return it as warnings, as the settings say."""
+    """Refuse what has expired beside what is refused already, or return it as warnings, as the settings say.
+
+    Only what is in force counts: an earlier key that a key ring keeps may have expired.
+    """
     now, warnings = state.now(), []
     for name, held in values.items():
         secret = catalogue.secrets[name]

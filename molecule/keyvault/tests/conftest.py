@@ -1,0 +1,74 @@
+"""The stack of staging on a test host, deployed from an empty vault, and the vault's emulator to be told what to do."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from machines import Play
+from staging import MACHINE, NAME, STACK, look, on_machine, play
+
+from ansible_collections.coffre.stack.plugins.module_utils import generate
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
+from tests.keyvault_emulator.control import Control
+
+
+@dataclass(frozen=True)
+class Staging:
+    """What was run on the way to a deployed staging."""
+
+    unfilled: Play
+    checked: Play
+    filled: Play
+    filled_again: Play
+    deployed: Play
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Control]:
+    """The emulator on the test host, asked over the network that this machine shares with it."""
+    told = subprocess.run(
+        ["docker", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", MACHINE],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    yield Control(f"http://{told.stdout.strip()}:9442")
+    on_machine("systemctl stop keyvault-emulator")
+
+
+@pytest.fixture(scope="session")
+def staging(emulator: Control) -> Iterator[Staging]:
+    """Staging, deployed from an empty vault by the commands of docs/keyvault.md; removed at the end."""
+    play("teardown", "-e", f"teardown_destroy={STACK}")
+    emulator.reset()
+    unfilled = play("secrets")
+    checked = play("fill", "--check")
+    filled = play("fill")
+    authority = generate.authority(STACK, Generate("certificate_authority", names=("test",), days=30))
+    certificate = generate.certificate(Generate("certificate", names=(NAME,), days=20), authority)
+    on_machine("cat >/etc/ssl/staging-ca.pem", authority.pem().decode().partition("-----END PRIVATE KEY-----\n")[2])
+    emulator.put(STACK, "proxy-tls", certificate.pem().decode(), content_type="application/x-pem-file")
+    filled_again = play("fill")
+    yield Staging(unfilled, checked, filled, filled_again, play("site"))
+    play("teardown", "-e", f"teardown_destroy={STACK}")
+
+
+@pytest.fixture
+def vault(emulator: Control, staging: Staging) -> Iterator[Control]:
+    """The vault of a deployed staging; good weather and full rights again afterwards."""
+    assert staging.deployed.status == 0, staging.deployed.output
+    yield emulator
+    emulator.clear_faults()
+    emulator.set(latency_ms=0, token_seconds=86400, clock=0, moving_seconds=0)
+    emulator.grant("host", STACK, ["get", "list"])
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    """Every file of the stack is the same afterwards, and the same containers run."""
+    before = look()
+    yield
+    assert look() == before
