@@ -8,7 +8,8 @@ import copy
 import itertools
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils import (
     bundles,
     files,
+    fill,
+    keyvault_settings,
     rotation,
     rotation_plan,
+    rotation_vault,
     seals,
     sources,
     staging,
@@ -27,7 +31,8 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     tmpfs,
 )
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError, VaultUnavailable
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import Properties
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Context, Which
 
@@ -148,11 +153,44 @@ class Ring(Both):
 
 
 @dataclass
+class Shelf:
+    """A vault in memory: by name the properties and values of all versions, the latest last. `down` gets no answer."""
+
+    kept: dict[str, list[tuple[Properties, str]]] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+
+    def _asked(self, what: str) -> None:
+        if what in self.down:
+            raise VaultUnavailable("The vault gives no answer.")
+
+    def versions(self, name: str) -> list[Properties]:
+        self._asked("versions")
+        return [properties for properties, _ in self.kept.get(name, [])]
+
+    def put(
+        self, name: str, value: str, *, tags: Mapping[str, str], content_type: str, expires: int | None
+    ) -> Properties:
+        self._asked("put")
+        number = next(NUMBERS)
+        made = Properties(name, f"{number:032x}", True, number, number, expires, None, content_type, dict(tags), "")
+        self.kept.setdefault(name, []).append((made, value))
+        return made
+
+    def disable(self, name: str, version: str) -> None:
+        self._asked("disable")
+        self.kept[name] = [
+            (replace(about, enabled=about.enabled and about.version != version), value)
+            for about, value in self.kept[name]
+        ]
+
+
+@dataclass
 class House:
     """A stack, its verifier, and plays that rotate it. `fails` are the services that do not become ready."""
 
     paths: StackPaths
     verifier: Verifier
+    shelf: Shelf | None = None
     data: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(CATALOGUE))
     fails: set[str] = field(default_factory=set)
     lines: list[str] = field(default_factory=list)
@@ -184,7 +222,8 @@ class House:
         bundles.collect(self.paths, st, set())
 
     def settings(self, holder: str) -> rotation.Settings:
-        return rotation.Settings(holder, "kim", patience=0.0)
+        vault = keyvault_settings.settings({"url": "https://kept.vault.azure.net"}) if self.shelf else None
+        return rotation.Settings(holder, "kim", patience=0.0, vault=vault)
 
     def play(self, holder: str, *names: str, take_over: str = "", resolve: bool = False) -> str:
         """What playbooks/rotate.yml does; returns the outcome. Raises CoffreError where it would fail."""
@@ -195,7 +234,7 @@ class House:
             rotation_plan.take_over(self.paths, st, wish, settings)
         elif not resolve:
             chosen = rotation_plan.changes(self.catalogue, st, wish, rotation_plan.present())
-            plan = rotation_plan.plan(self.paths, self.catalogue, st, wish, chosen)
+            plan = rotation_plan.plan(self.paths, self.catalogue, st, wish, chosen, settings.vault)
             rotation_plan.refuse(plan.problems)
             if chosen:
                 rotation_plan.begin(self.paths, self.catalogue, st, chosen, settings)
@@ -245,6 +284,11 @@ class House:
             accepted = self.verifier.accepted[name]
             assert found[name] in accepted
             assert secret.strategy == "key_ring" or accepted == {found[name]}
+            if self.shelf:
+                enabled = [each for each in self.shelf.kept[name] if each[0].enabled]
+                disabled = [value.encode() for about, value in self.shelf.kept[name] if not about.enabled]
+                assert (enabled[-1][0].version, enabled[-1][1].encode()) == (st.secrets[name].version, found[name])
+                assert found[name] not in disabled
         return found
 
 
@@ -284,6 +328,24 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> Verifier:
     }
     monkeypatch.setattr(strategies, "load", by_name.__getitem__)
     return verifier
+
+
+@pytest.fixture
+def shelf(house: House, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """A vault that has what the house has in force."""
+    shelf, st, values = Shelf(), house.state, house.agreed()
+    for name, value in values.items():
+        secret = house.catalogue.secrets[name]
+        made = shelf.put(name, value.decode(), tags=fill.tags("demo", secret), content_type="", expires=None)
+        for entry in st.services.values():
+            for bundle in entry.bundles.values():
+                if name in bundle.versions:
+                    bundle.versions[name] = made.version or ""
+        st.secrets[name].version = made.version or ""
+    state.save(house.paths, st)
+    monkeypatch.setattr(rotation_vault, "connected", lambda _: nullcontext(shelf))
+    house.shelf = shelf
+    return shelf
 
 
 @pytest.fixture

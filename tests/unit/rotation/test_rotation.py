@@ -8,15 +8,23 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, files, rotation_plan, state
+from ansible_collections.coffre.stack.plugins.module_utils import (
+    audit,
+    bundles,
+    files,
+    rotation_plan,
+    rotation_vault,
+    state,
+)
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secret
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from tests.unit.rotation.conftest import Crash, House
+from tests.unit.rotation.conftest import Crash, House, Shelf
 
 ALL = ("client", "admin", "database", "client-2", "deployment-audit-key")
 SETS = [("client",), ("admin",), ("database",), ("deployment-audit-key",), ALL]
@@ -135,7 +143,29 @@ def test_a_crash_at_any_record_is_resolved_by_the_next_play(
     before: bool,
     power: bool,
 ) -> None:
+    crash_everywhere(monkeypatch, house, names, failing, before, power)
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("failing", [(), ("confirm",)], ids=["forward", "back"])
+@pytest.mark.parametrize("names", [("client",), MIXED], ids="+".join)
+def test_so_it_is_with_a_vault(
+    monkeypatch: pytest.MonkeyPatch, house: House, names: tuple[str, ...], failing: tuple[str, ...], before: bool
+) -> None:
+    crash_everywhere(monkeypatch, house, names, failing, before, power=False)
+
+
+def crash_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+    house: House,
+    names: tuple[str, ...],
+    failing: tuple[str, ...],
+    before: bool,
+    power: bool,
+) -> None:
     origin, accepted = house.paths.run_root.parent / "origin", copy.deepcopy(house.verifier.accepted)
+    kept = copy.deepcopy(house.shelf.kept) if house.shelf else {}
     roots = [house.paths.run_root, house.paths.lib_root]
     origin.mkdir()
     subprocess.run(["cp", "-a", *map(str, roots), str(origin)], check=True)
@@ -173,6 +203,8 @@ def test_a_crash_at_any_record_is_resolved_by_the_next_play(
             shutil.rmtree(root)
         subprocess.run(["cp", "-a", *(str(origin / root.name) for root in roots), str(origin.parent)], check=True)
         house.verifier.accepted = copy.deepcopy(accepted)
+        if house.shelf:
+            house.shelf.kept = copy.deepcopy(kept)
     assert number > 8
     assert outcome == ("open" if failing else "rotated")
 
@@ -181,6 +213,53 @@ def verify(house: House) -> None:
     """The audit trail is whole, under every version of its key that the host holds."""
     if house.paths.audit.exists():
         audit.verify(house.paths.audit, bundles.versions(house.paths, house.state, "host", "deployment-audit-key"))
+
+
+def test_undo_puts_the_old_value_into_the_vault_once_more(house: House, shelf: Shelf) -> None:
+    before = house.agreed()
+    current = house.state.services["app"].current
+    house.fails = {"app"}
+    with pytest.raises(CoffreError, match="app could not adopt"):
+        house.play("r1", "client")
+    assert changed(before, house.agreed()) == set()
+    old = before["client"].decode()
+    told = [(about.enabled, value == old) for about, value in shelf.kept["client"]]
+    assert told == [(True, True), (False, False), (True, True)]
+    assert house.state.services["app"].current == current  # nothing rolls for a name
+
+
+@pytest.mark.parametrize(("down", "stays"), [("put", False), ("disable", True), ("versions", True)])
+def test_a_vault_that_is_down_keeps_an_undo_open(
+    monkeypatch: pytest.MonkeyPatch, house: House, shelf: Shelf, down: str, stays: bool
+) -> None:
+    before = house.agreed()
+    house.verifier.fails_once = "confirm" if down == "disable" else ""
+    monkeypatch.setattr(rotation_vault, "hinders", lambda *_: [])
+    shelf.down = {down}
+    with pytest.raises(CoffreError):
+        house.play("r1", "client")
+    assert (house.state.run is not None) == stays
+    if stays:
+        shelf.down = set()
+        assert house.play("r2", take_over="r1") == "undone"
+    assert changed(before, house.agreed()) == set()
+
+
+@pytest.mark.parametrize(
+    ("tags", "sentence"),
+    [
+        ({"coffre-owner": "another"}, "client belongs to the stack another in the vault kept: that one rotates it"),
+        ({}, "client has no owner in the vault kept: if nobody else uses it, run 'az keyvault secret set-attributes"),
+    ],
+)
+def test_what_is_not_the_stacks_own_is_not_rotated(
+    house: House, shelf: Shelf, tags: dict[str, str], sentence: str
+) -> None:
+    about, value = shelf.kept["client"][-1]
+    shelf.kept["client"][-1] = (replace(about, tags=tags), value)
+    with pytest.raises(CoffreError, match=sentence):
+        house.play("r1", "client")
+    assert house.state.run is None
 
 
 def test_within_the_lease_nobody_else_may_act(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def command(stack: str, vault: str, secret: Secret) -> str:
     arguments += ["--file", secret.name]
     if secret.kind == "bytes" or (secret.generate and secret.generate.type != "random"):
         arguments += ["--content-type", PEM]
-    if (expires := _expiry(secret)) is not None:
+    if (expires := expiry(secret)) is not None:
         arguments += ["--expires", moment(expires)]
     return shlex.join([*arguments, "--tags", *(f"{name}={value}" for name, value in tags(stack, secret).items())])
 
@@ -180,7 +180,7 @@ def _put(stack: str, vault: Vault, secret: Secret) -> None:
     made = value(secret.generate.bytes)
     text = (base64.b64encode(made) if secret.kind == "bytes" else made).decode("ascii")
     content = BASE64 if secret.kind == "bytes" else ""
-    version = vault.put(name, text, tags=tags(stack, secret), content_type=content, expires=_expiry(secret)).version
+    version = vault.put(name, text, tags=tags(stack, secret), content_type=content, expires=expiry(secret)).version
     for other in vault.versions(name):
         if other.version == version:
             continue
@@ -221,7 +221,7 @@ def _random(secret: Secret) -> bool:
     return secret.generate is not None and secret.generate.type == "random"
 
 
-def _expiry(secret: Secret) -> int | None:
+def expiry(secret: Secret) -> int | None:
     """When a version that is made now is too old, in s since 1970."""
     return int(time.time()) + secret.max_age_days * DAY if secret.max_age_days else None
 

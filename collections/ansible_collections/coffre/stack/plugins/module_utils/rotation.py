@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import audit, sources, state, strategies
+from . import audit, keyvault_settings, rings, sources, state, strategies
 from .catalogue import Catalogue
 from .errors import CoffreError
 from .paths import StackPaths
@@ -37,13 +37,14 @@ Outcome = Literal["rotated", "undone"]
 @dataclass(frozen=True)
 class Settings:
     """`holder` is the play that asks. The lease lasts this many seconds from each record on, `patience` is what a
-    service has to become healthy.
+    service has to become healthy. `vault` is where the values come from, if it is one.
     """
 
     holder: str
     operator: str
     lease: float = 120.0
     patience: float = 180.0
+    vault: keyvault_settings.Settings | None = None
 
 
 def driven(st: state.State, settings: Settings) -> state.Run:
@@ -90,7 +91,7 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
                 if _applies(change, run.direction, act, acts):
                     _record(paths, st, change, act, settings)
                     failed = {name: [act]}
-                    _act(context(paths, st, catalogue, name, settings), act)
+                    _act(context(paths, st, catalogue, name, settings), act, settings)
                     failed = {}
                     done[name].append(act)
     except BaseException:
@@ -150,12 +151,16 @@ def _record(paths: StackPaths, st: state.State, change: state.Change, act: str, 
     state.save(paths, st)
 
 
-def _act(given: Context, act: str) -> None:
+def _act(given: Context, act: str, settings: Settings) -> None:
     back = given.run.direction == "back"
     keep: Which = "old" if back else "new"
     drop: Which = "new" if back else "old"
-    if act in ("published", "adopted"):
-        return  # the demo's source is the host itself; and staging and rollout are what adopts
+    if act == "adopted":
+        return  # staging and rollout do that
+    if act == "published":
+        if settings.vault:
+            _publish(given, settings.vault)
+        return  # the demo's source is the host itself
     strategy = strategies.load(given.secret.strategy)
     match act:
         case "made":
@@ -183,6 +188,31 @@ def _make(given: Context, strategy: Strategy) -> None:
     if problem:
         raise CoffreError(f"The new value of {given.secret.name} {problem}.")
     seal(given.paths, given.run.id, given.secret.name, "new", value)
+
+
+def _publish(given: Context, settings: keyvault_settings.Settings) -> None:
+    """Let the vault's latest version be the one that is to be in force, and the state name it."""
+    from . import rotation_vault
+
+    change, st = given.change, given.state
+    with rotation_vault.connected(settings) as vault:
+        if given.run.direction == "forward":
+            change.new = rotation_vault.publish(vault, given)
+        else:
+            before, change.old = change.old, rotation_vault.take_back(vault, given)
+            if given.secret.strategy != rings.STRATEGY:  # a ring keeps what was signed under the former name
+                _rename(st, given.secret.name, before.version, change.old)
+    state.save(given.paths, st)
+
+
+def _rename(st: state.State, name: str, version: str, record: state.Secret) -> None:
+    """Let a version be called as the vault calls the same value now, so that nothing has to roll for a name."""
+    if st.secrets[name].version == version:
+        st.secrets[name] = record
+    for entry in st.services.values():
+        for bundle in entry.bundles.values():
+            if bundle.versions.get(name) == version:
+                bundle.versions[name] = record.version
 
 
 def turn(paths: StackPaths, settings: Settings) -> None:

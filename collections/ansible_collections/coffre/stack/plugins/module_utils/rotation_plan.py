@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from . import bundles, compose, restore, rings, rotation, state, strategies, tmpfs
+from . import bundles, compose, keyvault_settings, restore, rings, rotation, state, strategies, tmpfs
 from .catalogue import HOST, Catalogue, Secret
 from .errors import CoffreError
 from .paths import StackPaths
@@ -24,13 +24,15 @@ COLUMNS = ("secret", "version", "age", "expires", "strategy", "rolls", "why")
 class Wish:
     """What is asked for: `names`, or all that are due; `before_days` is how long before its end a value is due.
 
-    `take_over` is the id of an open run whose holder is known to be gone, though its lease is not over.
+    `take_over` is the id of an open run whose holder is known to be gone, though its lease is not over. `hosts` is how
+    many rotate at once.
     """
 
     names: tuple[str, ...]
     source: str
     before_days: int
     take_over: str = ""
+    hosts: int = 1
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,12 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
 
 
 def plan(
-    paths: StackPaths, catalogue: Catalogue, st: state.State, wish: Wish, chosen: Mapping[str, tuple[state.Change, str]]
+    paths: StackPaths,
+    catalogue: Catalogue,
+    st: state.State,
+    wish: Wish,
+    chosen: Mapping[str, tuple[state.Change, str]],
+    vault: keyvault_settings.Settings | None = None,
 ) -> Plan:
     """The rows of a run, and everything that hinders it. Reads only."""
     moment = present()
@@ -155,6 +162,11 @@ def plan(
             problems += strategies.load(secret.strategy).hinders(
                 Context(paths, catalogue, st, secret, change, PATIENCE)
             )
+        if chosen and vault:
+            from . import rotation_vault
+
+            problems += rotation_vault.hinders(vault, paths.stack, [catalogue.secrets[name] for name in chosen])
+            unknown.append(f"whether the vault {vault.name} takes a new version")
     return Plan(rows, problems, unknown)
 
 
@@ -164,6 +176,11 @@ def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:
         return [
             "values of the source file are the operator's: put the new value into its file and run playbooks/site.yml, "
             "or use the source demo or keyvault"
+        ]
+    if wish.source == "keyvault" and wish.hosts > 1:
+        return [
+            f"{wish.hosts} hosts would each put a version of their own into the one vault: name one host with --limit, "
+            "or give each a stack of its own"
         ]
     if unknown := [name for name in wish.names if name not in catalogue.secrets]:
         return [f"the catalogue has no secret {', '.join(unknown)}: name some of {', '.join(catalogue.secrets)}"]

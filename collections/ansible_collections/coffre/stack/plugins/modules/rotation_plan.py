@@ -27,6 +27,13 @@ options:
     type: str
     choices: [demo, file, keyvault]
     default: demo
+  keyvault:
+    description: The Key Vault, for the source V(keyvault); see the role stack_secrets.
+    type: dict
+  hosts:
+    description: How many hosts rotate in this play.
+    type: int
+    default: 1
   secrets:
     description: The secrets to rotate. By default all that are due.
     type: list
@@ -120,7 +127,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, rotation, state
+from ansible_collections.coffre.stack.plugins.module_utils import audit, keyvault_settings, rotation, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils import rotation_plan as plans
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
@@ -131,7 +138,10 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Plan by the module's parameters. Raises CoffreError."""
     paths, catalogue = StackPaths(params["stack"]), catalogues.parse(params["catalogue"])
     settings = rotation.Settings(params["run"], params["operator"], params["lease_seconds"])
-    wish = plans.Wish(tuple(params["secrets"]), params["source"], params["before_days"], params["take_over"])
+    vault = keyvault_settings.settings(params["keyvault"]) if params["source"] == "keyvault" else None
+    wish = plans.Wish(
+        tuple(params["secrets"]), params["source"], params["before_days"], params["take_over"], params["hosts"]
+    )
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         st = state.load(paths)
         if taken := st.run is not None:
@@ -141,7 +151,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
             rows, text = [], ""
         else:
             chosen = plans.changes(catalogue, st, wish, plans.present())
-            plan = plans.plan(paths, catalogue, st, wish, chosen)
+            plan = plans.plan(paths, catalogue, st, wish, chosen, vault)
             plans.refuse(plan.problems)
             rows, text = plan.rows, plan.table() if chosen else "nothing is due\n"
             if chosen and not check:
@@ -167,6 +177,8 @@ def main() -> None:
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
             "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
+            "keyvault": {"type": "dict"},
+            "hosts": {"type": "int", "default": 1},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "resolve": {"type": "bool", "default": False},
             "take_over": {"type": "str", "default": ""},

@@ -19,6 +19,14 @@ options:
     description: The secrets and services of the stack.
     type: dict
     required: true
+  source:
+    description: Where values come from.
+    type: str
+    choices: [demo, file, keyvault]
+    default: demo
+  keyvault:
+    description: The Key Vault, for the source V(keyvault); see the role stack_secrets.
+    type: dict
   steps:
     description:
       - The steps to do, in this order.
@@ -85,7 +93,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, rotation, state
+from ansible_collections.coffre.stack.plugins.module_utils import audit, keyvault_settings, rotation, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -94,7 +102,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any]) -> dict[str, Any]:
     """Do the steps by the module's parameters. Raises CoffreError."""
     paths, catalogue = StackPaths(params["stack"]), catalogues.parse(params["catalogue"])
-    settings = rotation.Settings(params["run"], params["operator"], params["lease_seconds"], params["timeout"])
+    vault = keyvault_settings.settings(params["keyvault"]) if params["source"] == "keyvault" else None
+    settings = rotation.Settings(params["run"], params["operator"], params["lease_seconds"], params["timeout"], vault)
     result: dict[str, Any] = {"changed": False, "diff": {"prepared": ""}}
     with state.locked(paths):
         for step in params["steps"]:
@@ -115,6 +124,8 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
+            "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
+            "keyvault": {"type": "dict"},
             "steps": {
                 "type": "list",
                 "elements": "str",

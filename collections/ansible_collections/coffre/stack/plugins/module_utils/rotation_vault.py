@@ -1,0 +1,122 @@
+"""A rotation and its Key Vault: a new version goes in, and in undo the old value once more, as the latest version.
+
+What a run puts carries its id as a tag, by which it is found again where a crash came before the state was written.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from . import fill, state
+from .catalogue import Secret
+from .errors import CoffreError, SourceError
+from .keyvault import Properties, Settings, Vault, hindrances
+from .rotation_values import Which
+from .source_keyvault import PEM_TYPE
+from .sources import PEM
+from .strategies.context import Context
+
+RUN = "coffre-run"
+UNDONE = "coffre-undone"
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Vault]:
+    """A connection of the one who writes. Raises CoffreError if this host has not what proves who that is."""
+    if problems := hindrances(settings, settings.write):
+        raise SourceError(
+            f"{' '.join(problems)} A rotation writes to the vault from the host: set write_credential in "
+            "stack_secrets_keyvault to one that it has."
+        )
+    with Vault(settings, write=True) as vault:
+        yield vault
+
+
+def hinders(settings: Settings, stack: str, secrets: list[Secret]) -> list[str]:
+    """Why the vault's secrets cannot be replaced, as clauses; reads only."""
+    problems = [
+        f"the catalogue wants version {secret.vault_version} of {secret.name}: remove `keyvault.version`"
+        for secret in secrets
+        if secret.vault_version
+    ]
+    try:
+        with connected(settings) as vault:
+            for secret in secrets:
+                found = vault.versions(secret.vault_name)
+                owner = found[-1].tags.get(fill.OWNER) if found else stack
+                if owner is None:
+                    problems.append(
+                        f"{secret.name} has no owner in the vault {settings.name}: if nobody else uses it, run 'az "
+                        f"keyvault secret set-attributes --vault-name {settings.name} --name {secret.vault_name} "
+                        f"--tags {fill.OWNER}={stack}', which replaces its tags"
+                    )
+                elif owner != stack:
+                    problems.append(
+                        f"{secret.name} belongs to the stack {owner} in the vault {settings.name}: that one rotates it"
+                    )
+    except CoffreError as error:
+        problems.append(str(error).rstrip("."))
+    return problems
+
+
+def publish(vault: Vault, context: Context) -> state.Secret:
+    """Put the new value, unless this run has; returns the record of the new version as the vault has it."""
+    ours = _ours(vault.versions(context.secret.vault_name), RUN, context.run.id)
+    made = ours[-1] if ours else _put(vault, context, "new", context.change.new, RUN)
+    return _record(context.change.new, made)
+
+
+def take_back(vault: Vault, context: Context) -> state.Secret:
+    """Put the old value, as the latest version, and disable what this run had put; returns the record of the old one.
+
+    Where nothing had been put, or somebody else has put a later version, the old one stays what it is.
+    """
+    versions = vault.versions(context.secret.vault_name)
+    failed, again = (_ours(versions, tag, context.run.id) for tag in (RUN, UNDONE))
+    if not failed:
+        return context.change.old
+    record = context.change.old
+    if again or versions[-1].version == failed[-1].version:
+        record = _record(record, again[-1] if again else _put(vault, context, "old", record, UNDONE))
+    for each in failed:
+        if each.enabled and each.version:
+            vault.disable(context.secret.vault_name, each.version)
+    return record
+
+
+def _ours(versions: list[Properties], tag: str, run: str) -> list[Properties]:
+    return [each for each in versions if each.tags.get(tag) == run]
+
+
+def _put(vault: Vault, context: Context, which: Which, record: state.Secret, tag: str) -> Properties:
+    secret = replace(context.secret, attributes=record.attributes)
+    value = context.value(which)
+    content, text = "", value
+    if value.startswith(PEM):
+        content = PEM_TYPE
+    elif secret.kind == "bytes":
+        content, text = fill.BASE64, base64.b64encode(value)
+    return vault.put(
+        secret.vault_name,
+        text.decode("utf-8"),
+        tags=fill.tags(context.paths.stack, secret) | {tag: context.run.id},
+        content_type=content,
+        expires=fill.expiry(secret) if which == "new" else _seconds(record.expires),
+    )
+
+
+def _seconds(moment: str | None) -> int | None:
+    return int(datetime.fromisoformat(moment).timestamp()) if moment else None
+
+
+def _record(record: state.Secret, made: Properties) -> state.Secret:
+    return replace(
+        record,
+        version=made.version or "",
+        created=state.moment(made.created),
+        expires=state.moment(made.expires) if made.expires else None,
+    )
