@@ -18,6 +18,8 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     audit,
     bundles,
     files,
+    lifetimes,
+    metrics,
     rotation_plan,
     rotation_vault,
     state,
@@ -316,21 +318,46 @@ def test_values_are_in_no_line_and_no_state(house: House) -> None:
 @pytest.mark.parametrize(
     ("max_age", "before", "age", "expected"),
     [
-        (90, 14, 75, ""),
-        (90, 14, 76, "due"),
-        (90, 14, 400, "due"),
-        (8, 14, 5, ""),
-        (8, 14, 6, "due"),
-        (90, 0, 89, ""),
-        (90, 0, 90, "due"),
-        (None, 14, 4000, ""),
+        (90, 14, 75, False),
+        (90, 14, 76, True),
+        (90, 14, 400, True),
+        (8, 14, 5, False),
+        (8, 14, 6, True),
+        (90, 0, 89, False),
+        (90, 0, 90, True),
+        (None, 14, 4000, False),
     ],
 )
-def test_due(max_age: int | None, before: int, age: int, expected: str) -> None:
+def test_due(max_age: int | None, before: int, age: int, expected: bool) -> None:
     moment = datetime(2026, 11, 24, tzinfo=UTC)
     created = (moment - timedelta(days=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
     secret = Secret("x", ("app",), "key_ring", max_age_days=max_age)
-    assert rotation_plan.due(secret, state.Secret("1" * 32, created), before, moment) == expected
+    assert lifetimes.due(secret, state.Secret("1" * 32, created), before, moment) == expected
+
+
+@pytest.mark.parametrize(("before", "expected"), [(10, True), (9, False)])
+def test_a_date_of_the_source_counts_too(before: int, expected: bool) -> None:
+    record = state.Secret("1" * 32, "2026-08-01T00:00:00Z", expires="2026-12-04T00:00:00Z")
+    moment = datetime(2026, 11, 24, tzinfo=UTC)
+    for max_age in (None, 365):
+        secret = Secret("x", ("app",), "key_ring", max_age_days=max_age)
+        assert lifetimes.due(secret, record, before, moment) == expected
+
+
+def test_metrics_tell_ages_ends_and_the_last_rotation(house: House) -> None:
+    house.data["secrets"][0]["max_age_days"] = 90
+    house.play("r1", "client")
+    text = metrics.exposition(house.paths, house.state, house.catalogue)
+    samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    client = '{stack="demo",secret="client",strategy="keycloak_client"}'
+    created = float(samples[f"coffre_secret_created_timestamp_seconds{client}"])
+    assert float(samples[f"coffre_secret_expiry_timestamp_seconds{client}"]) == created + 90 * 86400
+    assert 0 <= float(samples[f"coffre_secret_last_rotation_timestamp_seconds{client}"]) - created < 60
+    assert float(samples[f"coffre_secret_age_seconds{client}"]) < 60
+    assert sum(name.startswith("coffre_secret_last_rotation") for name in samples) == 1
+    assert samples['coffre_rotation_open{stack="demo"}'] == "0"
+    kinds = [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert [name for name, kind in kinds if kind == "gauge"] == list(dict.fromkeys(s.split("{")[0] for s in samples))
 
 
 def test_nothing_due_is_nothing_done(house: House) -> None:

@@ -139,6 +139,16 @@ def _adoption(st: state.State, service: str, bundle: str, outcome: str) -> dict[
     }
 
 
+def rotations(paths: StackPaths) -> dict[str, float]:
+    """When each secret was last rotated, in s since 1970, as far as there are records of it. Raises CoffreError."""
+    records = [record for line in _read(paths.audit)[0] if (record := _parse(line))]
+    return {
+        str(record["secret"]): datetime.fromisoformat(record["time"]).timestamp()
+        for record in records
+        if record.get("event") == "rotation" and record.get("outcome") == "rotated"
+    }
+
+
 def keyed(st: state.State) -> bool:
     """Whether the host has the key that a trail needs."""
     entry = st.services.get(HOST, state.Service())

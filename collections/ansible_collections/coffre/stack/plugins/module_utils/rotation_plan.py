@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from . import bundles, compose, keyvault_settings, restore, rings, rotation, state, strategies, tmpfs
-from .catalogue import HOST, Catalogue, Secret
+from .catalogue import HOST, Catalogue
 from .errors import CoffreError
+from .lifetimes import due, end, parsed
 from .paths import StackPaths
 from .rotation import Settings
 from .rotation_values import seal
@@ -75,27 +76,8 @@ class Plan:
         return "\n".join([*text, *notes]) + "\n"
 
 
-def _time(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-
-
 def present() -> datetime:
     return datetime.now(UTC)
-
-
-def expires(secret: Secret, record: state.Secret) -> datetime | None:
-    """When a version ends: by its age, or by the date that its source gives it, whichever comes first."""
-    ends = [_time(record.created) + timedelta(days=secret.max_age_days)] if secret.max_age_days else []
-    return min(ends, default=None)
-
-
-def due(secret: Secret, record: state.Secret, before_days: int, moment: datetime) -> str:
-    """Why a secret is to be rotated by now, or "". Never more than a quarter of its life before its end."""
-    end = expires(secret, record)
-    if end is None or (secret.strategy == "replace" and secret.generate is None):
-        return ""  # of what only its owner can make, doctor tells the end
-    quarter = timedelta(days=(secret.max_age_days or 4 * before_days) / 4)
-    return "due" if moment >= end - min(timedelta(days=before_days), quarter) else ""
 
 
 def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime) -> dict[str, tuple[state.Change, str]]:
@@ -105,7 +87,7 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
     """
     found = {}
     reasons = {
-        name: "named" if wish.names else due(secret, st.secrets[name], wish.before_days, moment)
+        name: "named" if wish.names else "due" if due(secret, st.secrets[name], wish.before_days, moment) else ""
         for name, secret in catalogue.secrets.items()
         if name in st.secrets and (not wish.names or name in wish.names)
     }
@@ -138,14 +120,14 @@ def plan(
     problems = _requests(catalogue, st, wish)
     for name, (change, why) in chosen.items():
         secret = catalogue.secrets[name]
-        end = expires(secret, change.old)
+        ends = end(secret, change.old)
         rolls = tuple(service for service in catalogue.services if service in secret.consumers)
         rows.append(
             Row(
                 secret=name,
                 version=change.old.version,
-                age=(moment - _time(change.old.created)).days,
-                expires=end.strftime("%Y-%m-%dT%H:%M:%SZ") if end else "",
+                age=(moment - parsed(change.old.created)).days,
+                expires=ends.strftime("%Y-%m-%dT%H:%M:%SZ") if ends else "",
                 strategy=secret.strategy,
                 rolls=rolls,
                 why=why,

@@ -76,6 +76,10 @@ checks:
   type: list
   elements: dict
   sample: [{check: memory, ok: true, warn: false, message: /run/coffre is a tmpfs with noswap}]
+metrics:
+  description: The ages, ends and last rotations of the secrets in Prometheus' text format; empty without a state.
+  returned: success
+  type: str
 """
 
 from dataclasses import asdict
@@ -84,8 +88,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue, doctor, doctor_patient, keyvault
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils import (
+    catalogue,
+    doctor,
+    doctor_patient,
+    keyvault,
+    metrics,
+)
+from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard, report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 
@@ -103,7 +113,9 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
         ),
         keyvault=keyvault.settings(vault) if vault is not None else None,
     )
-    return {"changed": False, "checks": [asdict(check) for check in doctor.examine(patient)]}
+    told, _ = guard(lambda: {"metrics": metrics.exposition(patient.paths, patient.state, patient.catalogue)})
+    checks = [asdict(check) for check in doctor.examine(patient)]
+    return {"changed": False, "checks": checks, **(told or {"metrics": ""})}
 
 
 def main() -> None:
