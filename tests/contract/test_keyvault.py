@@ -75,7 +75,7 @@ def test_disabled_versions_are_in_no_ring(ground: Ground) -> None:
     ground.add("key", "key_ring")
     ground.put("key", "one")
     failed = ground.put("key", "two")
-    ground.put("key", "three", tags={"coffre-run": "r1"})
+    ground.put("key", "three", tags={"coffre-undone": "r1"})
     ground.hands.update_secret_properties(ground.name("key"), failed, enabled=False)
     ground.run()
     assert [each.value for each in ground.held["key"][0].ring] == [b"one"]

@@ -20,8 +20,9 @@ from .sources import PEM, Earlier, Held, Holdings, Resolved, Values, trimmed, un
 SETTLED = 5
 PEM_TYPE = "application/x-pem-file"
 ATTRIBUTE_TAG = "coffre-attribute-"
-# Names the rotation that made a version, so there are others before it.
+# They name the rotation that made a version, or put it back; so there are others before it.
 RUN_TAG = "coffre-run"
+UNDONE_TAG = "coffre-undone"
 Seen = dict[str, dict[str, Any]]
 
 
@@ -127,7 +128,7 @@ def _rings(
         answer = reading.answers.get(secret.vault_name)
         if secret.strategy != rings.STRATEGY or held.get(name) or secret.vault_version:
             continue
-        if not isinstance(answer, Value) or RUN_TAG not in answer.properties.tags:
+        if not isinstance(answer, Value) or not {RUN_TAG, UNDONE_TAG} & set(answer.properties.tags):
             continue
         try:
             found[name] = _ring(secret, answer, newline, vault)
