@@ -116,6 +116,16 @@ def test_each_service_sees_its_own_secrets_only() -> None:
     assert stack["services"]["proxy"]["volumes"][0]["source"] == "/run/coffre/demo/proxy"
 
 
+def test_the_earlier_values_of_a_ring_lie_beside_the_current_one() -> None:
+    earlier = f"flask-key.{'0a' * 16}"
+    bundles = INVENTORY["stack_secrets_bundles"]["bundles"]
+    app = bundles["app"] | {"files": [*bundles["app"]["files"], earlier]}
+    stack = rendered(stack_secrets_bundles={"bundles": bundles | {"app": app}})
+    sources = {each["target"]: each["source"] for each in stack["services"]["app"]["secrets"]}
+    assert stack["secrets"][sources[earlier]]["file"] == f"/run/coffre/demo/app/a1/{earlier}"
+    assert "secrets" not in stack["services"]["postgres"]
+
+
 def test_what_is_the_hosts_own_stays_there() -> None:
     assert "/host/" not in text()
     assert "keycloak-admin-password" not in text()
