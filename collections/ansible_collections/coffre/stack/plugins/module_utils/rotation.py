@@ -264,8 +264,7 @@ def close(paths: StackPaths, settings: Settings) -> Outcome:
 def note(paths: StackPaths, st: state.State, settings: Settings, outcome: str) -> None:
     """Record what becomes of the open run as a whole, with the act that each secret had come to."""
     assert st.run
-    back = st.run.direction == "back"
-    acts = {name: (each.undo if back else each.step) or "none" for name, each in st.run.secrets.items()}
+    acts = {name: each.undo or each.step or "none" for name, each in st.run.secrets.items()}
     _audit(paths, st, st.run, settings, [(name, act, outcome) for name, act in acts.items()])
 
 
