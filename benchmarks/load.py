@@ -5,6 +5,7 @@ A request has failed if it was answered with a status of 500 or above, or got no
 RFC 9110 9.2.2 leaves to every client: a server may close an idle connection just as a client writes to it. A GET on
 a connection that was used before, closed before a single byte of the answer came, is therefore sent once more on a
 fresh connection and counted in `resent`. A POST never is, and nothing on a fresh connection is: those have failed.
+A client that holds a session also counts as failed an answer whose `visits` are not one more than in the one before.
 
     benchmarks/load.py https://localhost:8443/ready --ca ca.crt --clients 8 --requests 5000 --seconds 60
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import ssl
 import sys
 import threading
@@ -44,11 +46,30 @@ class Result:
         )
 
 
+@dataclass
+class Session:
+    """What a client that holds one remembers: its cookie, and how many visits the last answer told."""
+
+    cookie: str = ""
+    visits: int = 0
+
+    def goes_on(self, given: str | None, body: bytes) -> bool:
+        """Take in an answer. Whether it belongs to the session."""
+        before = self.visits
+        self.cookie = (given or "").partition(";")[0] or self.cookie
+        try:
+            self.visits = int(json.loads(body)["visits"])
+        except (ValueError, KeyError, TypeError):
+            return False
+        return self.visits == before + 1
+
+
 class Load:
     """A load that runs in threads of its own until its bounds are met or `stop` is called.
 
     `requests` and `seconds` bound the whole load (0: no bound of this kind; one of them is needed). With `body`,
-    JSON or a form, the requests are POSTs. `pause` is each client's wait between two requests, in seconds.
+    JSON or a form, the requests are POSTs. `pause` is each client's wait between two requests, in seconds. With
+    `session` each client holds one.
     """
 
     def __init__(
@@ -61,6 +82,7 @@ class Load:
         body: bytes | None = None,
         pause: float = 0.0,
         timeout: float = 15.0,
+        session: bool = False,
     ) -> None:
         if requests <= 0 and seconds <= 0:
             raise ValueError("a load needs a number of requests or of seconds")
@@ -70,7 +92,7 @@ class Load:
         self._host, self._port = parts.hostname, parts.port
         self._tls = ssl.create_default_context(cafile=str(ca) if ca else None) if parts.scheme == "https" else None
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._body, self._pause, self._timeout = body, pause, timeout
+        self._body, self._pause, self._timeout, self._holds = body, pause, timeout, session
         self._type = "application/json" if (body or b"").startswith(b"{") else "application/x-www-form-urlencoded"
         self._left = requests if requests > 0 else sys.maxsize
         self._until = seconds
@@ -100,6 +122,7 @@ class Load:
 
     def _client(self) -> None:
         connection: http.client.HTTPConnection | None = None
+        session = Session() if self._holds else None
         while not self._stop.is_set():
             with self._lock:
                 if self._left <= 0 or (self._until and time.monotonic() - self._began >= self._until):
@@ -107,10 +130,10 @@ class Load:
                 self._left -= 1
             began = time.monotonic()
             fresh = connection is None
-            connection, status, problem = self._request(connection)
+            connection, status, problem = self._request(connection, session)
             resent = bool(problem) and not fresh and self._body is None and problem in _CLOSED
             if resent:
-                connection, status, problem = self._request(None)
+                connection, status, problem = self._request(None, session)
             took = time.monotonic() - began
             with self._lock:
                 self._count(status, problem, resent, took)
@@ -131,26 +154,29 @@ class Load:
             result.failures[problem or f"status {status}"] += 1
 
     def _request(
-        self, connection: http.client.HTTPConnection | None
+        self, connection: http.client.HTTPConnection | None, session: Session | None
     ) -> tuple[http.client.HTTPConnection | None, int, str]:
         """(the connection if it can be used again, the status or 0, what went wrong or "")."""
         used = connection or self._connect()
         status = 0
+        headers = {"Cookie": session.cookie} if session and session.cookie else {}
         try:
             if self._body is None:
-                used.request("GET", self._path)
+                used.request("GET", self._path, headers=headers)
             else:
-                used.request("POST", self._path, self._body, {"Content-Type": self._type})
+                used.request("POST", self._path, self._body, {"Content-Type": self._type, **headers})
             answer = used.getresponse()
             status = answer.status
-            answer.read()
+            body = answer.read()
         except (OSError, http.client.HTTPException) as error:
             used.close()
             return None, status, type(error).__name__ if not status else f"cut short: {type(error).__name__}"
+        lost = session is not None and status == 200 and not session.goes_on(answer.getheader("Set-Cookie"), body)
+        problem = "the session did not go on" if lost else ""
         if answer.will_close:
             used.close()
-            return None, status, ""
-        return used, status, ""
+            return None, status, problem
+        return used, status, problem
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._tls:
@@ -170,11 +196,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=0, help="bound on the requests of all clients together")
     parser.add_argument("--seconds", type=float, default=0.0, help="bound on the time")
     parser.add_argument("--post", metavar="BODY", help="send POST requests with this JSON object or form")
+    parser.add_argument("--session", action="store_true", help="let each client hold a session, and see it go on")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds each client waits between two requests")
     wish = parser.parse_args(arguments)
     body = wish.post.encode() if wish.post is not None else None
     try:
-        load = Load(wish.url, wish.ca, wish.clients, wish.requests, wish.seconds, body, wish.pause)
+        load = Load(
+            wish.url, wish.ca, wish.clients, wish.requests, wish.seconds, body, wish.pause, session=wish.session
+        )
     except (ValueError, OSError) as error:
         parser.error(str(error))
     try:

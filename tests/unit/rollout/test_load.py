@@ -102,3 +102,15 @@ def test_stop_ends_a_load_bounded_by_time() -> None:
         result = load.stop()
     assert result.seconds < 10
     assert result.failed == 0
+
+
+def test_a_session_goes_on_or_has_failed() -> None:
+    def answer(_: int, request: int) -> bytes:
+        visits = b'{"visits": %d}' % (request + 1 if request < 3 else 1)
+        head = b"HTTP/1.1 200 OK\r\nSet-Cookie: s=%d; Path=/\r\nContent-Length: %d\r\n\r\n" % (request, len(visits))
+        return head + visits
+
+    with server(answer) as url:
+        result = Load(url, clients=1, requests=4, session=True).start().wait()
+    assert (result.requests, result.failed, result.resent) == (4, 1, 0)
+    assert result.failures == {"the session did not go on": 1}
