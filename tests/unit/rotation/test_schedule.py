@@ -23,8 +23,6 @@ def checkout(tmp_path: Path) -> Path:
     playbook = tmp_path / ".venv/bin/ansible-playbook"
     lines = ["#!/bin/sh", 'echo "$@" > arguments', "cp outcomes/* .coffre/demo/ 2>/dev/null", "exit $(cat status)", ""]
     playbook.write_text("\n".join(lines))
-        '#!/bin/sh\necho "$@" > arguments\ncp outcomes/* .coffre/demo/ 2>/dev/null\nexit $(cat status)\n'
-    )
     playbook.chmod(0o755)
     (tmp_path / ".coffre/demo/gone.rotation.json").write_text(json.dumps({"outcome": "open"}))
     return tmp_path
