@@ -228,7 +228,7 @@ class House:
     def play(self, holder: str, *names: str, take_over: str = "", resolve: bool = False) -> str:
         """What playbooks/rotate.yml does; returns the outcome. Raises CoffreError where it would fail."""
         settings = self.settings(holder)
-        wish = rotation_plan.Wish(names, "demo", 14, take_over)
+        wish = rotation_plan.Wish(names, "keyvault" if self.shelf else "demo", 14, take_over)
         st = self.state
         if st.run:
             rotation_plan.take_over(self.paths, st, wish, settings)
@@ -260,7 +260,7 @@ class House:
         self.stage(settings.holder)
         self.roll(settings.holder)
         self.perform("retire", settings)
-        return rotation.close(self.paths, settings)
+        return str(rotation.close(self.paths, settings)["outcome"])
 
     def agreed(self) -> dict[str, bytes]:
         """The one value of each secret that every consumer has, state names and the verifier accepts; nothing is left

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from . import audit, keyvault_settings, rings, sources, state, strategies
 from .catalogue import Catalogue
@@ -31,7 +31,6 @@ PHASES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "back": {"publish": state.BACK[:1], "adopt": state.BACK[1:2], "retire": state.BACK[2:]},
 }
-Outcome = Literal["rotated", "undone"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def _audit(
 def _label(name: str, change: state.Change) -> str:
     if change.old.version == change.new.version:
         return f"{name} {change.old.version[:8]}"
-    return f"{name} {change.old.version[:8]} -> {change.new.version[:8]}"
+    return f"{name} {change.old.version[:8]} -> {change.new.version[:8] or 'new'}"
 
 
 def _applies(change: state.Change, direction: str, act: str, phase: tuple[str, ...]) -> bool:
@@ -230,10 +229,11 @@ def turn(paths: StackPaths, settings: Settings) -> None:
     note(paths, st, settings, "turned back")
 
 
-def close(paths: StackPaths, settings: Settings) -> Outcome:
+def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
     """Close the open run: every consumer has what it is to have. The caller holds the stack's lock.
 
-    Raises CoffreError, and the run stays open, if that is not so.
+    Returns {outcome: rotated or undone, secrets: as of told}. Raises CoffreError, and the run stays open, if it is not
+    so.
     """
     st = state.load(paths)
     run = driven(st, settings)
@@ -250,7 +250,7 @@ def close(paths: StackPaths, settings: Settings) -> Outcome:
                 f"{', '.join(behind) or 'The host'} has not adopted version {record.version} of {name}; the rotation "
                 "stays open: run playbooks/rotate.yml or site.yml, which goes on with it."
             )
-    outcome: Outcome = "rotated" if run.direction == "forward" else "undone"
+    outcome = "rotated" if run.direction == "forward" else "undone"
     note(paths, st, settings, outcome)
     st.run = None
     state.save(paths, st)
@@ -258,7 +258,7 @@ def close(paths: StackPaths, settings: Settings) -> Outcome:
     for name in run.secrets:
         for which in ("old", "new"):
             paths.sealed_value(run.id, name, which).unlink(missing_ok=True)
-    return outcome
+    return {"outcome": outcome, "secrets": told(run)["secrets"]}
 
 
 def note(paths: StackPaths, st: state.State, settings: Settings, outcome: str) -> None:

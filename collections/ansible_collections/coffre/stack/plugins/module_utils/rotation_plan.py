@@ -96,7 +96,9 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
     for name in sorted(reasons, key=lambda name: not catalogue.certified(name)):
         secret, record, why = catalogue.secrets[name], st.secrets[name], reasons[name]
         if why:
-            new = replace(record, version=fresh(secret, b"").version, created=state.now())
+            # A vault gives its versions their names itself.
+            version = "" if wish.source == "keyvault" else fresh(secret, b"").version
+            new = replace(record, version=version, created=state.now())
             found[name] = (
                 state.Change(secret.strategy, record, strategies.load(secret.strategy).successor(secret, record, new)),
                 why,

@@ -83,6 +83,10 @@ outcome:
   description: What the rotation came to, V(rotated) or V(undone).
   returned: when it is closed
   type: str
+secrets:
+  description: Its secrets, each with the version before and after.
+  returned: when it is closed
+  type: dict
 audit:
   description: The head of the stack's audit trail, as a line to keep elsewhere; empty without a trail.
   returned: always
@@ -111,7 +115,7 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
             if step == "turn":
                 rotation.turn(paths, settings)
             elif step == "close":
-                result["outcome"] = rotation.close(paths, settings)
+                result |= rotation.close(paths, settings)
             else:
                 lines = rotation.perform(paths, catalogue, step, settings)
             result["changed"] |= bool(lines) or step in ("turn", "close")
