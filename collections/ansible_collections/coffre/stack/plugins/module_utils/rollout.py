@@ -123,6 +123,13 @@ class Stack:
             run.handed.append(service)
             states.save(self.paths, self.state)
 
+    def renew(self) -> None:
+        """Renew the lease of an open rotation, which a rollout may well outlast."""
+        if self.state.run:
+            self.state.run.renew()
+            with suppress(OSError):
+                states.save(self.paths, self.state)
+
     @property
     def again(self) -> str:
         """What to do once the cause is mended."""
@@ -166,10 +173,13 @@ def roll(
             return _report([(step, 0.0) for step in steps], False, [], diff)
         late = audit.adopted(paths, stack.state, run)
         done = []
-        for step in steps:
-            began = time.monotonic()
-            _recorded(stack, step, run)
-            done.append((step, round(time.monotonic() - began, 1)))
+        try:
+            for step in steps:
+                began = time.monotonic()
+                _recorded(stack, step, run)
+                done.append((step, round(time.monotonic() - began, 1)))
+        finally:
+            stack.renew()
         return _report(done, late, _collect(stack), diff)
 
 

@@ -35,8 +35,8 @@ PHASES: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """`holder` is the play that asks. The lease lasts this many seconds from each record on, `patience` is what a
-    service has to become healthy. `vault` is where the values come from, if it is one.
+    """`holder` is the play that asks. A lease that it takes lasts so many seconds; `patience` is what a service has to
+    become healthy. `vault` is where the values come from, if it is one.
     """
 
     holder: str
@@ -88,7 +88,7 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
         for act in acts:
             for name, change in run.secrets.items():
                 if _applies(change, run.direction, act, acts):
-                    _record(paths, st, change, act, settings)
+                    _record(paths, st, change, act)
                     failed = {name: [act]}
                     _act(context(paths, st, catalogue, name, settings), act, settings)
                     failed = {}
@@ -139,14 +139,14 @@ def _applies(change: state.Change, direction: str, act: str, phase: tuple[str, .
     return change.reached("published" if act == "published" else "made")
 
 
-def _record(paths: StackPaths, st: state.State, change: state.Change, act: str, settings: Settings) -> None:
+def _record(paths: StackPaths, st: state.State, change: state.Change, act: str) -> None:
     """Say in state that an act begins; a step that was reached is never taken back."""
     assert st.run
     if st.run.direction == "back":
         change.undo = max(change.undo or act, act, key=state.BACK.index)
     else:
         change.step = max(change.step or act, act, key=state.FORWARD.index)
-    st.run.lease_until = state.now(settings.lease)
+    st.run.renew()
     state.save(paths, st)
 
 
@@ -224,7 +224,7 @@ def turn(paths: StackPaths, settings: Settings) -> None:
             "goes forward: mend the cause, then run playbooks/rotate.yml or site.yml, which finishes it."
         )
     run.direction = "back"
-    run.lease_until = state.now(settings.lease)
+    run.renew()
     state.save(paths, st)
     note(paths, st, settings, "turned back")
 

@@ -226,6 +226,7 @@ def begin(
         operator=settings.operator,
         started=state.now(),
         lease_until=state.now(settings.lease),
+        lease=settings.lease,
         secrets={name: change for name, (change, _) in chosen.items()},
     )
     state.save(paths, st)
@@ -251,7 +252,8 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
     restore.raise_bundles(paths, st)
     if not rotation.lasting(run):
         run.direction = "back"
-    run.holder, run.lease_until = settings.holder, state.now(settings.lease)
+    run.holder, run.lease = settings.holder, settings.lease
+    run.renew()
     state.save(paths, st)
     rotation.note(paths, st, settings, "taken over")
 

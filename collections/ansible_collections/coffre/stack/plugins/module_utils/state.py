@@ -103,9 +103,9 @@ class Change:
 class Run:
     """The rotation under way. Its values lie sealed by themselves until it is closed.
 
-    `id` names it for good; `holder` is the play that drives it, and no other may, until `lease_until` is over and
-    another takes it over. `direction` is forward or back. `handed` are the services of which a container may have had
-    the new values.
+    `id` names it for good; `holder` is the play that drives it, and no other may, until `lease_until` is over, which is
+    `lease` seconds after its last sign of life, and another takes it over. `direction` is forward or back. `handed` are
+    the services of which a container may have had the new values.
     """
 
     id: str
@@ -116,6 +116,10 @@ class Run:
     secrets: dict[str, Change]
     direction: str = "forward"
     handed: list[str] = field(default_factory=list)
+    lease: float = 120.0
+
+    def renew(self) -> None:
+        self.lease_until = now(self.lease)
 
 
 @dataclass

@@ -130,6 +130,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coffre.stack.plugins.module_utils import audit, keyvault_settings, rotation, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils import rotation_plan as plans
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -145,6 +146,11 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         st = state.load(paths)
         if taken := st.run is not None:
+            if not paths.compose.exists() and not params["resolve"]:
+                raise CoffreError(
+                    f"The stack {paths.stack} was torn down while a rotation was open; nothing was changed: run "
+                    "playbooks/site.yml, which brings it back and finishes or undoes the rotation."
+                )
             plans.take_over(paths, st, wish, settings, check)
             rows, text = [], f"the rotation of {', '.join(st.run.secrets)} that was left open: {st.run.direction}\n"
         elif params["resolve"]:
