@@ -145,7 +145,7 @@ def rotations(paths: StackPaths) -> dict[str, float]:
     return {
         str(record["secret"]): datetime.fromisoformat(record["time"]).timestamp()
         for record in records
-        if record.get("event") == "rotation" and record.get("outcome") == "rotated"
+        if record.get("event") == "rotation" and record.get("outcome") == "rotated" and record["old"] != record["new"]
     }
 
 
