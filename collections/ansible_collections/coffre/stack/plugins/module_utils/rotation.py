@@ -9,13 +9,14 @@ direction once more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from . import audit, keyvault_settings, rings, sources, state, strategies
 from .catalogue import Catalogue
 from .errors import CoffreError
+from .keyvault import Vault
 from .paths import StackPaths
 from .rotation_values import Which, seal, wanted
 from .strategies.context import Context, Strategy
@@ -82,17 +83,22 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
     st = state.load(paths)
     run = driven(st, settings)
     acts = PHASES[run.direction].get(phase, ())
+    todo = [
+        (act, name)
+        for act in acts
+        for name, change in run.secrets.items()
+        if _applies(change, run.direction, act, acts)
+    ]
     done: dict[str, list[str]] = {name: [] for name in run.secrets}
     failed: dict[str, list[str]] = {}
     try:
-        for act in acts:
-            for name, change in run.secrets.items():
-                if _applies(change, run.direction, act, acts):
-                    _record(paths, st, change, act)
-                    failed = {name: [act]}
-                    _act(context(paths, st, catalogue, name, settings), act, settings)
-                    failed = {}
-                    done[name].append(act)
+        with _vault(settings, phase == "publish" and bool(todo)) as vault:
+            for act, name in todo:
+                _record(paths, st, run.secrets[name], act)
+                failed = {name: [act]}
+                _act(context(paths, st, catalogue, name, settings), act, vault)
+                failed = {}
+                done[name].append(act)
     except BaseException:
         with suppress(CoffreError):  # what went wrong first is what has to be told
             _audit(paths, st, run, settings, [*_outcomes(done, "done"), *_outcomes(failed, "failed")])
@@ -150,15 +156,15 @@ def _record(paths: StackPaths, st: state.State, change: state.Change, act: str) 
     state.save(paths, st)
 
 
-def _act(given: Context, act: str, settings: Settings) -> None:
+def _act(given: Context, act: str, vault: Vault | None) -> None:
     back = given.run.direction == "back"
     keep: Which = "old" if back else "new"
     drop: Which = "new" if back else "old"
     if act == "adopted":
         return  # staging and rollout do that
     if act == "published":
-        if settings.vault:
-            _publish(given, settings.vault)
+        if vault:
+            _publish(given, vault)
         return  # the demo's source is the host itself
     strategy = strategies.load(given.secret.strategy)
     match act:
@@ -189,18 +195,26 @@ def _make(given: Context, strategy: Strategy) -> None:
     seal(given.paths, given.run.id, given.secret.name, "new", value)
 
 
-def _publish(given: Context, settings: keyvault_settings.Settings) -> None:
+def _vault(settings: Settings, wanted: bool) -> AbstractContextManager[Vault | None]:
+    """A connection to the vault, if there is one and it is wanted."""
+    if not wanted or settings.vault is None:
+        return nullcontext()
+    from . import rotation_vault
+
+    return rotation_vault.connected(settings.vault)
+
+
+def _publish(given: Context, vault: Vault) -> None:
     """Let the vault's latest version be the one that is to be in force, and the state name it."""
     from . import rotation_vault
 
     change, st = given.change, given.state
-    with rotation_vault.connected(settings) as vault:
-        if given.run.direction == "forward":
-            change.new = rotation_vault.publish(vault, given)
-        else:
-            before, change.old = change.old, rotation_vault.take_back(vault, given)
-            if given.secret.strategy != rings.STRATEGY:  # a ring keeps what was signed under the former name
-                _rename(st, given.secret.name, before.version, change.old)
+    if given.run.direction == "forward":
+        change.new = rotation_vault.publish(vault, given)
+    else:
+        before, change.old = change.old, rotation_vault.take_back(vault, given)
+        if given.secret.strategy != rings.STRATEGY:  # a ring keeps what was signed under the former name
+            _rename(st, given.secret.name, before.version, change.old)
     state.save(given.paths, st)
 
 

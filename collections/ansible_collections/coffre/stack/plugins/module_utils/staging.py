@@ -186,9 +186,7 @@ def _used(st: state.State, catalogue: Catalogue) -> set[str]:
         if name in catalogue.secrets and st.run and set(st.run.handed) & set(catalogue.secrets[name].consumers)
     }
     return handed | {
-        name
-        for name, secret in st.secrets.items()
-        if any(versions.get(name) == secret.version for versions in adopted)
+        name for name, secret in st.secrets.items() if any(versions.get(name) == secret.version for versions in adopted)
     }
 
 
