@@ -68,6 +68,12 @@ test-quick: $(VENV)/development ## Lint and unit tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
 	$(BIN)/pytest
 
+.PHONY: test-faults
+test-faults: $(VENV)/development ## Harm rotations at every record they write, on a real host (hours); ARGS="--only REGEX"
+	@export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=molecule/shared:collections; \
+	  molecule create && molecule converge -- --limit debian13 && molecule converge --scenario-name keyvault && \
+	  python -m tests.faults $(ARGS); status=$$?; molecule destroy; exit $$status
+
 .PHONY: bench-deploy
 bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the adoption of a secret
 	$(BIN)/python -m benchmarks.deploy
@@ -75,6 +81,10 @@ bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the 
 .PHONY: bench-keyvault
 bench-keyvault: $(VENV)/development ## Time the source keyvault against azure.azcollection's lookup, on an emulated vault
 	$(BIN)/python -m benchmarks.keyvault
+
+.PHONY: bench-rotation
+bench-rotation: $(VENV)/controller ## Time rotations under load on this machine, beside the app recreated in place
+	$(BIN)/python -m benchmarks.rotation
 
 .PHONY: lock
 lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Times rotations on this machine under load, and counts what was lost; needs root, and deploys the demo if it must.
+
+Three measurements: the secret of a Keycloak client by `make rotate-secret`, under load; the app recreated in place by
+Compose, under the same load; and all secrets that are due in one run, for which their ages in the state are set back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import Load, Result
+
+ROOT = Path(__file__).resolve().parents[1]
+STACK, SECRET = "coffre-demo", "keycloak-service-client-secret"
+LIB = Path("/var/lib/coffre") / STACK
+STATE = LIB / "state.json"
+URL, LEAST, LONGEST = "https://localhost:8443", 5000, 900.0
+# Each client's wait between two requests: without it they take both cores, and the load is what is timed.
+PAUSE = 0.04
+AGE_DAYS = 400
+
+
+@dataclass
+class Timed:
+    """A command's seconds, and within it what took how long: by task of Ansible, and by record in the state."""
+
+    seconds: float = 0.0
+    tasks: list[tuple[str, float]] = field(default_factory=list)
+    acts: list[tuple[str, float]] = field(default_factory=list)
+
+
+def state() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(STATE.read_bytes())
+    return found
+
+
+def act() -> str:
+    """The act that each secret of the open rotation has begun last; "" without one."""
+    run = state()["run"]
+    return "" if run is None else ", ".join(sorted({each["step"] or "opened" for each in run["secrets"].values()}))
+
+
+def make(target: str, *arguments: str) -> Timed:
+    """Run a make target to its end and time what it does. Stops the benchmark where it fails."""
+    began = time.monotonic()
+    timed, lines = Timed(), []
+    marks: list[tuple[str, float]] = [("make, Python and Ansible start", began)]
+    done = threading.Event()
+
+    def watch() -> None:
+        before, since = "", began
+        while not done.wait(0.02):
+            if STATE.exists() and (now := act()) != before:
+                moment = time.monotonic()
+                if before:
+                    timed.acts.append((before, moment - since))
+                before, since = now, moment
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with subprocess.Popen(
+        ["make", target, *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            lines.append(line)
+            if task := re.match(r"(?:TASK|PLAY|RUNNING HANDLER) \[?(.*?)\]? \*+$", line):
+                marks.append((task[1], time.monotonic()))
+    ended = time.monotonic()
+    done.set()
+    watcher.join()
+    if process.returncode:
+        sys.exit(f"make {target} failed:\n{''.join(lines)[-5000:]}")
+    timed.seconds = ended - began
+    moments = [moment for _, moment in marks[1:]] + [ended]
+    timed.tasks = [(name, after - moment) for (name, moment), after in zip(marks, moments, strict=True)]
+    return timed
+
+
+@contextmanager
+def load(least: int) -> Iterator[list[Result]]:
+    """Clients that ask for readiness, hold a session and post meanwhile, and go on until so many requests were sent."""
+    ca = LIB / "ca.crt"
+    loads = [
+        Load(f"{URL}/ready", ca, clients=4, seconds=LONGEST, pause=PAUSE),
+        Load(f"{URL}/session", ca, clients=3, seconds=LONGEST, pause=PAUSE, session=True),
+        Load(f"{URL}/session", ca, clients=3, seconds=LONGEST, pause=PAUSE, body=b'{"value": 1}'),
+    ]
+    results: list[Result] = []
+    for each in loads:
+        each.start()
+    try:
+        yield results
+        until = time.monotonic() + LONGEST
+        while sum(each.result.requests for each in loads) < least and time.monotonic() < until:
+            time.sleep(0.1)
+    finally:
+        results += [each.stop() for each in loads]
+
+
+def recreate_in_place() -> None:
+    """What a deploy without Coffre does: Compose ends the container and starts another."""
+    file = str(LIB / "compose.yml")
+    words = ["up", "--detach", "--no-deps", "--no-build", "--force-recreate", "--wait", "app"]
+    subprocess.run(["docker", "compose", "--file", file, *words], check=True, capture_output=True)
+
+
+def age() -> None:
+    """Let every secret have been made long ago."""
+
+    def earlier(text: str) -> str:
+        return (datetime.fromisoformat(text) - timedelta(days=AGE_DAYS)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    known = state()
+    for secret in known["secrets"].values():
+        secret["created"] = earlier(secret["created"])
+    STATE.write_text(json.dumps(known))
+
+
+def show(title: str, timed: Timed) -> None:
+    print(f"\n{title}: {timed.seconds:.1f} s")
+    for name, seconds in timed.tasks:
+        print(f"  {seconds:>6.1f}  {name}")
+    print("  from record to record in the state:")
+    for name, seconds in timed.acts:
+        print(f"  {seconds:>6.1f}  {name}")
+
+
+def main() -> None:
+    if os.geteuid() != 0:
+        sys.exit("This benchmark deploys a stack on this machine and sets its state back: run it as root.")
+    make("quickstart")
+    with load(LEAST) as results:
+        client = make("rotate-secret", f"SECRET={SECRET}")
+    requests, failed = (sum(getattr(each, name) for each in results) for name in ("requests", "failed"))
+    with load(0) as in_place:
+        recreate_in_place()
+    before = {name: entry["version"] for name, entry in state()["secrets"].items()}
+    age()
+    due = make("rotate-secret")
+    rotated = sum(entry["version"] != before[name] for name, entry in state()["secrets"].items())
+
+    show(f"{SECRET}, under load", client)
+    show(f"all {rotated} secrets that are due", due)
+    failures = dict(sum((each.failures for each in results), Counter[str]()))
+    print(f"\nunder load: {', '.join(each.line() for each in results)} {failures or ''}")
+    print(f"in place: {', '.join(each.line() for each in in_place)}")
+    print(
+        f"seconds={client.seconds:.1f} failed={failed} requests={requests} "
+        f"failed_in_place={sum(each.failed for each in in_place)} "
+        f"requests_in_place={sum(each.requests for each in in_place)} "
+        f"all_due_seconds={due.seconds:.1f} all_due={rotated}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Every strategy rotates under load, again at once, and when all is due: nothing is lost, nothing is left over."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+from machines import ROOT, Play, list_containers, read_state
+from rotations import Site, demo, on_machine
+from traffic import traffic
+
+testinfra_hosts = ["ansible://debian13"]
+
+KEY = {"consumers": ["app"], "generate": {"type": "random", "bytes": 32}, "strategy": "replace"}
+# The name of the one extends the other's.
+NEIGHBOURS = [{"name": "api-key", **KEY}, {"name": "api-key-2", **KEY}]
+ALL = [
+    "flask-secret-key",
+    "keycloak-service-client-secret",
+    "keycloak-admin-password",
+    "keycloak-db-password",
+    "audit-log-signing-key",
+    "deployment-audit-key",
+    "proxy-tls",
+]
+# What a schedule reads on the controller.
+OUTCOME = ROOT / ".coffre/inventory/debian13.coffre-demo.rotation.json"
+# Somebody who logs in to Keycloak in a browser, through the proxy: `login`, and later `refresh`. Prints the status.
+VISITOR = r"""
+import json, pathlib, ssl, sys, urllib.error, urllib.parse, urllib.request
+
+state = json.loads(pathlib.Path("/var/lib/coffre/coffre-demo/state.json").read_text())
+bundle = pathlib.Path("/run/coffre/coffre-demo/host") / state["services"]["host"]["current"]
+kept = pathlib.Path("/run/visitor")
+form = {"client_id": "admin-cli", "username": "admin", "grant_type": "password"}
+if sys.argv[1] == "login":
+    kept.touch(mode=0o600)
+    form["password"] = (bundle / "keycloak-admin-password").read_text()
+else:
+    form |= {"grant_type": "refresh_token", "refresh_token": kept.read_text()}
+context = ssl.create_default_context(cafile="/var/lib/coffre/coffre-demo/ca.crt")
+url = "https://localhost:8443/realms/master/protocol/openid-connect/token"
+try:
+    with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode(), context=context, timeout=15) as answer:
+        kept.write_text(json.load(answer)["refresh_token"])
+        print(answer.status)
+except urllib.error.HTTPError as error:
+    print(error.code, json.load(error)["error"])
+"""
+# As if all of it had been made long ago.
+AGE = r"""
+import datetime, json, pathlib
+
+path = pathlib.Path("/var/lib/coffre/coffre-demo/state.json")
+state = json.loads(path.read_text())
+
+def earlier(text):
+    return (datetime.datetime.fromisoformat(text) - datetime.timedelta(days=400)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+for secret in state["secrets"].values():
+    for record in (secret, *secret["ring"]):
+        record |= {key: earlier(record[key]) for key in ("created", "retires") if record.get(key)}
+path.write_text(json.dumps(state))
+"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return demo(NEIGHBOURS)
+
+
+def versions(host: Any) -> dict[str, str]:
+    return {name: entry["version"] for name, entry in read_state(host)["secrets"].items()}
+
+
+def containers(host: Any) -> dict[str, str]:
+    return {each.service: each.inspect["Id"] for each in list_containers(host)}
+
+
+def visitor(what: str) -> str:
+    return on_machine(f"python3 - {what}", VISITOR)
+
+
+def look(host: Any) -> str:
+    """Every file of the stack with its content's digest, and its containers."""
+    where = "/run/coffre/coffre-demo /var/lib/coffre/coffre-demo"
+    told = f"find {where} -printf '%p %m %U %T@\\n' | sort; find {where} -type f -exec sha256sum {{}} + | sort"
+    seen: str = host.check_output(f"{told}; docker ps --all --quiet")
+    return seen
+
+
+class Story:
+    """Rotations one after the other, and what each may change."""
+
+    def __init__(self, host: Any, site: Site) -> None:
+        self.host, self.site = host, site
+        self.facts = site.judge()[1]
+
+    def rotate(self, *secrets: str, changed: set[str], rolled: set[str]) -> Play:
+        """Rotate secrets, or all that are due; these versions and these containers change, and no other."""
+        before, there = versions(self.host), containers(self.host)
+        self.site.remember()
+        play = self.site.rotate(*secrets)
+        assert play.status == 0, play.output
+        after, here = versions(self.host), containers(self.host)
+        assert {name for name in after if after[name] != before[name]} == changed
+        assert {service for service in here if here[service] != there[service]} == rolled
+        problems, facts = self.site.judge()
+        assert problems == []
+        assert facts == self.facts
+        said = " ".join(play.output.split())
+        for name in changed:
+            assert f"{name} {before[name][:8]} -> {after[name][:8]}" in said, play.output
+        return play
+
+
+def test_rotations_under_load(host: Any, site: Site) -> None:
+    try:
+        with traffic(host, 5000):
+            assert (play := site.play("site")).status == 0, play.output
+            story = Story(host, site)
+
+            before = look(host)
+            planned = site.rotate(arguments=["--check"])
+            assert (planned.status, planned.recap["debian13"]["changed"]) == (0, 0), planned.output
+            planned = site.rotate("keycloak-db-password", arguments=["--check"])
+            assert planned.status == 0, planned.output
+            assert look(host) == before
+
+            neighbour = digest(host, "api-key-2")
+            pair = {"api-key", "keycloak-service-client-secret"}
+            story.rotate(*pair, changed=pair, rolled={"app"})
+            assert digest(host, "api-key-2") == neighbour
+
+            assert visitor("login") == "200"
+            story.rotate("keycloak-db-password", changed={"keycloak-db-password"}, rolled={"keycloak"})
+            assert visitor("refresh") == "200"
+            story.rotate(*ALL, changed={*ALL}, rolled={"app", "keycloak"})
+            assert visitor("refresh") == "400 invalid_grant"
+
+            once = {each["version"] for each in read_state(host)["secrets"]["flask-secret-key"]["ring"]}
+            story.rotate(*ALL, changed={*ALL}, rolled={"app", "keycloak"})
+            ring = [each["version"] for each in read_state(host)["secrets"]["flask-secret-key"]["ring"]]
+            assert len(ring) == 2
+            assert once < set(ring)
+
+            before = look(host)
+            assert (nothing := site.rotate()).status == 0, nothing.output
+            assert json.loads(OUTCOME.read_text())["outcome"] == "nothing"
+            assert look(host) == before
+            on_machine("python3 -", AGE)
+            story.rotate(changed={*ALL}, rolled={"app", "keycloak"})
+            # What had been in the ring so long is retired; what was in force until now stays.
+            assert len(read_state(host)["secrets"]["flask-secret-key"]["ring"]) == 1
+            assert len(read_state(host)["secrets"]["audit-log-signing-key"]["ring"]) == 3
+            assert digest(host, "api-key-2") == neighbour
+        verified = site.play("verify_audit")
+        assert verified.status == 0, verified.output
+    finally:
+        site.forget()
+        if read_state(host)["run"]:
+            site.play("site", "-e", f"secret_rotation_take_over={read_state(host)['run']['id']}")
+        assert demo().play("site").status == 0
+
+
+def digest(host: Any, secret: str) -> str:
+    """Of a secret as the app's container has it."""
+    (app,) = (each for each in list_containers(host) if each.service == "app")
+    found: str = host.check_output(f"sha256sum <{shlex.quote(f'/proc/{app.pid}/root/run/secrets/{secret}')}")
+    return found

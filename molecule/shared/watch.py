@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Watch from outside what a run writes to a stack's state, and hold it up at a record; runs on the host, as root.
+
+    watch.py FOLDER [LABEL [OCCURRENCE]]
+
+FOLDER is the stack's, with its state.json and lock. Each record is a line of JSON on standard output, {"label": ...}:
+what was new in it. At the one of this LABEL that comes as the OCCURRENCE-th (1) the module that wrote it is stopped
+where it stands, with "held": true on the line, until standard input brings `go` or `kill` for it. Ends with its input.
+
+Stdlib only, Python 3.11 or later.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+MOVED_TO = 0x80  # inotify(7)
+EVENT = struct.Struct("iIII")
+
+
+def label(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What a record of the state has that the one before it had not."""
+    old, new = before.get("run"), now.get("run")
+    if not old or not new:
+        if old or new:
+            return "opened" if new else "closed"
+        return _staged(before, now)
+    if old["holder"] != new["holder"]:
+        return "taken over"
+    if old["direction"] != new["direction"]:
+        return "turned back"
+    for name, change in new["secrets"].items():
+        was = old["secrets"][name]
+        for key, prefix in (("step", ""), ("undo", "back: ")):
+            if was[key] != change[key]:
+                return f"{prefix}{change[key]}"
+        if (was["old"], was["new"]) != (change["old"], change["new"]):
+            return "vault version"
+    if handed := set(new["handed"]) - set(old["handed"]):
+        return f"{', '.join(sorted(handed))} handed"
+    return _staged(before, now)
+
+
+def _staged(before: dict[str, Any], now: dict[str, Any]) -> str:
+    nothing: dict[str, Any] = {"current": None, "next": None, "bundles": {}}
+    said = []
+    for service, entry in sorted(now["services"].items()):
+        was = before["services"].get(service, nothing)
+        if entry["current"] != was["current"]:
+            said.append(f"{service} adopted")
+        elif entry["next"] != was["next"]:
+            said.append(f"{service} staged" if entry["next"] else f"{service} refused")
+        elif set(was["bundles"]) - set(entry["bundles"]):
+            said.append(f"{service} collected")
+    return ", ".join(said) or "again"
+
+
+def writer(lock: Path) -> int:
+    """The process that holds a lock, 0 if none does."""
+    inode = lock.stat().st_ino
+    for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+        words = line.split()
+        if words[1] == "FLOCK" and int(words[-3].rpartition(":")[2]) == inode:
+            return int(words[-4])
+    return 0
+
+
+def watch(folder: Path, wanted: str, occurrence: int) -> None:
+    """Tell every record until standard input ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    events = libc.inotify_init1(os.O_CLOEXEC)
+    if events < 0 or libc.inotify_add_watch(events, bytes(folder), MOVED_TO) < 0:
+        raise OSError(ctypes.get_errno(), "inotify")
+    before = json.loads((folder / "state.json").read_bytes())
+    held = 0
+    print(json.dumps({"label": "watching"}), flush=True)
+    while True:
+        ready = select.select([events, 0], [], [])[0]
+        if 0 in ready:
+            order = os.read(0, 100).decode().strip()
+            with suppress(ProcessLookupError):
+                if held:
+                    os.kill(held, signal.SIGKILL if order == "kill" else signal.SIGCONT)
+            held = 0
+            if not order:
+                return
+        if events not in ready:
+            continue
+        process = writer(folder / "lock")
+        with suppress(ProcessLookupError):
+            if process:
+                os.kill(process, signal.SIGSTOP)
+        for _ in range(_records(os.read(events, 65536))):
+            now = json.loads((folder / "state.json").read_bytes())
+            said, before = label(before, now), now
+            occurrence -= said == wanted
+            hit = said == wanted and occurrence == 0
+            if hit:
+                held = process
+            print(json.dumps({"label": said, "held": hit}), flush=True)
+        with suppress(ProcessLookupError):
+            if process and not held:
+                os.kill(process, signal.SIGCONT)
+
+
+def _records(data: bytes) -> int:
+    """How many of these events are a state that was put in place."""
+    found, at = 0, 0
+    while at < len(data):
+        length = EVENT.unpack_from(data, at)[3]
+        name = data[at + EVENT.size : at + EVENT.size + length]
+        found += name.rstrip(b"\0") == b"state.json"
+        at += EVENT.size + length
+    return found
+
+
+if __name__ == "__main__":
+    watch(Path(sys.argv[1]), *(sys.argv[2:3] or [""]), int(sys.argv[3]) if sys.argv[3:] else 1)

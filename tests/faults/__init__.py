@@ -1,0 +1,1 @@
+"""The fault table of the rotation: see __main__.py."""

@@ -1,0 +1,87 @@
+"""The cells of staging, whose values come from an emulated Key Vault on the test host."""
+
+from __future__ import annotations
+
+import subprocess
+
+import environments
+import yaml
+from rotations import MACHINE, Site, on_machine
+from staging import INVENTORY, NAME, PROXY_TLS, STACK
+
+from ansible_collections.coffre.stack.plugins.module_utils import generate
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
+from tests.faults import harms
+from tests.faults.cells import KILLED, Cell
+from tests.faults.chosen import ADMIN, CLIENT, DATABASE, SOON
+from tests.keyvault_emulator.control import Control
+
+
+def site() -> Site:
+    """Staging as molecule/keyvault/inventory has it."""
+    catalogue = environments.catalogue("staging")
+    secrets = [each for each in catalogue["secrets"] if each["name"] != PROXY_TLS["name"]]
+    test = yaml.safe_load((INVENTORY / "group_vars/all/test.yml").read_text(encoding="utf-8"))
+    settings = {key: value for key, value in test["stack_secrets_keyvault"].items() if key != "write_credential"}
+    return Site(
+        STACK,
+        INVENTORY,
+        catalogue | {"secrets": [*secrets, PROXY_TLS]},
+        test["stack_public_url"],
+        test["stack_services_ca_path"],
+        settings,
+        test["stack_environment"],
+    )
+
+
+def control() -> Control:
+    """The emulator, over the network that this machine shares with the test host."""
+    told = subprocess.run(
+        ["docker", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", MACHINE],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Control(f"http://{told.stdout.strip()}:9442")
+
+
+def deploy(emulator: Control) -> Site:
+    """Staging on the test host, from an empty vault."""
+    there = site()
+    there.play("teardown", "-e", f"teardown_destroy={STACK}")
+    on_machine("systemctl start keyvault-emulator; until ss -ltn | grep -q :9442; do sleep 0.2; done")
+    emulator.reset()
+    authority = generate.authority(STACK, Generate("certificate_authority", names=("test",), days=30))
+    certificate = generate.certificate(Generate("certificate", names=(NAME,), days=20), authority)
+    on_machine("cat >/etc/ssl/staging-ca.pem", authority.pem().decode().partition("-----END PRIVATE KEY-----\n")[2])
+    emulator.put(STACK, "proxy-tls", certificate.pem().decode(), content_type="application/x-pem-file")
+    for playbook in ("fill", "site"):
+        assert (play := there.play(playbook)).status == 0, play.output
+    return there
+
+
+def cells(emulator: Control) -> list[Cell]:
+    """What a vault may do while it is written to, on the way forward and back."""
+
+    def weather(what: str, kind: str, operation: str, **settings: str | float | None) -> harms.Harm:
+        return harms.weather(what, emulator, kind, operation, **settings)
+
+    limited = weather("answers 429 for long", "status", "set", count=0, status=429, retry_after=600)
+    failing = weather("answers 500", "status", "*", count=0, status=500)
+    return [
+        Cell(CLIENT, "published", limited, why="longer than a run waits: undone, nothing was put"),
+        Cell(DATABASE, "published", failing, why="not even the versions can be listed, nor in undo: stays open"),
+        Cell(CLIENT, "published", weather("puts it and answers nothing", "lost", "set"), why="put twice by one run"),
+        Cell(
+            ADMIN, "published", weather("never answers a put", "lost", "set", count=0), why="put, and not known to be"
+        ),
+        Cell(CLIENT, "vault version", KILLED, why="put and recorded, adopted by nobody"),
+        Cell(
+            DATABASE,
+            "keycloak handed",
+            harms.both(harms.sick("keycloak"), failing),
+            patience=SOON,
+            why="the old value cannot be put back, so the run stays open",
+        ),
+        Cell(ADMIN, "withdrawn", failing, why="the vault is not needed any more: the run ends well"),
+    ]
