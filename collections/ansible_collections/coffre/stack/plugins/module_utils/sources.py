@@ -23,13 +23,17 @@ FILE_MODES = (0o400, 0o600)
 
 @dataclass(frozen=True)
 class Held:
-    """One version of a secret with its value; attributes are not secret."""
+    """One version of a secret with its value; attributes are not secret.
+
+    `told` is False where the state describes another version, so that all but version and value is a guess.
+    """
 
     version: str
     created: str
     value: bytes = field(repr=False)
     attributes: Mapping[str, str] = field(default_factory=dict)
     expires: str | None = None
+    told: bool = True
 
 
 Values = dict[str, Held]
