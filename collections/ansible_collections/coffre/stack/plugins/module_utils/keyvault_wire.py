@@ -96,7 +96,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         self.used = True
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Weather("no answer in time")
+            raise Weather("")  # the answers before say why
         options["connection_timeout"] = min(options.get("connection_timeout", CONNECT_SECONDS), left)
         options["read_timeout"] = min(READ_SECONDS, left)
         if request.url.startswith("http:"):
@@ -105,10 +105,12 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         try:
             response = super().send(request, **options)
         except AzureError as error:
-            self.trouble = self._hopeless(error, urlsplit(request.url).hostname or "")
-            if self.trouble:
-                raise self.trouble from None
-            raise
+            trouble = self._hopeless(error, urlsplit(request.url).hostname or "")
+            if trouble is None:
+                raise
+            # Not read back: another thread may clear it at once.
+            self.trouble = trouble
+            raise trouble from None
         self.status = response.status_code
         self.retry_after = retry_after(response.headers)
         return response
