@@ -51,7 +51,7 @@ def test_every_kind_and_every_secret_at_once(host: Host) -> None:
     told = refusal(host)
     assert told.startswith("The vault coffre does not give what the catalogue needs: ")
     for part in (
-        "absent-a and absent-b (Other in the vault) are missing: run 'make ensure-secrets'",
+        "absent-a and absent-b (Other in the vault) are missing: run 'make ensure-secrets ENV=...'",
         "off is disabled: run 'az keyvault secret set-attributes --vault-name coffre --name off --enabled true'",
         "early is not valid yet: wait until 20",
         "old, on 2023-11-14T22:13:29Z, has expired: put in a new version, or set `expired`",

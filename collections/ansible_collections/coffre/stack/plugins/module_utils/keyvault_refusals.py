@@ -108,7 +108,9 @@ def of_secret(found: Fault, settings: Settings, claims: Mapping[str, Any]) -> Re
     """The refusal of one secret that an answer to its GET means, or None if it is not about one."""
     vault = settings.name
     if found.status == 404:
-        return Refusal("missing", "run 'make ensure-secrets', which makes what is missing, or put it in by other means")
+        return Refusal(
+            "missing", "run 'make ensure-secrets ENV=...', which makes what is missing, or put it in by other means"
+        )
     if found.code == "SecretDisabled":
         return Refusal(
             "disabled",
