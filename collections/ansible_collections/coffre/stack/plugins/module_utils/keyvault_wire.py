@@ -76,6 +76,8 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
 
     def __init__(self, checks: ssl.SSLContext, deadline: float, advice: str) -> None:
         session = requests.Session()
+        # Without one, requests would put what a .netrc says in the place of the token.
+        session.auth = lambda request: request
         adapter = _Adapter(checks)
         session.mount("https://", adapter)
         session.mount("http://", adapter)
