@@ -92,6 +92,24 @@ def test_who_may_read_may_not_write(host: Host) -> None:
         vault.put("new", "value of new", tags={}, content_type="", expires=None)
 
 
+def test_who_writes_is_told_all_that_writing_needs(host: Host) -> None:
+    """The command replaces the rights that the identity has."""
+    host.control.vault("coffre", model="policy")
+    host.put("old", "value of old")
+    host.control.delete("coffre", "old")
+    told = []
+    with keyvault.Vault(host.settings(), write=True) as vault:
+        for work in (
+            lambda: vault.put("new", "value of new", tags={}, content_type="", expires=None),
+            lambda: vault.recover("old"),
+        ):
+            with pytest.raises(SourceError) as raised:
+                work()
+            told.append(str(raised.value))
+    assert "'set'" in told[0] and "'recover'" in told[1]
+    assert all("--secret-permissions get list set recover'" in each for each in told)
+
+
 @pytest.mark.parametrize(
     ("closed", "words"),
     [
