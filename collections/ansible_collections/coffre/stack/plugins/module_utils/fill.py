@@ -206,10 +206,11 @@ def _each(work: Callable[[Secret], T], secrets: Sequence[Secret], done: str = ""
                 errors.append((secret.name, error))
     if errors and done:
         causes = " ".join(dict.fromkeys(str(error) for _, error in errors))
-        good = f"{listed([name for name, _ in results])} all the same" if results else "nothing"
+        # What failed may have arrived nevertheless: only its answer is missing, or somebody else's version is in force.
+        good = f"{done} {listed([name for name, _ in results])}, and " if results else ""
         raise SourceError(
-            f"{causes} The run {done} {good}, and not {listed([name for name, _ in errors])}: run again, and it goes "
-            "on with what is missing."
+            f"{causes} The run {good}did not finish {listed([name for name, _ in errors])}: run again, and it keeps "
+            "what is there and goes on with what is missing."
         )
     if errors:
         raise errors[0][1]
