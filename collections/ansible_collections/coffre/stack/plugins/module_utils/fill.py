@@ -16,14 +16,13 @@ from .catalogue import Catalogue, Secret
 from .errors import SourceError
 from .keyvault import Properties, Refusal, Vault
 from .keyvault_refusals import listed
-from .source_keyvault import ATTRIBUTE_TAG
+from .source_keyvault import ATTRIBUTE_TAG, PEM_TYPE
 from .sources import misfits
 from .state import moment
 
 OWNER = "coffre-owner"
 GENERATOR = "coffre-generator"
 ROTATION = "coffre-rotation"
-PEM = "application/x-pem-file"
 BASE64 = "application/octet-stream;base64"
 MOST_TAGS, LONGEST_TAG = 15, 256  # what a vault takes
 DAY = 86400
@@ -60,7 +59,7 @@ def command(stack: str, vault: str, secret: Secret) -> str:
     arguments = ["az", "keyvault", "secret", "set", "--vault-name", vault, "--name", secret.vault_name]
     arguments += ["--file", secret.name]
     if secret.kind == "bytes" or (secret.generate and secret.generate.type != "random"):
-        arguments += ["--content-type", PEM]
+        arguments += ["--content-type", PEM_TYPE]
     if (expires := _expiry(secret)) is not None:
         arguments += ["--expires", moment(expires)]
     return shlex.join([*arguments, "--tags", *(f"{name}={value}" for name, value in tags(stack, secret).items())])
