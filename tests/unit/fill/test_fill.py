@@ -190,7 +190,7 @@ def test_refuses_all_at_once_and_changes_nothing(
         filler(recover=recover)
     text = str(refusal.value)
     assert all(part in text for part in said), text
-    assert text.endswith("Nothing in it was changed.")
+    assert text.endswith("Nothing in the vault was changed.")
     assert CANARY not in text
     assert (filler.versions, set(filler.emulator.world.vaults["coffre"].deleted)) == (before, deleted_before)
 
@@ -203,6 +203,13 @@ def test_names_the_right_that_the_writer_lacks(filler: Filler) -> None:
     assert "Key Vault Secrets Officer" in str(refusal.value)
     assert "The run did not finish api-key, blob and db-password: run again" in str(refusal.value)
     assert filler.versions == {}
+
+
+def test_a_vault_that_does_not_answer_is_as_it_was(filler: Filler) -> None:
+    filler.settings["seconds"] = 1
+    filler.control.fault("reset", "versions", count=0)
+    with pytest.raises(SourceError, match=r"gave no usable answer .* Nothing in the vault was changed\.$"):
+        filler()
 
 
 def test_goes_on_after_a_failure_in_the_middle(filler: Filler) -> None:

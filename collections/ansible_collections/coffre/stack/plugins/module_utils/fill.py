@@ -71,7 +71,10 @@ def fill(catalogue: Catalogue, stack: str, vault: Vault, recover: bool = False, 
     Raises SourceError before anything changed where names belong to another stack, or are deleted and not to be
     recovered; later, naming what was done, where the vault refuses or somebody else puts a secret at the same moment.
     """
-    plan = _plan(catalogue, stack, vault, recover)
+    try:
+        plan = _plan(catalogue, stack, vault, recover)
+    except SourceError as error:
+        raise SourceError(f"{error} Nothing in the vault was changed.") from None
     if not check:
         _each(lambda secret: vault.recover(secret.vault_name), plan.recover, "recovered")
         _each(lambda secret: _put(stack, vault, secret), plan.make, "put")
@@ -91,7 +94,7 @@ def fill(catalogue: Catalogue, stack: str, vault: Vault, recover: bool = False, 
 
 
 def _plan(catalogue: Catalogue, stack: str, vault: Vault, recover: bool) -> Plan:
-    """Ask the vault what it has. Raises SourceError with all that hinders the fill, before anything changed."""
+    """Ask the vault what it has. Raises SourceError with all that hinders the fill."""
     plan = Plan()
     others: dict[str, list[str]] = {}
     gone: list[Secret] = []
@@ -129,7 +132,7 @@ def _plan(catalogue: Catalogue, stack: str, vault: Vault, recover: bool) -> Plan
         problems.append(f"{listed(pinned)} cannot be made, because a version is wanted: remove `keyvault.version`")
     problems += _unfit(catalogue, stack, plan.make)
     if problems:
-        raise SourceError(f"The vault {name} cannot be filled: {'; '.join(problems)}. Nothing in it was changed.")
+        raise SourceError(f"The vault {name} cannot be filled: {'; '.join(problems)}.")
     return plan
 
 
