@@ -66,7 +66,7 @@ test-quick: $(VENV)/development ## Lint and unit tests
 	$(BIN)/mypy
 	$(BIN)/yamllint .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 3
 
 .PHONY: bench-deploy
 bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the adoption of a secret
