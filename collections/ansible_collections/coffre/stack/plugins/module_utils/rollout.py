@@ -279,7 +279,7 @@ def _carry_out(stack: Stack, step: Step) -> None:
         if step.keep and step.service.name == stack.proxy:
             haproxy.settle(step.keep)
     elif step.action == "wait" and step.keep:
-        if problem := _gate(step.keep, stack.seconds):
+        if problem := gate(step.keep, stack.seconds):
             raise CoffreError(
                 f"{step.service.name} does not become ready: {problem}; nothing was changed: "
                 f"see `docker logs {step.keep.name}`, then run again."
@@ -335,7 +335,7 @@ def _replace(stack: Stack, step: Step) -> None:
             _step_aside(step.others)
         compose.start(new.id)
         coming = _addresses(compose.inspect([new.id]))
-        problem = _gate(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
+        problem = gate(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
         # One that a cut-short roll started may have come up with the bundle before.
         if step.keep and service.adopt == "reload" and not problem and not haproxy.reload(new):
             problem = "HAProxy refuses to load it"
@@ -402,13 +402,13 @@ def _go_back(stack: Stack, step: Step, old: Container, new: Container | None) ->
         if not ran and step.action != "finish":
             return f"{old.name} is left as it was: {_health(old)}"
         compose.start(old.id)
-        trouble = _gate(old, stack.seconds)
+        trouble = gate(old, stack.seconds)
     except CoffreError as error:
         trouble = str(error)
     return f"{old.name} was to go on, but {trouble}" if trouble else f"{old.name} goes on, unchanged"
 
 
-def _gate(container: Container, seconds: float) -> str:
+def gate(container: Container, seconds: float) -> str:
     """Wait until a container is ready and stays so for a moment: "", or why it is not.
 
     Its own health check is run here rather than awaited from the engine, which may look only every few seconds.

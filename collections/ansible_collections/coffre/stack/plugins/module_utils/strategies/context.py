@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from .. import bundles, compose, containers
+from .. import bundles, compose, containers, rollout
 from .. import state as states
 from ..catalogue import HOST, Catalogue, Secret
 from ..errors import CoffreError
@@ -64,7 +64,11 @@ class Context:
         deadline = time.monotonic() + self.seconds
         while True:
             try:
-                return containers.healthy(self.paths.stack, service)
+                found = containers.healthy(self.paths.stack, service)
+                # Right after a boot it runs, and answers errors.
+                if found.health == "healthy" or not (problem := rollout.gate(found, deadline - time.monotonic())):
+                    return found
+                raise CoffreError(f"{service} does not become ready: {problem}: see `docker logs {found.name}`.")
             except CoffreError:
                 if time.monotonic() >= deadline:
                     raise
