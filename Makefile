@@ -66,7 +66,7 @@ test-quick: $(VENV)/development ## Lint and unit tests
 	$(BIN)/mypy
 	$(BIN)/yamllint .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 3
 
 .PHONY: test-faults
 test-faults: $(VENV)/development ## Harm rotations at every record they write, on a real host (hours); ARGS="--only REGEX"

@@ -115,13 +115,15 @@ def fill(emulator: Emulator) -> None:
 
 
 def write_playbooks(folder: Path, emulator: Emulator) -> None:
-    """empty.yml, and by size ours-SIZE.yml and lookup-SIZE.yml."""
+    """empty.yml, ping.yml (what any module takes that does nothing), and by size ours-SIZE.yml and lookup-SIZE.yml."""
 
     def write(name: str, **play: Any) -> None:
         whole = {"hosts": "localhost", "connection": "local", "gather_facts": False, **play}
         (folder / f"{name}.yml").write_text(json.dumps([whole]))
 
+    python = {"ansible_python_interpreter": sys.executable}
     write("empty", tasks=[])
+    write("ping", vars=python, tasks=[{"name": "Ping", "ansible.builtin.ping": {}}])
     for size in SIZES:
         url = emulator.url(vault(size))
         settings = {"url": url, "ca": str(emulator.ca), "credential": {"type": "managed_identity"}}
@@ -129,7 +131,7 @@ def write_playbooks(folder: Path, emulator: Emulator) -> None:
         stage = {"stack": STACK, "catalogue": catalogue(size), "source": "keyvault", "keyvault": settings, **who}
         write(
             f"ours-{size}",
-            vars={"ansible_python_interpreter": sys.executable},
+            vars=python,
             tasks=[{"name": "Stage", "coffre.stack.secret_bundles": stage}],
         )
         look = f"lookup('azure.azcollection.azure_keyvault_secret', *names, vault_url='{url}', wantlist=true) | length"
@@ -163,7 +165,8 @@ class Bench:
     def round(self) -> None:
         """Each playbook once in each environment."""
         program = Path(sys.executable).with_name("ansible-playbook")
-        self.play("ours: empty", "empty", program, self.ours)
+        for name in ("empty", "ping"):
+            self.play(f"ours: {name}", name, program, self.ours)
         for size in SIZES:
             for folder in (RUN / STACK, LIB / STACK):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import keyvault, source_keyvault, sources
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, keyvault, source_keyvault, sources
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError, VaultUnavailable
 
@@ -29,7 +29,7 @@ class Shelf:
         self.broken = False
 
     def put(self, name: str, text: str, expires: int | None = None) -> None:
-        version = f"{len(text)}{name}"
+        version = f"{len(text):032x}"
         about = keyvault.Properties(name, version, True, 10, 10 + len(text), expires, None, "", {}, "Purgeable")
         self.secrets[name] = (about, text)
 
@@ -114,6 +114,25 @@ def test_an_expiry_is_kept_in_the_state(stack: Stack, shelf: Shelf) -> None:
     stack.adopt()
     assert stack.state.secrets["tls"].expires == "2096-10-02T07:06:40Z"
     assert not stack.stage()["changed"]
+    assert stack.state.secrets["tls"].expires == "2096-10-02T07:06:40Z"
+
+
+def test_back_to_a_version_whose_successor_failed(stack: Stack, shelf: Shelf) -> None:
+    """The state tells of the successor, so that what is said of the pinned version has to be asked for."""
+    shelf.put("tls", CANARY, 4_000_000_000)
+    stack.stage()
+    stack.adopt()
+    version = stack.state.secrets["tls"].version
+    shelf.put("tls", CANARY + "2", 4_100_000_000)
+    stack.stage()
+    st = stack.state
+    for service in [service for service, entry in st.services.items() if entry.next]:
+        bundles.discard_next(stack.paths, st, service)
+    pinned = next(entry for entry in stack.data["secrets"] if entry["name"] == "tls")
+    pinned["keyvault"] = {"version": version}
+    shelf.put("tls", CANARY, 4_000_000_000)
+    stack.stage()
+    assert stack.state.secrets["tls"].version == version
     assert stack.state.secrets["tls"].expires == "2096-10-02T07:06:40Z"
 
 

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils import (
     doctor,
+    doctor_files,
     doctor_patient,
     doctor_vault,
     keyvault,
@@ -191,6 +192,19 @@ def test_a_newer_version_leaves_a_pinned_secret_alone(patient: doctor_patient.Pa
 def test_of_two_versions_of_one_second_the_hosts_is_no_drift(patient: doctor_patient.Patient, vault: Control) -> None:
     put(vault, "api-key-staging", version=NEW)
     assert not isinstance(doctor_vault.drift(patient), doctor_patient.Concern)
+
+
+def test_what_a_consumer_could_not_adopt_is_drift(patient: doctor_patient.Patient, vault: Control) -> None:
+    """The state names what was read, and the service goes on with what it had, whose end is what counts."""
+    newer(vault, "api-key-staging", version=NEW)
+    bundle = state.Bundle({name: [name] for name in HELD}, HELD, state.now(), 60611, 60611)
+    patient.state.secrets["api-key"] = state.Secret(NEW, state.now())
+    patient.state.services["app"] = state.Service("0a1b2c3d4e5f", None, {"0a1b2c3d4e5f": bundle})
+    assert f"api-key (Api-Key-Staging in the vault) is {API} here and {NEW} in the vault" in doctor_vault.drift(patient)
+    patient.keyvault = replace(patient.vault, expires_soon_days=250)
+    assert "api-key on 2" in doctor_vault.expiry(patient)
+    with pytest.raises(CoffreError, match="app did not become ready with the version that was read last of api-key, "):
+        doctor_files.staged(patient)
 
 
 def test_settings_say_how_soon_is_soon_and_what_expiry_means(patient: doctor_patient.Patient, vault: Control) -> None:

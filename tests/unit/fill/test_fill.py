@@ -190,7 +190,7 @@ def test_refuses_all_at_once_and_changes_nothing(
         filler(recover=recover)
     text = str(refusal.value)
     assert all(part in text for part in said), text
-    assert text.endswith("Nothing in it was changed.")
+    assert text.endswith("Nothing in the vault was changed.")
     assert CANARY not in text
     assert (filler.versions, set(filler.emulator.world.vaults["coffre"].deleted)) == (before, deleted_before)
 
@@ -201,13 +201,20 @@ def test_names_the_right_that_the_writer_lacks(filler: Filler) -> None:
     with pytest.raises(SourceError, match="setSecret/action") as refusal:
         filler()
     assert "Key Vault Secrets Officer" in str(refusal.value)
-    assert "The run put nothing, and not api-key, blob and db-password" in str(refusal.value)
+    assert "The run did not finish api-key, blob and db-password: run again" in str(refusal.value)
     assert filler.versions == {}
+
+
+def test_a_vault_that_does_not_answer_is_as_it_was(filler: Filler) -> None:
+    filler.settings["seconds"] = 1
+    filler.control.fault("reset", "versions", count=0)
+    with pytest.raises(SourceError, match=r"gave no usable answer .* Nothing in the vault was changed\.$"):
+        filler()
 
 
 def test_goes_on_after_a_failure_in_the_middle(filler: Filler) -> None:
     filler.control.fault("status", "set", name="blob", status=400)
-    with pytest.raises(SourceError, match="put api-key and db-password all the same, and not blob: run again"):
+    with pytest.raises(SourceError, match="put api-key and db-password, and did not finish blob: run again"):
         filler()
     before = filler.versions
     assert filler()["filled"] == ["blob"]
@@ -256,3 +263,4 @@ def test_tells_of_a_version_that_came_at_the_same_moment(filler: Filler, monkeyp
     assert theirs[0] in str(told.value)
     assert CANARY not in str(told.value)
     assert len(filler.versions["api-key"]) == 2
+    assert "did not finish api-key: run again, and it keeps what is there" in str(told.value)

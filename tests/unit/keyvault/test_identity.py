@@ -187,3 +187,11 @@ def test_a_certificate_without_a_key(host: Host, certificate: Path, tmp_path: Pa
     }
     with pytest.raises(SourceError, match="must have an RSA key and its certificate, as PEM"):
         host.run()
+
+
+def test_logins_of_other_programs_are_left_out(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A .netrc would take the token's place, and go to whoever answers for the vault."""
+    (tmp_path / ".netrc").write_text("default login somebody password unwanted\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    host.fill("key")
+    assert host.run() == {"key": b"value of key"}

@@ -51,7 +51,7 @@ def test_every_kind_and_every_secret_at_once(host: Host) -> None:
     told = refusal(host)
     assert told.startswith("The vault coffre does not give what the catalogue needs: ")
     for part in (
-        "absent-a and absent-b (Other in the vault) are missing: run 'make ensure-secrets'",
+        "absent-a and absent-b (Other in the vault) are missing: run 'make ensure-secrets ENV=...'",
         "off is disabled: run 'az keyvault secret set-attributes --vault-name coffre --name off --enabled true'",
         "early is not valid yet: wait until 20",
         "old, on 2023-11-14T22:13:29Z, has expired: put in a new version, or set `expired`",
@@ -90,6 +90,24 @@ def test_who_may_read_may_not_write(host: Host) -> None:
         ),
     ):
         vault.put("new", "value of new", tags={}, content_type="", expires=None)
+
+
+def test_who_writes_is_told_all_that_writing_needs(host: Host) -> None:
+    """The command replaces the rights that the identity has."""
+    host.control.vault("coffre", model="policy")
+    host.put("old", "value of old")
+    host.control.delete("coffre", "old")
+    told = []
+    with keyvault.Vault(host.settings(), write=True) as vault:
+        for work in (
+            lambda: vault.put("new", "value of new", tags={}, content_type="", expires=None),
+            lambda: vault.recover("old"),
+        ):
+            with pytest.raises(SourceError) as raised:
+                work()
+            told.append(str(raised.value))
+    assert "'set'" in told[0] and "'recover'" in told[1]
+    assert all("--secret-permissions get list set recover'" in each for each in told)
 
 
 @pytest.mark.parametrize(

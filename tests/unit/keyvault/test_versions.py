@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.sources import Held
 
 from .conftest import LONG_AGO, Host
@@ -34,6 +35,16 @@ def test_values_arrive_byte_for_byte(
     host.add("key", kind=kind)
     host.put("key", value, content_type=content_type)
     assert host.run() == {"key": expected}
+
+
+@pytest.mark.parametrize("kind", ["text", "bytes"])
+def test_half_a_character_is_not_quoted(host: Host, kind: str) -> None:
+    """JSON can say half of a surrogate pair, which no text has."""
+    host.add("key", kind=kind)
+    host.put("key", "value of key")
+    host.emulator.world.vaults["coffre"].secrets["key"].versions[-1].value = "value \ud83d of key"
+    with pytest.raises(SourceError, match=r"key cannot be used: the value is not UTF-8 text\.$"):
+        host.run()
 
 
 def test_newlines_are_stripped_where_that_is_set(host: Host) -> None:

@@ -51,6 +51,15 @@ def test_a_storm_is_outlasted(host: Host) -> None:
     assert len(host.run()) == 40
 
 
+def test_a_wait_of_no_seconds_is_no_hurry(host: Host) -> None:
+    host.fill("key")
+    host.options["seconds"] = 1
+    host.control.fault("status", "get", count=0, status=429, retry_after=0)
+    with pytest.raises(VaultUnavailable):
+        host.run()
+    assert host.count()["get"] < 1 / keyvault.BACKOFF[-1] + 5
+
+
 def test_tokens_that_end_in_mid_run_are_renewed(host: Host) -> None:
     host.fill(*NAMES)
     with keyvault.Vault(host.settings()) as vault:

@@ -269,7 +269,7 @@ def test_a_first_bundle_that_fails_stays_staged(engine: Engine) -> None:
     st.services["app"].current, st.services["app"].next = None, OLD
     state.save(engine.paths, st)
     engine.sick.add(OLD)
-    with pytest.raises(CoffreError, match="there is no older one to go back to"):
+    with pytest.raises(CoffreError, match=r"fails after 600 s; .*there is no older one to go back to"):
         rollout.roll(engine.paths, ["app"], 10, RUN)
     assert named(engine, "app") == (None, OLD)
     engine.sick.clear()

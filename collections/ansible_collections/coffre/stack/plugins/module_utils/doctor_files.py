@@ -85,7 +85,19 @@ def staged(patient: Patient) -> str:
             problems.append(f"the bundle of {service.name} has other files than the catalogue says")
         elif entry.next:
             problems.append(f"the bundle {entry.next} of {service.name} is staged and not adopted")
+        elif former := _former(patient.state, entry.bundles[entry.staged]):
+            problems.append(
+                f"{service.name} did not become ready with the version that was read last of {', '.join(former)}, and "
+                "goes on with the one before"
+            )
     return insist(problems, f"{len(patient.state.secrets)} secrets are staged for {len(services)} consumers")
+
+
+def _former(st: states.State, bundle: states.Bundle) -> list[str]:
+    """The secrets of which a bundle has another version than the one that is to be in force."""
+    return [
+        name for name, version in bundle.versions.items() if name in st.secrets and st.secrets[name].version != version
+    ]
 
 
 def content(patient: Patient) -> str:

@@ -116,7 +116,7 @@ class Patient:
             with Vault(self.vault) as vault, ThreadPoolExecutor(ASKING) as pool:
                 return dict(zip(self.catalogue.secrets, pool.map(vault.versions, names), strict=True))
         except ModuleNotFoundError:
-            raise CoffreError("the modules' Python environment is not on this host: playbooks/site.yml makes it") from None
+            raise CoffreError("the modules' Python is not on this host: playbooks/site.yml makes it") from None
 
     def trusting(self) -> ssl.SSLContext:
         """How a client of the stack checks its certificate."""

@@ -32,19 +32,19 @@ def drift(patient: Patient) -> str:
             problems.append(f"{label} is disabled in the vault")
         elif offered.not_before and _date(offered.not_before) > now:
             problems.append(f"{label} is not valid before {_date(offered.not_before):%Y-%m-%d}")
-        held = patient.state.secrets.get(secret.name)
+        held = _held(patient, secret)
         if offered is None or held is None:
             continue
         since = f"{offered.version} in the vault, since {_date(offered.created):%Y-%m-%d %H:%M} UTC"
-        if held.version == offered.version:
+        if held == offered.version:
             same += 1
         elif not secret.verified:
-            warnings.append(f"{label} is {held.version} here and {since}: the next playbooks/site.yml adopts that")
+            warnings.append(f"{label} is {held} here and {since}: the next playbooks/site.yml adopts that")
         elif secret.vault_version:
-            problems.append(f"{label} is {held.version} here and pinned to {since}: put the pin back")
+            problems.append(f"{label} is {held} here and pinned to {since}: put the pin back")
         else:
             problems.append(
-                f"{label} is {held.version} here and {since}, which no rotation made: run make rotate-secret "
+                f"{label} is {held} here and {since}, which no rotation made: run make rotate-secret "
                 f"SECRET={secret.name}, which replaces both"
             )
     return insist(problems, f"the host has the versions of the vault, {same} of {same}", warnings)
@@ -109,8 +109,11 @@ def _used(patient: Patient, secret: Secret, found: list[Properties]) -> Properti
 
 
 def _held(patient: Patient, secret: Secret) -> str | None:
-    held = patient.state.secrets.get(secret.name)
-    return held.version if held else None
+    """The version that the host has; where a consumer could not adopt that of the state, the one it goes on with."""
+    st, name = patient.state, secret.name
+    read = st.secrets[name].version if name in st.secrets else None
+    staged = [entry.bundles[entry.staged].versions for entry in st.services.values() if entry.staged]
+    return next((versions[name] for versions in staged if versions.get(name, read) != read), read)
 
 
 def _date(seconds: int) -> datetime:

@@ -16,14 +16,13 @@ from .catalogue import Catalogue, Secret
 from .errors import SourceError
 from .keyvault import Properties, Refusal, Vault
 from .keyvault_refusals import listed
-from .source_keyvault import ATTRIBUTE_TAG
+from .source_keyvault import ATTRIBUTE_TAG, PEM_TYPE
 from .sources import misfits
 from .state import moment
 
 OWNER = "coffre-owner"
 GENERATOR = "coffre-generator"
 ROTATION = "coffre-rotation"
-PEM = "application/x-pem-file"
 BASE64 = "application/octet-stream;base64"
 MOST_TAGS, LONGEST_TAG = 15, 256  # what a vault takes
 DAY = 86400
@@ -60,7 +59,7 @@ def command(stack: str, vault: str, secret: Secret) -> str:
     arguments = ["az", "keyvault", "secret", "set", "--vault-name", vault, "--name", secret.vault_name]
     arguments += ["--file", secret.name]
     if secret.kind == "bytes" or (secret.generate and secret.generate.type != "random"):
-        arguments += ["--content-type", PEM]
+        arguments += ["--content-type", PEM_TYPE]
     if (expires := expiry(secret)) is not None:
         arguments += ["--expires", moment(expires)]
     return shlex.join([*arguments, "--tags", *(f"{name}={value}" for name, value in tags(stack, secret).items())])
@@ -72,7 +71,10 @@ def fill(catalogue: Catalogue, stack: str, vault: Vault, recover: bool = False, 
     Raises SourceError before anything changed where names belong to another stack, or are deleted and not to be
     recovered; later, naming what was done, where the vault refuses or somebody else puts a secret at the same moment.
     """
-    plan = _plan(catalogue, stack, vault, recover)
+    try:
+        plan = _plan(catalogue, stack, vault, recover)
+    except SourceError as error:
+        raise SourceError(f"{error} Nothing in the vault was changed.") from None
     if not check:
         _each(lambda secret: vault.recover(secret.vault_name), plan.recover, "recovered")
         _each(lambda secret: _put(stack, vault, secret), plan.make, "put")
@@ -92,7 +94,7 @@ def fill(catalogue: Catalogue, stack: str, vault: Vault, recover: bool = False, 
 
 
 def _plan(catalogue: Catalogue, stack: str, vault: Vault, recover: bool) -> Plan:
-    """Ask the vault what it has. Raises SourceError with all that hinders the fill, before anything changed."""
+    """Ask the vault what it has. Raises SourceError with all that hinders the fill."""
     plan = Plan()
     others: dict[str, list[str]] = {}
     gone: list[Secret] = []
@@ -130,7 +132,7 @@ def _plan(catalogue: Catalogue, stack: str, vault: Vault, recover: bool) -> Plan
         problems.append(f"{listed(pinned)} cannot be made, because a version is wanted: remove `keyvault.version`")
     problems += _unfit(catalogue, stack, plan.make)
     if problems:
-        raise SourceError(f"The vault {name} cannot be filled: {'; '.join(problems)}. Nothing in it was changed.")
+        raise SourceError(f"The vault {name} cannot be filled: {'; '.join(problems)}.")
     return plan
 
 
@@ -206,10 +208,11 @@ def _each(work: Callable[[Secret], T], secrets: Sequence[Secret], done: str = ""
                 errors.append((secret.name, error))
     if errors and done:
         causes = " ".join(dict.fromkeys(str(error) for _, error in errors))
-        good = f"{listed([name for name, _ in results])} all the same" if results else "nothing"
+        # What failed may have arrived nevertheless: only its answer is missing, or somebody else's version is in force.
+        good = f"{done} {listed([name for name, _ in results])}, and " if results else ""
         raise SourceError(
-            f"{causes} The run {done} {good}, and not {listed([name for name, _ in errors])}: run again, and it goes "
-            "on with what is missing."
+            f"{causes} The run {good}did not finish {listed([name for name, _ in errors])}: run again, and it keeps "
+            "what is there and goes on with what is missing."
         )
     if errors:
         raise errors[0][1]

@@ -250,7 +250,7 @@ class Vault:
             try:
                 return call()
             except self._weather as weather:
-                self._last, wait = str(weather), weather.seconds
+                self._last, wait = str(weather) or self._last, weather.seconds
             except (
                 azure.DecodeError,
                 azure.ServiceResponseError,
@@ -278,7 +278,8 @@ class Vault:
                     f"{self.settings.url} answers, but not as a vault does that may ask for this identity's token: see "
                     "that `url` in stack_secrets_keyvault is right."
                 ) from None
-            self._pause(BACKOFF[min(attempt, len(BACKOFF) - 1)] if wait is None else wait)
+            # Some services ask for a wait of no seconds, which would be no pause.
+            self._pause(wait or BACKOFF[min(attempt, len(BACKOFF) - 1)])
             attempt += 1
 
     def _pause(self, seconds: float) -> None:

@@ -108,7 +108,9 @@ def of_secret(found: Fault, settings: Settings, claims: Mapping[str, Any]) -> Re
     """The refusal of one secret that an answer to its GET means, or None if it is not about one."""
     vault = settings.name
     if found.status == 404:
-        return Refusal("missing", "run 'make ensure-secrets', which makes what is missing, or put it in by other means")
+        return Refusal(
+            "missing", "run 'make ensure-secrets ENV=...', which makes what is missing, or put it in by other means"
+        )
     if found.code == "SecretDisabled":
         return Refusal(
             "disabled",
@@ -168,10 +170,11 @@ def grant(found: Fault, asked: str, settings: Settings, claims: Mapping[str, Any
     vault = settings.name
     who = str(claims.get("oid") or "OBJECT-ID")
     if found.code in ("AccessDenied", "ForbiddenByPolicy") or "does not have secrets" in found.message:
+        # It replaces what the identity has, so that who writes is told everything that writing needs.
         return (
             f"the vault's access policy lacks the secret permission '{permission}' for the identity {who}; run "
             f"'az keyvault set-policy --name {vault} --object-id {who} --secret-permissions get list"
-            f"{'' if permission in ('get', 'list') else ' ' + permission}'"
+            f"{'' if permission in ('get', 'list') else ' set recover'}'"
         )
     told = RESOURCE.search(found.message)
     scope = told[1] if told else f"$(az keyvault show --name {vault} --query id --output tsv)"

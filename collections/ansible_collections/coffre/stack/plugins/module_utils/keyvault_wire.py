@@ -76,6 +76,8 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
 
     def __init__(self, checks: ssl.SSLContext, deadline: float, advice: str) -> None:
         session = requests.Session()
+        # Without one, requests would put what a .netrc says in the place of the token.
+        session.auth = lambda request: request
         adapter = _Adapter(checks)
         session.mount("https://", adapter)
         session.mount("http://", adapter)
@@ -96,7 +98,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         self.used = True
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Weather("no answer in time")
+            raise Weather("")  # the answers before say why
         options["connection_timeout"] = min(options.get("connection_timeout", CONNECT_SECONDS), left)
         options["read_timeout"] = min(READ_SECONDS, left)
         if request.url.startswith("http:"):
@@ -105,10 +107,12 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         try:
             response = super().send(request, **options)
         except AzureError as error:
-            self.trouble = self._hopeless(error, urlsplit(request.url).hostname or "")
-            if self.trouble:
-                raise self.trouble from None
-            raise
+            trouble = self._hopeless(error, urlsplit(request.url).hostname or "")
+            if trouble is None:
+                raise
+            # Not read back: another thread may clear it at once.
+            self.trouble = trouble
+            raise trouble from None
         self.status = response.status_code
         self.retry_after = retry_after(response.headers)
         return response

@@ -21,6 +21,8 @@ from .paths import StackPaths
 
 POLL_SECONDS = 0.25
 HOLD_SECONDS = 1.0  # readiness that flashes and goes again does not count
+# A first start may fill a database, and one that is cut short can leave it so that no later start succeeds.
+FIRST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -333,7 +335,7 @@ def _replace(stack: Stack, step: Step) -> None:
             _step_aside(step.others)
         compose.start(new.id)
         coming = _addresses(compose.inspect([new.id]))
-        problem = gate(new, stack.seconds)
+        problem = gate(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
         # One that a cut-short roll started may have come up with the bundle before.
         if step.keep and service.adopt == "reload" and not problem and not haproxy.reload(new):
             problem = "HAProxy refuses to load it"

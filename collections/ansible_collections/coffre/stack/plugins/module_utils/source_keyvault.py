@@ -171,7 +171,7 @@ def _settled(entry: Mapping[str, Any]) -> bool:
 
 
 def _holds(versions: list[Held], version: str) -> bool:
-    return any(each.version == version for each in versions)
+    return any(each.version == version and each.told for each in versions)
 
 
 def _same(offered: Held, kept: Held) -> bool:
@@ -207,7 +207,10 @@ def _fit(secret: Secret, answer: Answer, newline: str) -> Held | Refusal:
 
 def _bytes(secret: Secret, answer: Value) -> bytes:
     """A value byte for byte. Raises ValueError with the rest of a sentence that begins with `the value`."""
-    plain = answer.text.encode("utf-8")
+    try:
+        plain = answer.text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8 text") from None
     # No base64 begins like a PEM, so that one needs no content type to be known.
     if secret.kind == "text" or answer.properties.content_type == PEM_TYPE or plain.startswith(PEM):
         return plain

@@ -34,6 +34,7 @@ class Held:
     """One version of a secret with its value; attributes are not secret.
 
     A source fills `ring` only where it has the earlier versions itself; a host that knows a secret has its own.
+    `told` is False where the state describes another version, so that all but version and value is a guess.
     """
 
     version: str
@@ -42,6 +43,7 @@ class Held:
     attributes: Mapping[str, str] = field(default_factory=dict)
     expires: str | None = None
     ring: tuple[Earlier, ...] = ()
+    told: bool = True
 
 
 Values = dict[str, Held]

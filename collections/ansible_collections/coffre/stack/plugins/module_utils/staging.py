@@ -163,7 +163,7 @@ def holdings(st: state.State, contents: dict[Key, bundles.Content]) -> Holdings:
             if known and known.version == version:
                 versions.insert(0, Held(version, known.created, value, known.attributes, known.expires))
             else:
-                versions.append(Held(version, bundle.created, value, known.attributes if known else {}))
+                versions.append(Held(version, bundle.created, value, known.attributes if known else {}, told=False))
     return {secret: versions for secret, versions in held.items() if versions}
 
 

@@ -128,7 +128,7 @@ class State:
     secrets: dict[str, Secret] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     run: Run | None = None
-    # What the last reading of a Key Vault saw: {url, pages, seen: {secret: {version, updated, read}}}, s since 1970.
+    # What the last reading of a Key Vault saw: {url, pages, seen: {secret: {name, version, updated, read}}}, times in s
     vault: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 

@@ -85,7 +85,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils import fill, keyvault
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -95,12 +95,13 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     stack = StackPaths(params["stack"]).stack
     try:
         catalogue = catalogues.parse(params["catalogue"])
-    except CatalogueError as error:
+        settings = keyvault.settings(params["keyvault"])
+        if problems := keyvault.hindrances(settings, settings.write):
+            raise SourceError(" ".join(problems))
+        connection = keyvault.Vault(settings, write=True)
+    except (CatalogueError, SourceError) as error:
         raise CoffreError(f"{error} Nothing was changed.") from None
-    settings = keyvault.settings(params["keyvault"])
-    if problems := keyvault.hindrances(settings, settings.write):
-        raise CoffreError(" ".join([*problems, "Nothing was changed."]))
-    with keyvault.Vault(settings, write=True) as vault:
+    with connection as vault:
         return fill.fill(catalogue, stack, vault, params["recover"], check)
 
 
