@@ -8,6 +8,7 @@ import queue
 import shlex
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -96,14 +97,14 @@ class Run:
     def __init__(self, site: Site, playbook: str, *arguments: str) -> None:
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
         words = ["-i", str(site.inventory), f"playbooks/{playbook}.yml", "--limit", "debian13", *site.arguments]
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed at its end)
         self._process = subprocess.Popen(
             ["ansible-playbook", *words, *arguments],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
 
@@ -115,11 +116,14 @@ class Run:
         """SIGKILL the process group."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._output.close()
 
     def end(self, timeout: float = 900) -> Play:
         """Wait for its end."""
-        output, _ = self._process.communicate(timeout=timeout)
-        return Play(self._process.returncode, output)
+        status = self._process.wait(timeout)
+        with self._output as file:
+            file.seek(0)
+            return Play(status, file.read())
 
 
 class Watch:
@@ -169,6 +173,8 @@ class Watch:
             self._process.stdin.close()
         self._process.wait(timeout=60)
         self._reader.join()
+        assert self._process.stdout
+        self._process.stdout.close()
         while not self._lines.empty():
             self.labels.append(self._lines.get()["label"])
         return self.labels
