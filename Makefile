@@ -56,8 +56,10 @@ end-try-keyvault: $(VENV)/controller ## Remove what try-keyvault made
 	$(PLAYBOOK) playbooks/teardown.yml -e teardown_destroy=coffre-trial
 	$(PLAYBOOK) tests/keyvault_emulator/trial.yml -e trial_end=true
 
+# First destroy: Molecule remembers hosts that the machine may have lost since, and would not make them again.
 .PHONY: test
 test: test-quick ## Everything: lint, unit tests and Molecule on real hosts
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule destroy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test --all
 
 .PHONY: test-quick

@@ -13,6 +13,15 @@ MACHINE = "coffre-test-debian13"
 STACK = "coffre-staging"
 NAME = "staging.test"
 INVENTORY = ROOT / "molecule" / "keyvault" / "inventory"
+# What a first fill makes of the common catalogue.
+MADE = [
+    "audit-log-signing-key",
+    "deployment-audit-key",
+    "flask-secret-key",
+    "keycloak-admin-password",
+    "keycloak-db-password",
+    "keycloak-service-client-secret",
+]
 # What staging's own catalogue has beside the common one.
 PROXY_TLS = {"name": "proxy-tls", "consumers": ["proxy"], "kind": "bytes", "max_age_days": 180, "strategy": "replace"}
 

@@ -10,7 +10,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from azure.keyvault.secrets import SecretClient
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue, keyvault, source_keyvault, sources
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault_wire import Transport
 from tests.keyvault_emulator.access import RIGHTS
-from tests.keyvault_emulator.server import start
+from tests.keyvault_emulator.server import Emulator
 
 
 @dataclass
@@ -61,29 +60,19 @@ class Ground:
         return {name: version.value for name, version in resolved.values.items()}
 
 
-@pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[keyvault.Settings, SecretClient]]:
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Iterator[tuple[keyvault.Settings, SecretClient]]:
     """(what a host is told of the vault, a client of the SDK's own)."""
-    if url := os.environ.get("COFFRE_TEST_VAULT_URL"):
-        settings = keyvault.settings({"url": url})
-        with DefaultAzureCredential() as credential, SecretClient(url, credential) as client:
-            yield settings, client
-        return
-    with (
-        start(tmp_path_factory.mktemp("emulator"), vaults=["coffre"]) as emulator,
-        emulator.resolving(),
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for key, value in emulator.environment().items():
-            patch.setenv(key, value)
+    trust = {}
+    if not (url := os.environ.get("COFFRE_TEST_VAULT_URL")):
+        emulator: Emulator = request.getfixturevalue("emulator")
         emulator.control.grant("host", "coffre", RIGHTS)
-        ca: Path = emulator.ca
-        settings = keyvault.settings({"url": "https://coffre.vault.azure.net", "ca": str(ca)})
-        with (
-            DefaultAzureCredential() as credential,
-            SecretClient(settings.url, credential, connection_verify=str(ca)) as client,
-        ):
-            yield settings, client
+        url, trust = "https://coffre.vault.azure.net", {"ca": str(emulator.ca)}
+    with (
+        DefaultAzureCredential() as credential,
+        SecretClient(url, credential, connection_verify=trust.get("ca", True)) as client,
+    ):
+        yield keyvault.settings({"url": url, **trust}), client
 
 
 @pytest.fixture
@@ -97,9 +86,9 @@ def ground(place: tuple[keyvault.Settings, SecretClient], monkeypatch: pytest.Mo
             made.requests.append(f"{request.method} {request.url.partition('?')[0].rpartition('/secrets')[2]}")
         return send(transport, request, **options)
 
-    monkeypatch.setattr(Transport, "send", note)
-    yield made
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Transport, "send", note)
+        yield made
     for about in hands.list_properties_of_secrets():
         if about.name and about.name.startswith(made.prefix):
             hands.begin_delete_secret(about.name).wait()

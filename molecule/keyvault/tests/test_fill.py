@@ -6,20 +6,11 @@ from typing import Any
 
 import pytest
 from machines import fetch
-from staging import STACK, play, versions
+from staging import MADE, STACK, play, versions
 
 from tests.keyvault_emulator.control import Control
 
 testinfra_hosts = ["ansible://debian13"]
-
-MADE = [
-    "audit-log-signing-key",
-    "deployment-audit-key",
-    "flask-secret-key",
-    "keycloak-admin-password",
-    "keycloak-db-password",
-    "keycloak-service-client-secret",
-]
 
 
 def said(output: str) -> str:

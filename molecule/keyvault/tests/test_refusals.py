@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from staging import PROXY_TLS, STACK, on_machine, play, vault_settings, write_variables
+from staging import MADE, PROXY_TLS, STACK, on_machine, play, vault_settings, write_variables
 
 from tests.keyvault_emulator.control import Control
 
@@ -34,15 +34,7 @@ def forbidden(vault: Control) -> None:
     put(vault)
     vault.revoke("host", STACK)
     vault.grant("host", STACK, ["list"])
-    for name in (
-        "audit-log-signing-key",
-        "deployment-audit-key",
-        "flask-secret-key",
-        "keycloak-admin-password",
-        "keycloak-db-password",
-        "keycloak-service-client-secret",
-        "proxy-tls",
-    ):
+    for name in (*MADE, "proxy-tls"):
         vault.grant("host", STACK, ["get"], [name])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from tests.keyvault_emulator.control import Control
-from tests.keyvault_emulator.server import Emulator, start
+from tests.keyvault_emulator.server import Emulator
 
 DAY = 86400
 NOW = int(time.time())
@@ -41,30 +41,21 @@ CATALOGUE: dict[str, Any] = {
 HELD = {"api-key": API, "db-password": DB, "tls-key": KEY}
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with start(tmp_path_factory.mktemp("emulator"), vaults=[VAULT]) as emulator, emulator.resolving():
-        yield emulator
-
-
 @pytest.fixture
-def vault(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Control:
+def vault(emulator: Emulator) -> Control:
     """A vault that is protected and has what the host has, for another 200 days."""
-    running.control.reset()
-    running.control.vault(VAULT, purge_protection=True)
-    for key, value in running.environment().items():
-        monkeypatch.setenv(key, value)
-    put(running.control, "api-key-staging", version=API)
-    put(running.control, "db-password", version=DB)
-    put(running.control, "tls-key", version=KEY)
-    return running.control
+    emulator.control.vault(VAULT, purge_protection=True)
+    put(emulator.control, "api-key-staging", version=API)
+    put(emulator.control, "db-password", version=DB)
+    put(emulator.control, "tls-key", version=KEY)
+    return emulator.control
 
 
 @pytest.fixture
-def patient(running: Emulator, vault: Control, tmp_path: Path) -> doctor_patient.Patient:
+def patient(emulator: Emulator, vault: Control, tmp_path: Path) -> doctor_patient.Patient:
     assert vault
     settings = keyvault.settings(
-        {"url": f"https://{VAULT}.vault.azure.net", "ca": str(running.ca), "credential": {"type": "managed_identity"}}
+        {"url": f"https://{VAULT}.vault.azure.net", "ca": str(emulator.ca), "credential": {"type": "managed_identity"}}
     )
     patient = doctor_patient.Patient(
         StackPaths("demo", tmp_path / "run", tmp_path / "lib"),

@@ -1,4 +1,4 @@
-"""One emulator for all tests of this folder, clean for each, and the real SDK's client of it."""
+"""The real SDK's client of the emulator."""
 
 from __future__ import annotations
 
@@ -8,27 +8,10 @@ import pytest
 from azure.core.credentials import TokenCredential
 from azure.identity import ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient
-from azure.keyvault.secrets._shared import http_challenge_cache
 
-from tests.keyvault_emulator.server import Emulator, start
+from tests.keyvault_emulator.server import Emulator
 
 Connect = Callable[..., SecretClient]
-
-
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with start(tmp_path_factory.mktemp("emulator"), vaults=["coffre"]) as emulator, emulator.resolving():
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    running.control.reset()
-    for key, value in running.environment().items():
-        monkeypatch.setenv(key, value)
-    # The SDK remembers challenges for the life of the process, whichever client met them.
-    http_challenge_cache.clear()
-    return running
 
 
 @pytest.fixture

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from azure.keyvault.secrets._shared import http_challenge_cache
 
 from ansible_collections.coffre.stack.plugins.module_utils import fill, keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import parse
 from tests.keyvault_emulator.control import Control
-from tests.keyvault_emulator.server import Emulator, start
+from tests.keyvault_emulator.server import Emulator
 
 STACK = "demo"
 RANDOM = {"type": "random", "bytes": 32}
@@ -74,25 +72,14 @@ class Filler:
         }
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with start(tmp_path_factory.mktemp("emulator"), vaults=["coffre"]) as emulator, emulator.resolving():
-        yield emulator
-
-
 @pytest.fixture
-def filler(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Filler:
-    running.control.reset()
-    for key, value in running.environment().items():
-        monkeypatch.setenv(key, value)
-    # The SDK remembers challenges for the life of the process, whichever client met them.
-    http_challenge_cache.clear()
-    operator = running.world.identities["operator"]
+def filler(emulator: Emulator) -> Filler:
+    operator = emulator.world.identities["operator"]
     settings = {
         "url": "https://coffre.vault.azure.net",
         "credential": {"type": "managed_identity"},
         "write_credential": {"type": "managed_identity", "client_id": operator.client_id},
-        "ca": str(running.ca),
+        "ca": str(emulator.ca),
         "seconds": 10,
     }
-    return Filler(running, settings)
+    return Filler(emulator, settings)

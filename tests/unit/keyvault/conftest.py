@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from azure.keyvault.secrets._shared import http_challenge_cache
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue, keyvault, source_keyvault, sources
 from tests.keyvault_emulator.control import Control
-from tests.keyvault_emulator.server import Emulator, start
+from tests.keyvault_emulator.server import Emulator
 
 LONG_AGO = 1_700_000_000
 
@@ -72,20 +71,9 @@ class Host:
         return self.control.count(reset=True)
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with start(tmp_path_factory.mktemp("emulator"), vaults=["coffre"]) as emulator, emulator.resolving():
-        yield emulator
-
-
 @pytest.fixture
-def host(running: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Host]:
-    running.control.reset()
-    for key, value in running.environment().items():
-        monkeypatch.setenv(key, value)
-    # The SDK remembers challenges for the life of the process, whichever client met them.
-    http_challenge_cache.clear()
+def host(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Host]:
     monkeypatch.setattr(keyvault, "BACKOFF", (0.01, 0.02, 0.05))
     caplog.set_level(logging.DEBUG)
-    yield Host(running, [], {})
+    yield Host(emulator, [], {})
     assert "value of" not in caplog.text

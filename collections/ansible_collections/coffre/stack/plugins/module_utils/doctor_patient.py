@@ -6,7 +6,6 @@ import functools
 import json
 import ssl
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +19,6 @@ from .keyvault import Properties, Settings, Vault
 from .paths import StackPaths
 
 SOON = timedelta(days=30)
-ASKING = 8  # threads that ask the vault
 MOST = 8  # findings that a check tells one by one
 
 
@@ -113,8 +111,8 @@ class Patient:
         """By secret, every version that the vault has, the latest last; no values. Raises SourceError."""
         names = [secret.vault_name for secret in self.catalogue.secrets.values()]
         try:
-            with Vault(self.vault) as vault, ThreadPoolExecutor(ASKING) as pool:
-                return dict(zip(self.catalogue.secrets, pool.map(vault.versions, names), strict=True))
+            with Vault(self.vault) as vault:
+                return dict(zip(self.catalogue.secrets, vault.each(vault.versions, names), strict=True))
         except ModuleNotFoundError:
             raise CoffreError("the modules' Python is not on this host: playbooks/site.yml makes it") from None
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from . import generate
 from .catalogue import Catalogue, Secret
@@ -29,8 +29,6 @@ DAY = 86400
 THREADS = 8
 # What generate.random_text makes its texts of.
 ALPHABET = (string.ascii_letters + string.digits + "-_").encode()
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -76,8 +74,8 @@ def fill(catalogue: Catalogue, stack: str, vault: Vault, recover: bool = False, 
     except SourceError as error:
         raise SourceError(f"{error} Nothing in the vault was changed.") from None
     if not check:
-        _each(lambda secret: vault.recover(secret.vault_name), plan.recover, "recovered")
-        _each(lambda secret: _put(stack, vault, secret), plan.make, "put")
+        _finish(lambda secret: vault.recover(secret.vault_name), plan.recover, "recovered")
+        _finish(lambda secret: _put(stack, vault, secret), plan.make, "put")
     there = {secret.name for secret in plan.kept}
     names = {part: [secret.name for secret in getattr(plan, part)] for part in ("make", "recover", "kept", "unowned")}
     return {
@@ -144,8 +142,7 @@ def _ask(vault: Vault, secrets: Sequence[Secret]) -> list[tuple[Secret, tuple[Pr
             return versions[-1], False
         return vault.deleted(secret.vault_name) or None, True
 
-    # The first alone learns whom to ask for a token, for all.
-    return list(zip(secrets, _each(ask, secrets[:1]) + _each(ask, secrets[1:]), strict=True))
+    return list(zip(secrets, vault.each(ask, secrets), strict=True))
 
 
 def _unfit(catalogue: Catalogue, stack: str, secrets: Sequence[Secret]) -> list[str]:
@@ -196,27 +193,25 @@ def _put(stack: str, vault: Vault, secret: Secret) -> None:
             )
 
 
-def _each(work: Callable[[Secret], T], secrets: Sequence[Secret], done: str = "") -> list[T]:
-    """Do work on all secrets in threads. Raises the first SourceError, with what was `done` all the same."""
-    results: list[tuple[str, T]] = []
+def _finish(work: Callable[[Secret], None], secrets: Sequence[Secret], done: str) -> None:
+    """Do work on all secrets in threads, whatever becomes of some. Raises SourceError, with what was `done`."""
+    good: list[str] = []
     errors: list[tuple[str, SourceError]] = []
     with ThreadPoolExecutor(THREADS) as pool:
         for secret, future in [(secret, pool.submit(work, secret)) for secret in secrets]:
             try:
-                results.append((secret.name, future.result()))
+                future.result()
+                good.append(secret.name)
             except SourceError as error:
                 errors.append((secret.name, error))
-    if errors and done:
+    if errors:
         causes = " ".join(dict.fromkeys(str(error) for _, error in errors))
         # What failed may have arrived nevertheless: only its answer is missing, or somebody else's version is in force.
-        good = f"{done} {listed([name for name, _ in results])}, and " if results else ""
         raise SourceError(
-            f"{causes} The run {good}did not finish {listed([name for name, _ in errors])}: run again, and it keeps "
-            "what is there and goes on with what is missing."
+            f"{causes} The run {f'{done} {listed(good)}, and ' if good else ''}did not finish "
+            f"{listed([name for name, _ in errors])}: run again, and it keeps what is there and goes on with what is "
+            "missing."
         )
-    if errors:
-        raise errors[0][1]
-    return [result for _, result in results]
 
 
 def _random(secret: Secret) -> bool:

@@ -109,28 +109,33 @@ class Vault:
 
         None if there are more pages.
         """
-        return self._each(self._list, [pages])[0]
+        return self._spread(self._list, [pages])[0]
 
     def read(self, wanted: Mapping[str, str | None]) -> dict[str, Answer]:
         """By name, the latest version or the one that is wanted, or why it is not to be had."""
-        items = list(wanted.items())
-        # The first request learns whom to ask for a token, and gets it, for all.
-        alone = 0 if self._identity.known else 1
-        answers = self._each(self._get, items[:alone]) + self._each(self._get, items[alone:])
-        found = dict(zip(wanted, answers, strict=True))
+        found = dict(zip(wanted, self.each(self._get, list(wanted.items())), strict=True))
         missing = [name for name, answer in found.items() if isinstance(answer, Refusal) and answer.kind == "missing"]
-        for name, gone in zip(missing, self._each(self._deleted, missing), strict=True):
+        for name, gone in zip(missing, self._spread(self._deleted, missing), strict=True):
             if gone:
                 found[name] = refusals.deleted(self.settings)
         return found
 
+    def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Do work that asks this vault on all items in threads, and return the results in order.
+
+        The first exception ends it.
+        """
+        # The first request learns whom to ask for a token, and gets it, for all.
+        alone = 0 if self._identity.known else 1
+        return self._spread(work, items[:alone]) + self._spread(work, items[alone:])
+
     def versions(self, name: str) -> list[Properties]:
         """The properties of all versions of a secret, the latest last; none where there is no such secret."""
-        return self._each(self._versions, [name])[0]
+        return self._spread(self._versions, [name])[0]
 
     def deleted(self, name: str) -> Properties | Literal[False] | None:
         """The deleted secret of this name; False if there is none, None if this identity may not know."""
-        return self._each(self._deleted, [name])[0]
+        return self._spread(self._deleted, [name])[0]
 
     def put(
         self, name: str, value: str, *, tags: Mapping[str, str], content_type: str, expires: int | None
@@ -157,7 +162,7 @@ class Vault:
         self._one("update", lambda: self._client.update_secret_properties(name, version, enabled=False))
 
     def _one(self, asked: str, call: Callable[[], T]) -> T:
-        return self._each(lambda call: self._told(asked, call), [call])[0]
+        return self._spread(lambda call: self._told(asked, call), [call])[0]
 
     def _told(self, asked: str, call: Callable[[], T]) -> T:
         """Ask, and let a refusal be an error."""
@@ -295,7 +300,7 @@ class Vault:
             "stack_secrets_keyvault higher."
         )
 
-    def _each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    def _spread(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Do work on all items in threads, and return the results in order; the first exception ends it.
 
         The caller's wait keeps the limit: looking up a name, and an answer that drips, heed no timeout. The threads
