@@ -22,6 +22,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     keyvault_settings,
     rotation,
     rotation_plan,
+    rotation_values,
     rotation_vault,
     seals,
     sources,
@@ -230,6 +231,7 @@ class House:
         settings = self.settings(holder)
         wish = rotation_plan.Wish(names, "keyvault" if self.shelf else "demo", 14, take_over)
         st = self.state
+        rotation_values.collect(self.paths, st)
         if st.run:
             rotation_plan.take_over(self.paths, st, wish, settings)
         elif not resolve:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,14 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     files,
     lifetimes,
     metrics,
+    rotation,
     rotation_plan,
     rotation_vault,
     state,
 )
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secret
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.modules import rotation_plan as module
 from tests.unit.rotation.conftest import Crash, House, Shelf
 
 ALL = ("client", "admin", "database", "client-2", "deployment-audit-key")
@@ -364,6 +367,31 @@ def test_nothing_due_is_nothing_done(house: House) -> None:
     before = house.paths.state.read_bytes()
     assert house.play("r1") == "nothing"
     assert house.paths.state.read_bytes() == before
+
+
+@pytest.mark.parametrize("resolve", [False, True], ids=["rotate", "site"])
+def test_the_next_play_collects_what_a_closed_run_left_sealed(
+    house: House, monkeypatch: pytest.MonkeyPatch, resolve: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(rotation, "collect", lambda *_: None)  # killed right after the state was written
+        house.play("r1", "client")
+    assert len([*house.paths.sealed.glob("client.r1.*.cred")]) == 2
+    told = planned(monkeypatch, house, check=True, resolve=resolve)
+    assert not told["changed"] and [*house.paths.sealed.glob("client.r1.*.cred")]
+    told = planned(monkeypatch, house, resolve=resolve)
+    assert (told["changed"], told["open"]) == (True, False)
+    house.agreed()
+    assert not planned(monkeypatch, house, resolve=resolve)["changed"]
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, house: House, check: bool = False, **asked: Any) -> dict[str, Any]:
+    """What the module says."""
+    monkeypatch.setattr(module, "StackPaths", lambda _: house.paths)
+    params: dict[str, Any] = {"stack": "demo", "catalogue": house.data, "source": "demo", "keyvault": None, "hosts": 1}
+    params |= {"secrets": [], "before_days": 14, "lease_seconds": 120, "run": "r9", "operator": "kim"}
+    params |= {"resolve": False, "take_over": ""}
+    return module.work(params | asked, check)
 
 
 def test_all_that_are_due_go_in_one_run(house: House) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import rings, seals, state
 from .errors import CoffreError, SealError
-from .paths import BUNDLE, LINK, VALUE, StackPaths
+from .paths import BUNDLE, LINK, StackPaths
 
 FILE_MODE = 0o400
 ROOT_MODE = 0o700
@@ -222,12 +222,8 @@ def discard_next(paths: StackPaths, st: state.State, service: str) -> None:
 def collect(paths: StackPaths, st: state.State, in_use: set[str]) -> list[str]:
     """Remove the bundles, and their seals, that are neither current nor next nor in use (bundle ids).
 
-    Also removes those on tmpfs and disk that state does not know, and the sealed values of a rotation that is closed.
-    Returns `service/bundle` of each.
+    Also removes those on tmpfs and disk that state does not know. Returns `service/bundle` of each.
     """
-    for path in paths.sealed.glob("*.cred"):
-        if (match := VALUE.fullmatch(path.name)) and not (st.run and st.run.id == match["run"]):
-            path.unlink()
     keep = {(service, name) for service, entry in st.services.items() for name in entry.named}
     known = {(service, name) for service, entry in st.services.items() for name in entry.bundles}
     known |= {(path.parent.name, path.name) for path in paths.run.glob("*/*") if BUNDLE.fullmatch(path.name)}

@@ -18,7 +18,7 @@ from .catalogue import Catalogue
 from .errors import CoffreError
 from .keyvault import Vault
 from .paths import StackPaths
-from .rotation_values import Which, seal, wanted
+from .rotation_values import Which, collect, seal, wanted
 from .strategies.context import Context, Strategy
 
 # The acts of each phase, by direction. The staging and the rollout that follow `adopted` are modules of their own.
@@ -268,10 +268,9 @@ def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
     note(paths, st, settings, outcome)
     st.run = None
     state.save(paths, st)
-    # After the state: whatever a crash leaves behind belongs to no run, and is collected with the bundles.
-    for name in run.secrets:
-        for which in ("old", "new"):
-            paths.sealed_value(run.id, name, which).unlink(missing_ok=True)
+    collect(
+        paths, st
+    )  # after the state: whatever a crash leaves behind belongs to no run, and the next play collects it
     return {"outcome": outcome, "secrets": told(run)["secrets"]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from . import seals, sources, state
-from .paths import StackPaths
+from .paths import VALUE, StackPaths
 
 Which = Literal["old", "new"]
 
@@ -22,6 +22,20 @@ def seal(paths: StackPaths, run: str, secret: str, which: Which, value: bytes) -
 def unseal(paths: StackPaths, run: str, secret: str, which: Which) -> bytes:
     """A value of a run. Raises SealError."""
     return seals.unseal(paths.sealed_value(run, secret, which), _name(paths, run, secret, which))
+
+
+def collect(paths: StackPaths, st: state.State) -> bool:
+    """Remove the sealed values that belong to no open run: of one that is closed, or that a crash kept from opening.
+
+    True if there were any.
+    """
+    mine = st.run.id if st.run else None
+    left = [
+        path for path in paths.sealed.glob("*.cred") if (found := VALUE.fullmatch(path.name)) and found["run"] != mine
+    ]
+    for path in left:
+        path.unlink()
+    return bool(left)
 
 
 def every(paths: StackPaths, run: state.Run) -> dict[str, dict[str, bytes]]:

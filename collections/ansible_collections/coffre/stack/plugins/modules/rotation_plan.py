@@ -11,6 +11,7 @@ description:
   - Says which secrets are to be rotated, those named or all that are due, and looks for everything that hinders it. If
     nothing does, the rotation is open in the stack's state from then on, with a lease, and no other play may act on the
     stack.
+  - What a rotation that is closed may have left sealed is removed.
   - Where a rotation is open already, it is taken over once its lease is over, to be finished if an old value is already
     withdrawn and to be undone otherwise. Nothing else is begun then.
 options:
@@ -133,6 +134,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import rotation_plan 
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rotation_values import collect
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -145,6 +147,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     )
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         st = state.load(paths)
+        collected, rows = not check and collect(paths, st), []
         if taken := st.run is not None:
             if not paths.compose.exists() and not params["resolve"]:
                 raise CoffreError(
@@ -152,9 +155,9 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
                     "playbooks/site.yml, which brings it back and finishes or undoes the rotation."
                 )
             plans.take_over(paths, st, wish, settings, check)
-            rows, text = [], f"the rotation of {', '.join(st.run.secrets)} that was left open: {st.run.direction}\n"
+            text = f"the rotation of {', '.join(st.run.secrets)} that was left open: {st.run.direction}\n"
         elif params["resolve"]:
-            rows, text = [], ""
+            text = ""
         else:
             chosen = plans.changes(catalogue, st, wish, plans.present())
             plan = plans.plan(paths, catalogue, st, wish, chosen, vault)
@@ -163,7 +166,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
             if chosen and not check:
                 plans.begin(paths, catalogue, st, chosen, settings)
         result: dict[str, Any] = {
-            "changed": bool(taken or rows),
+            "changed": bool(taken or rows or collected),
             "open": bool(taken or rows),
             "taken_over": taken,
             "rows": [asdict(row) for row in rows],
