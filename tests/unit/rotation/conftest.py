@@ -228,7 +228,13 @@ class House:
 
     def play(self, holder: str, *names: str, take_over: str = "", resolve: bool = False) -> str:
         """What playbooks/rotate.yml does; returns the outcome. Raises CoffreError where it would fail."""
-        settings = self.settings(holder)
+        try:
+            return self._play(self.settings(holder), names, take_over, resolve)
+        except CoffreError:
+            rotation.leave(self.paths, self.settings(holder))
+            raise
+
+    def _play(self, settings: rotation.Settings, names: tuple[str, ...], take_over: str, resolve: bool) -> str:
         wish = rotation_plan.Wish(names, "keyvault" if self.shelf else "demo", 14, take_over)
         st = self.state
         rotation_values.collect(self.paths, st)

@@ -88,7 +88,7 @@ def test_a_verifier_that_is_down_in_undo_keeps_the_run_open_until_it_is_up(house
         house.play("r1", *ALL)
     assert (run := house.state.run) and run.direction == "back"
     house.verifier.down = set()
-    assert house.play("r2", take_over="r1") == "undone"
+    assert house.play("r2") == "undone"
     assert changed(before, house.agreed()) == set()
 
 
@@ -99,7 +99,7 @@ def test_after_the_first_withdrawal_it_only_goes_forward(house: House, act: str)
     with pytest.raises(CoffreError, match="only goes forward"):
         house.play("r1", *ALL)
     house.verifier.down = set()
-    assert house.play("r2", "client", take_over="r1") == "rotated"
+    assert house.play("r2", "client") == "rotated"
     assert changed(before, house.agreed()) == set(ALL)
 
 
@@ -107,10 +107,9 @@ def test_a_value_that_is_still_accepted_is_withdrawn_again(house: House) -> None
     house.verifier.down = {"refused"}
     with pytest.raises(CoffreError):
         house.play("r1", "client")
-    assert (run := house.state.run)
     house.verifier.accepted["client"].add(b"old again")
     house.verifier.down = set()
-    assert house.play("r2", take_over=run.id) == "rotated"
+    assert house.play("r2") == "rotated"
     house.agreed()
 
 
@@ -246,7 +245,7 @@ def test_a_vault_that_is_down_keeps_an_undo_open(
     assert (house.state.run is not None) == stays
     if stays:
         shelf.down = set()
-        assert house.play("r2", take_over="r1") == "undone"
+        assert house.play("r2") == "undone"
     assert changed(before, house.agreed()) == set()
 
 
@@ -280,6 +279,20 @@ def test_within_the_lease_nobody_else_may_act(house: House, monkeypatch: pytest.
     with pytest.raises(CoffreError, match="is open since"):
         house.roll("r2")
     assert house.paths.state.read_bytes() == tree
+
+
+def test_only_its_holder_gives_a_lease_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = crashing(monkeypatch, house, 4, False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    tree = house.paths.state.read_bytes()
+    rotation.leave(house.paths, house.settings("r2"))
+    assert house.paths.state.read_bytes() == tree
+    rotation.leave(house.paths, house.settings("r1"))
+    assert house.play("r2") == "undone"
+    rotation.leave(house.paths, house.settings("r2"))
+    house.agreed()
 
 
 def test_after_the_lease_the_old_holder_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,6 +243,17 @@ def turn(paths: StackPaths, settings: Settings) -> None:
     note(paths, st, settings, "turned back")
 
 
+def leave(paths: StackPaths, settings: Settings) -> None:
+    """Give up the lease of a run that this play drives and leaves open, so that the next one takes over at once.
+
+    The caller holds the stack's lock.
+    """
+    st = state.load(paths)
+    if st.run and st.run.holder == settings.holder:
+        st.run.lease_until = state.now()
+        state.save(paths, st)
+
+
 def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
     """Close the open run: every consumer has what it is to have. The caller holds the stack's lock.
 

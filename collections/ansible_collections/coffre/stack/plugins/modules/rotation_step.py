@@ -37,9 +37,10 @@ options:
       - V(retire) authenticates from inside the containers, withdraws the other value and sees it refused.
       - V(turn) lets the rotation go back from here, which is refused once an old value is withdrawn.
       - V(close) ends it.
+      - V(leave) gives up the lease of one that stays open, so that the next play takes it over at once.
     type: list
     elements: str
-    choices: [issue, prove, publish, adopt, retire, turn, close]
+    choices: [issue, prove, publish, adopt, retire, turn, close, leave]
     required: true
   lease_seconds:
     description: For how long after each record no other play may take over.
@@ -116,6 +117,8 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
                 rotation.turn(paths, settings)
             elif step == "close":
                 result |= rotation.close(paths, settings)
+            elif step == "leave":
+                rotation.leave(paths, settings)
             else:
                 lines = rotation.perform(paths, catalogue, step, settings)
             result["changed"] |= bool(lines) or step in ("turn", "close")
@@ -133,7 +136,7 @@ def main() -> None:
             "steps": {
                 "type": "list",
                 "elements": "str",
-                "choices": [*rotation.PHASES["forward"], "turn", "close"],
+                "choices": [*rotation.PHASES["forward"], "turn", "close", "leave"],
                 "required": True,
             },
             "lease_seconds": {"type": "int", "default": 120},
