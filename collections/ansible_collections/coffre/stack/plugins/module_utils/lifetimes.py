@@ -21,12 +21,12 @@ def end(secret: Secret, record: state.Secret) -> datetime | None:
     return min(ends, default=None)
 
 
-def due(secret: Secret, record: state.Secret, before_days: int, moment: datetime) -> bool:
-    """Whether a version is to be replaced by now: so many days before its end, at most a quarter of its life.
+def due(secret: Secret, record: state.Secret, before_days: int) -> datetime | None:
+    """When a version is to be replaced: so many days before its end, at most a quarter of its life.
 
     What only its owner can make is never due: of that, doctor tells the end.
     """
     ends = end(secret, record)
     if ends is None or (secret.strategy == "replace" and secret.generate is None):
-        return False
-    return moment >= ends - min(timedelta(days=before_days), (ends - parsed(record.created)) / 4)
+        return None
+    return ends - min(timedelta(days=before_days), (ends - parsed(record.created)) / 4)

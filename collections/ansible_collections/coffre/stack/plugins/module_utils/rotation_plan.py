@@ -87,7 +87,11 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
     """
     found = {}
     reasons = {
-        name: "named" if wish.names else "due" if due(secret, st.secrets[name], wish.before_days, moment) else ""
+        name: "named"
+        if wish.names
+        else "due"
+        if (date := due(secret, st.secrets[name], wish.before_days)) and date <= moment
+        else ""
         for name, secret in catalogue.secrets.items()
         if name in st.secrets and (not wish.names or name in wish.names)
     }
@@ -106,6 +110,21 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
         elif rings.retiring(secret, record, state.now()):
             found[name] = (state.Change(secret.strategy, record, record), "an old version retires")
     return found
+
+
+def coming(catalogue: Catalogue, st: state.State, wish: Wish) -> tuple[datetime, str] | None:
+    """When a secret, or an old version of one, is due next, and which secret."""
+    dates = [
+        (date, name)
+        for name, secret in catalogue.secrets.items()
+        if (record := st.secrets.get(name))
+        for date in (
+            due(secret, record, wish.before_days),
+            *(parsed(each.retires) for each in record.ring if each.retires),
+        )
+        if date
+    ]
+    return min(dates, default=None)
 
 
 def plan(

@@ -111,6 +111,13 @@ images:
   description: The image that each service runs.
   returned: when a rotation is open
   type: dict
+next:
+  description:
+    - Where nothing is due, which secret will be next, or has a version that retires, and when; empty where none has an
+      end.
+  returned: success
+  type: dict
+  sample: {secret: flask-secret-key, date: "2027-02-08"}
 rows:
   description: The plan.
   returned: success
@@ -147,7 +154,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     )
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         st = state.load(paths)
-        collected, rows = not check and collect(paths, st), []
+        collected, rows, following = not check and collect(paths, st), [], None
         if taken := st.run is not None:
             if not paths.compose.exists() and not params["resolve"]:
                 raise CoffreError(
@@ -163,6 +170,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
             plan = plans.plan(paths, catalogue, st, wish, chosen, vault)
             plans.refuse(plan.problems)
             rows, text = plan.rows, plan.table() if chosen else "nothing is due\n"
+            following = None if chosen else plans.coming(catalogue, st, wish)
             if chosen and not check:
                 plans.begin(paths, catalogue, st, chosen, settings)
         result: dict[str, Any] = {
@@ -170,6 +178,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
             "open": bool(taken or rows),
             "taken_over": taken,
             "rows": [asdict(row) for row in rows],
+            "next": {"secret": following[1], "date": f"{following[0]:%Y-%m-%d}"} if following else {},
             "diff": {"prepared": text},
         }
         if st.run is not None:
