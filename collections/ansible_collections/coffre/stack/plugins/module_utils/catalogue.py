@@ -20,7 +20,14 @@ DNS = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a
 VAULT_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 VAULT_VERSION = re.compile(r"[0-9a-f]{32}")
 KINDS = ("text", "bytes")
-STRATEGIES = ("key_ring", "keycloak_client", "keycloak_user", "postgres_role", "replace")
+# By strategy, the settings that it knows.
+STRATEGIES = {
+    "key_ring": {"keep_days", "mount_previous", "probe", "trail"},
+    "keycloak_client": {"realm", "client"},
+    "keycloak_user": {"realm", "user"},
+    "postgres_role": {"owner", "roles", "database"},
+    "replace": {"names", "port"},
+}
 # Somebody else checks these, so a value that appears by other hands would not be accepted.
 VERIFIED = ("keycloak_client", "keycloak_user", "postgres_role")
 ADOPTS = ("start_first", "restart", "reload")
@@ -150,9 +157,11 @@ class _Problems(list[str]):
             return False
         return True
 
-    def choice(self, where: str, value: Any, choices: tuple[object, ...]) -> None:
-        if value not in choices:
-            self.append(f"{where} is {value!r}: use one of {', '.join(map(str, choices))}")
+    def choice(self, where: str, value: Any, choices: tuple[object, ...]) -> bool:
+        if value in choices:
+            return True
+        self.append(f"{where} is {value!r}: use one of {', '.join(map(str, choices))}")
+        return False
 
     def names(self, where: str, value: Any, fits: Callable[[str], object], what: str) -> tuple[str, ...]:
         """The entries of a list of distinct well-formed names; the others become problems."""
@@ -207,7 +216,7 @@ def _secret(data: Any, position: int, problems: _Problems) -> Secret | None:
         return None
     kind = data.get("kind", "text")
     problems.choice(f"{where}: kind", kind, KINDS)
-    problems.choice(f"{where}: strategy", data["strategy"], STRATEGIES)
+    known = problems.choice(f"{where}: strategy", data["strategy"], tuple(STRATEGIES))
     consumers = problems.names(f"{where}: consumers", data["consumers"], NAME.fullmatch, "services")
     age = data.get("max_age_days")
     if age is not None:
@@ -225,7 +234,8 @@ def _secret(data: Any, position: int, problems: _Problems) -> Secret | None:
     ):
         problems.append(f"{where}: attributes must map names of a-z, 0-9 and _ to texts")
         attributes = {}
-    _settings(f"{where}: settings", data["strategy"], settings, problems)
+    if known:
+        _settings(f"{where}: settings", data["strategy"], settings, problems)
     vault = _vault(f"{where}: keyvault", data.get("keyvault") or {}, problems)
     return Secret(name, consumers, data["strategy"], kind, generate, age, dict(settings), dict(attributes), *vault)
 
@@ -243,11 +253,10 @@ def _vault(where: str, data: Any, problems: _Problems) -> tuple[str, str | None]
     return name or "", version
 
 
-def _settings(where: str, strategy: Any, settings: Mapping[str, Any], problems: _Problems) -> None:
-    """What is wrong with the settings of a strategy that can do without them."""
-    if strategy == "key_ring" and problems.entry(
-        where, settings, set(), {"keep_days", "mount_previous", "probe", "trail"}
-    ):
+def _settings(where: str, strategy: str, settings: Mapping[str, Any], problems: _Problems) -> None:
+    """What is unknown to a strategy, and what is wrong with the settings of one that can do without them."""
+    problems.entry(where, settings, set(), STRATEGIES[strategy])
+    if strategy == "key_ring":
         if settings.get("keep_days") is not None:
             problems.number(f"{where}.keep_days", settings["keep_days"], 0, 36500)
         problems.choice(f"{where}.mount_previous", settings.get("mount_previous", True), (True, False))
@@ -255,7 +264,7 @@ def _settings(where: str, strategy: Any, settings: Mapping[str, Any], problems: 
             problems.names(f"{where}.probe", settings["probe"], bool, "words of a command")
         if "trail" in settings and problems.entry(f"{where}.trail", settings["trail"], {"volume", "file"}, set()):
             problems.names(f"{where}.trail", [*settings["trail"].values()], bool, "a volume and a file")
-    if strategy == "replace" and problems.entry(where, settings, set(), {"names", "port"}):
+    if strategy == "replace":
         if "names" in settings:
             problems.names(f"{where}.names", settings["names"], _host, "host names and addresses")
         if "port" in settings:
