@@ -122,6 +122,7 @@ def _harm(site: Site, cell: Cell, run: Run, watch: Watch) -> str:
     if cell.how == POWER:
         power_off(testinfra.get_host(f"docker://{MACHINE}"))
         run.kill()
+        watch.end()
         return cell.how
     run.kill()
     watch.order("go" if cell.how == HEADLESS else "kill")
