@@ -232,6 +232,21 @@ def test_undo_puts_the_old_value_into_the_vault_once_more(house: House, shelf: S
     assert house.state.services["app"].current == current  # nothing rolls for a name
 
 
+def test_what_an_undone_key_has_signed_stays_verifiable(house: House, shelf: Shelf) -> None:
+    """The vault offers the failed key no longer; the host's ring keeps it, and the former name of the old one."""
+    name, before = "deployment-audit-key", house.agreed()
+    old = house.state.secrets[name].version
+    house.verifier.fails_once = "confirm"
+    with pytest.raises(CoffreError, match="no answer"):
+        house.play("r1", name)
+    assert changed(before, house.agreed()) == set()
+    failed = next(about for about, _ in shelf.kept[name] if not about.enabled).version
+    signed = {json.loads(line)["key"] for line in house.paths.audit.read_bytes().splitlines()}
+    assert {old, failed} <= signed
+    assert {each.version for each in house.state.secrets[name].ring} == {old, failed}
+    verify(house)
+
+
 @pytest.mark.parametrize(("down", "stays"), [("put", False), ("disable", True), ("versions", True)])
 def test_a_vault_that_is_down_keeps_an_undo_open(
     monkeypatch: pytest.MonkeyPatch, house: House, shelf: Shelf, down: str, stays: bool

@@ -16,12 +16,9 @@ from .catalogue import Secret
 from .errors import CoffreError, SourceError
 from .keyvault import Properties, Settings, Vault, hindrances
 from .rotation_values import Which
-from .source_keyvault import PEM_TYPE
+from .source_keyvault import PEM_TYPE, RUN_TAG, UNDONE_TAG
 from .sources import PEM
 from .strategies.context import Context
-
-RUN = "coffre-run"
-UNDONE = "coffre-undone"
 
 
 @contextmanager
@@ -65,8 +62,8 @@ def hinders(settings: Settings, stack: str, secrets: list[Secret]) -> list[str]:
 
 def publish(vault: Vault, context: Context) -> state.Secret:
     """Put the new value, unless this run has; returns the record of the new version as the vault has it."""
-    ours = _ours(vault.versions(context.secret.vault_name), RUN, context.run.id)
-    made = ours[-1] if ours else _put(vault, context, "new", context.change.new, RUN)
+    ours = _ours(vault.versions(context.secret.vault_name), RUN_TAG, context.run.id)
+    made = ours[-1] if ours else _put(vault, context, "new", context.change.new, RUN_TAG)
     return _record(context.change.new, made)
 
 
@@ -76,12 +73,12 @@ def take_back(vault: Vault, context: Context) -> state.Secret:
     Where nothing had been put, or somebody else has put a later version, the old one stays what it is.
     """
     versions = vault.versions(context.secret.vault_name)
-    failed, again = (_ours(versions, tag, context.run.id) for tag in (RUN, UNDONE))
+    failed, again = (_ours(versions, tag, context.run.id) for tag in (RUN_TAG, UNDONE_TAG))
     if not failed:
         return context.change.old
     record = context.change.old
     if again or versions[-1].version == failed[-1].version:
-        record = _record(record, again[-1] if again else _put(vault, context, "old", record, UNDONE))
+        record = _record(record, again[-1] if again else _put(vault, context, "old", record, UNDONE_TAG))
     for each in failed:
         if each.enabled and each.version:
             vault.disable(context.secret.vault_name, each.version)
