@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -278,6 +279,32 @@ def test_what_is_not_the_stacks_own_is_not_rotated(
     shelf.kept["client"][-1] = (replace(about, tags=tags), value)
     with pytest.raises(CoffreError, match=sentence):
         house.play("r1", "client")
+    assert house.state.run is None
+
+
+@pytest.mark.parametrize(
+    ("writer", "sentence"),
+    [
+        (
+            {"type": "azure_cli"},
+            "A rotation writes to the vault kept from the host, which has no Azure CLI: set write_credential in "
+            "stack_secrets_keyvault to an identity that the host has, such as {type: client_certificate, ...}, and "
+            "grant that the role 'Key Vault Secrets Officer' on the vault",
+        ),
+        (
+            {"type": "client_certificate", "tenant_id": "t", "client_id": "c", "certificate": "/none.pem"},
+            "The client certificate /none.pem is missing: put it there, root's with mode 0400",
+        ),
+    ],
+    ids=["azure_cli", "client_certificate"],
+)
+def test_a_host_that_cannot_write_is_told_how(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, writer: dict[str, str], sentence: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    vault = {"url": "https://kept.vault.azure.net", "write_credential": writer}
+    with pytest.raises(CoffreError, match=re.escape(f"cannot begin, and nothing was changed: {sentence}")):
+        planned(monkeypatch, house, source="keyvault", keyvault=vault, secrets=["client"])
     assert house.state.run is None
 
 

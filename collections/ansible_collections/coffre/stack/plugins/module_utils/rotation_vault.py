@@ -6,6 +6,7 @@ What a run puts carries its id as a tag, by which it is found again where a cras
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,9 +26,13 @@ from .strategies.context import Context
 def connected(settings: Settings) -> Iterator[Vault]:
     """A connection of the one who writes. Raises CoffreError if this host has not what proves who that is."""
     if problems := hindrances(settings, settings.write):
+        raise SourceError(" ".join(problems))
+    if settings.write.type == "azure_cli" and not shutil.which("az"):
         raise SourceError(
-            f"{' '.join(problems)} A rotation writes to the vault from the host: set write_credential in "
-            "stack_secrets_keyvault to one that it has."
+            f"A rotation writes to the vault {settings.name} from the host, which has no Azure CLI: set "
+            "write_credential in stack_secrets_keyvault to an identity that the host has, such as {type: "
+            "client_certificate, ...}, and grant that the role 'Key Vault Secrets Officer' on the vault, as "
+            "docs/keyvault.md shows under Rotate."
         )
     with Vault(settings, write=True) as vault:
         yield vault
