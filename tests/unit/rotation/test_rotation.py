@@ -29,6 +29,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
 )
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secret
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.modules import rotation_plan as module
 from tests.unit.rotation.conftest import Crash, House, Shelf
 
@@ -492,6 +493,17 @@ def test_what_cannot_be_is_refused_and_nothing_changes(
     assert any(problem.startswith(sentence) for problem in found.problems)
     with pytest.raises(CoffreError, match="The rotation cannot begin, and nothing was changed: "):
         rotation_plan.refuse(found.problems)
+
+
+def test_where_nothing_is_deployed_nothing_is_rotated_or_made(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.paths = StackPaths("another", house.paths.run_root, house.paths.lib_root)
+    with pytest.raises(
+        CoffreError,
+        match=r"nothing was changed: nothing of another is deployed on this host: run playbooks/site.yml first",
+    ):
+        planned(monkeypatch, house)
+    assert not planned(monkeypatch, house, resolve=True)["open"]
+    assert not house.paths.lib.exists()
 
 
 def test_a_service_that_has_not_adopted_hinders(house: House) -> None:

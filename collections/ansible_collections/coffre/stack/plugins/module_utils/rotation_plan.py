@@ -185,6 +185,8 @@ def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:
             f"{wish.hosts} hosts would each put a version of their own into the one vault: name one host with --limit, "
             "or give each a stack of its own"
         ]
+    if not st.services:
+        return [f"nothing of {st.stack} is deployed on this host: run playbooks/site.yml first"]
     if unknown := [name for name in wish.names if name not in catalogue.secrets]:
         return [f"the catalogue has no secret {', '.join(unknown)}: name some of {', '.join(catalogue.secrets)}"]
     waiting = [service for service, entry in st.services.items() if entry.next]

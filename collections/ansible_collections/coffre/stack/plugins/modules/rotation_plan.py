@@ -152,7 +152,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     wish = plans.Wish(
         tuple(params["secrets"]), params["source"], params["before_days"], params["take_over"], params["hosts"]
     )
-    with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
+    with state.locked(paths) if paths.lib.exists() else nullcontext():
         st = state.load(paths)
         collected, rows, following = not check and collect(paths, st), [], None
         if taken := st.run is not None:
