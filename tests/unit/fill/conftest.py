@@ -27,7 +27,14 @@ CATALOGUE: dict[str, Any] = {
             "attributes": {"role": "role_a"},
             "keyvault": {"name": "Shared-DB-Password"},
         },
-        {"name": "proxy-tls", "consumers": ["proxy"], "kind": "bytes", "strategy": "replace", "max_age_days": 30},
+        {
+            "name": "proxy-tls",
+            "consumers": ["proxy"],
+            "kind": "bytes",
+            "strategy": "replace",
+            "max_age_days": 30,
+            "settings": {"names": ["localhost"]},
+        },
     ],
     "services": [
         {

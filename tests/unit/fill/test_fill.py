@@ -52,6 +52,7 @@ def test_fills_what_is_missing_and_then_nothing(filler: Filler) -> None:
 def test_says_how_to_put_what_is_never_generated(filler: Filler) -> None:
     filler.data["secrets"] += [
         {"name": "token", "consumers": ["app"], "strategy": "replace"},
+        {"name": "keystore", "consumers": ["app"], "kind": "bytes", "strategy": "replace"},
         {
             "name": "ca",
             "consumers": ["host"],
@@ -60,7 +61,7 @@ def test_says_how_to_put_what_is_never_generated(filler: Filler) -> None:
         },
     ]
     by_hand = {entry["name"]: shlex.split(entry["command"]) for entry in filler()["by_hand"]}
-    assert list(by_hand) == ["proxy-tls", "token", "ca"]
+    assert list(by_hand) == ["proxy-tls", "token", "keystore", "ca"]
     start = ["az", "keyvault", "secret", "set", "--vault-name", "coffre", "--name"]
     tags = ["--tags", "coffre-owner=demo", "coffre-rotation=replace"]
     tls, until = by_hand["proxy-tls"], by_hand["proxy-tls"].index("--expires") + 1
@@ -71,6 +72,8 @@ def test_says_how_to_put_what_is_never_generated(filler: Filler) -> None:
     )
     assert tls[until + 1 :] == tags
     assert by_hand["token"] == [*start, "token", "--file", "token", *tags]
+    base64 = ["--encoding", "base64", "--content-type", "application/octet-stream;base64"]
+    assert by_hand["keystore"] == [*start, "keystore", "--file", "keystore", *base64, *tags]
     assert "application/x-pem-file" in by_hand["ca"]
     assert {"proxy-tls", "token", "ca"}.isdisjoint(filler.versions)
 

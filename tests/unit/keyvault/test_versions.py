@@ -26,6 +26,7 @@ BLOB = bytes(range(256)) * 3
         ("bytes", PEM, "application/x-pem-file", PEM.encode()),
         ("bytes", PEM, None, PEM.encode()),
         ("bytes", base64.b64encode(BLOB).decode(), "application/octet-stream;base64", BLOB),
+        ("bytes", base64.encodebytes(BLOB * 9).decode(), "application/octet-stream;base64", BLOB * 9),
         ("bytes", base64.b64encode(BLOB).decode(), "application/x-pkcs12", BLOB),
     ],
 )

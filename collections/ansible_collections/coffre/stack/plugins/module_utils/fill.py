@@ -56,8 +56,10 @@ def command(stack: str, vault: str, secret: Secret) -> str:
     """The command that puts a secret, which nothing here generates, into the vault from the file of its name."""
     arguments = ["az", "keyvault", "secret", "set", "--vault-name", vault, "--name", secret.vault_name]
     arguments += ["--file", secret.name]
-    if secret.kind == "bytes" or (secret.generate and secret.generate.type != "random"):
+    if "names" in secret.settings or (secret.generate and secret.generate.type != "random"):
         arguments += ["--content-type", PEM_TYPE]
+    elif secret.kind == "bytes":
+        arguments += ["--encoding", "base64", "--content-type", BASE64]
     if (expires := expiry(secret)) is not None:
         arguments += ["--expires", moment(expires)]
     return shlex.join([*arguments, "--tags", *(f"{name}={value}" for name, value in tags(stack, secret).items())])

@@ -215,7 +215,8 @@ def _bytes(secret: Secret, answer: Value) -> bytes:
     if secret.kind == "text" or answer.properties.content_type == PEM_TYPE or plain.startswith(PEM):
         return plain
     try:
-        return base64.b64decode(plain, validate=True)
+        # The lines are those of `az keyvault secret set --encoding base64`.
+        return base64.b64decode(b"".join(plain.split()), validate=True)
     except binascii.Error:
         raise ValueError("is neither base64 nor PEM, which a secret of kind bytes must be in a vault") from None
 
