@@ -229,7 +229,10 @@ def _rename(st: state.State, name: str, version: str, record: state.Secret) -> N
 
 
 def turn(paths: StackPaths, settings: Settings) -> None:
-    """Turn the open run back. Raises CoffreError where it can only go forward. The caller holds the stack's lock."""
+    """Turn the open run back, if it is not already.
+
+    Raises CoffreError where it can only go forward. The caller holds the stack's lock.
+    """
     st = state.load(paths)
     run = driven(st, settings)
     if lasting(run):
@@ -237,6 +240,8 @@ def turn(paths: StackPaths, settings: Settings) -> None:
             f"An old value of {', '.join(run.secrets)} is already withdrawn, so the rotation stays open and only "
             "goes forward: mend the cause, then run playbooks/rotate.yml or site.yml, which finishes it."
         )
+    if run.direction == "back":
+        return
     run.direction = "back"
     run.renew()
     state.save(paths, st)
