@@ -27,6 +27,7 @@ SECRETS = {
         settings={"port": 8443},
     ),
     "supplied": Secret("supplied", ("proxy",), "replace", settings={"names": [*NAMES], "port": 8443}),
+    "sent": Secret("sent", ("app",), "replace"),
     "word": Secret("word", ("app",), "replace", generate=Generate("random")),
 }
 AUTHORITY = generate.authority("demo", Generate("certificate_authority", names=NAMES, days=30))
@@ -97,6 +98,7 @@ def test_an_authority_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_the_owner_can_replace_what_nothing_generates() -> None:
     assert "nothing generates supplied: put the new key" in strategy.hinders(given("supplied"))[0]
+    assert "nothing generates sent: put the new value" in strategy.hinders(given("sent"))[0]
 
 
 def test_a_certificate_that_does_not_fit() -> None:

@@ -18,10 +18,11 @@ __all__ = ["UNKNOWN", "confirm", "hinders", "make", "prove", "refused", "success
 
 
 def hinders(context: Context) -> list[str]:
-    """A certificate that only its owner can have signed."""
-    if context.secret.generate is None and certificates.names(context.secret):
+    """A value that comes from elsewhere, such as a certificate that only its authority can sign."""
+    if context.secret.generate is None:
+        what = "key, certificate and chain" if certificates.names(context.secret) else "value"
         return [
-            f"nothing generates {context.secret.name}: put the new key, certificate and chain into the source and run "
-            "playbooks/site.yml, which adopts them if they agree"
+            f"nothing generates {context.secret.name}: put the new {what} into the source and run playbooks/site.yml, "
+            "which adopts it"
         ]
     return []
