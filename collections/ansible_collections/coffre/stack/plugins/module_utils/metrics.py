@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping
 
 from . import audit, lifetimes, state
@@ -23,11 +24,12 @@ Samples = dict[str, list[tuple[dict[str, str], float]]]
 def exposition(paths: StackPaths, st: state.State, catalogue: Catalogue) -> str:
     """The metrics of a stack on this host. Raises CoffreError if its audit trail cannot be read."""
     found: Samples = {name: [] for name in METRICS}
+    here = {"host": socket.gethostname(), "stack": paths.stack}
     rotated, now = audit.rotations(paths), lifetimes.parsed(state.now()).timestamp()
     for name, record in sorted(st.secrets.items()):
         if (secret := catalogue.secrets.get(name)) is None:
             continue
-        labels = {"stack": paths.stack, "secret": name, "strategy": secret.strategy}
+        labels = here | {"secret": name, "strategy": secret.strategy}
         created, end = lifetimes.parsed(record.created).timestamp(), lifetimes.end(secret, record)
         found["coffre_secret_created_timestamp_seconds"].append((labels, created))
         found["coffre_secret_age_seconds"].append((labels, now - created))
@@ -35,10 +37,10 @@ def exposition(paths: StackPaths, st: state.State, catalogue: Catalogue) -> str:
             found["coffre_secret_expiry_timestamp_seconds"].append((labels, end.timestamp()))
         if name in rotated:
             found["coffre_secret_last_rotation_timestamp_seconds"].append((labels, rotated[name]))
-    found["coffre_rotation_open"].append(({"stack": paths.stack}, float(st.run is not None)))
+    found["coffre_rotation_open"].append((here, float(st.run is not None)))
     if st.run:
         since = lifetimes.parsed(st.run.started).timestamp()
-        found["coffre_rotation_open_since_timestamp_seconds"].append(({"stack": paths.stack}, since))
+        found["coffre_rotation_open_since_timestamp_seconds"].append((here, since))
     return "".join(_lines(found))
 
 
