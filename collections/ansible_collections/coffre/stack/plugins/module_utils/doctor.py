@@ -13,6 +13,7 @@ from .errors import CoffreError
 from .outcome import guard
 
 SITE = "run playbooks/site.yml"
+ROTATE = "rotate it (make rotate-secret)"
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ EXAMINATIONS = (
     Examination(
         "seals", doctor_files.sealed, ("state",), f"{SITE}, which seals anew what it can, and names what it cannot"
     ),
-    Examination("ages", doctor_times.ages, ("state",), f"give the source a new value, and {SITE}"),
+    Examination("ages", doctor_times.ages, ("state",), f"{ROTATE}, or give the source a new value, and {SITE}"),
     Examination(
         "certificates",
         doctor_times.certificates,
         ("state",),
-        "give the source a new certificate, and run playbooks/site.yml",
+        f"{ROTATE}, or give the source a new certificate, and {SITE}",
     ),
     Examination("containers", doctor_containers.containers, ("engine", "state"), SITE),
     Examination(
@@ -64,7 +65,7 @@ EXAMINATIONS = (
 OF_THE_VAULT = (
     Examination("vault", doctor_vault.reachable, (), "the running stack does not need the vault, the next run does"),
     Examination("vault versions", doctor_vault.drift, ("state", "vault"), f"put the vault right, and {SITE}"),
-    Examination("vault expiry", doctor_vault.expiry, ("state", "vault"), "put in a new version, or rotate"),
+    Examination("vault expiry", doctor_vault.expiry, ("state", "vault"), f"{ROTATE}, or put a new version, and {SITE}"),
     Examination("vault protection", doctor_vault.protection, ("vault",), "fill the vault with make ensure-secrets"),
 )
 

@@ -294,4 +294,5 @@ def images(stack: str) -> dict[str, str]:
 def refuse(problems: Sequence[str]) -> None:
     """Raises CoffreError with all problems of a plan."""
     if problems:
-        raise CoffreError(f"The rotation cannot begin, and nothing was changed: {'; '.join(problems)}.")
+        said = "; ".join(problem.removesuffix(".") for problem in problems)
+        raise CoffreError(f"The rotation cannot begin, and nothing was changed: {said}.")
