@@ -287,14 +287,20 @@ def trails(case: Case) -> Iterator[str]:
 
 
 def answers(case: Case) -> Iterator[str]:
-    """The app is ready, as a client sees it through the proxy."""
+    """The app is ready, as a client sees it through the proxy; soon, where the host has only just started."""
     context = ssl.create_default_context(cafile=case.about["ca"] or None)
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + SECONDS
     for path in ("/ready", "/session"):
-        try:
-            opener.open(case.about["url"] + path, timeout=10).read()
-        except urllib.error.HTTPError as error:
-            yield f"{path} answers {error.code}"
+        while True:
+            try:
+                opener.open(case.about["url"] + path, timeout=10).read()
+                break
+            except urllib.error.HTTPError as error:
+                if time.monotonic() > deadline:
+                    yield f"{path} answers {error.code}"
+                    break
+            time.sleep(0.5)
 
 
 def vault(case: Case) -> Iterator[str]:
