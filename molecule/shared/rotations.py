@@ -10,8 +10,8 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,14 +178,3 @@ class Watch:
         while not self._lines.empty():
             self.labels.append(self._lines.get()["label"])
         return self.labels
-
-
-@contextmanager
-def watching(site: Site) -> Iterator[list[str]]:
-    """The records that are written meanwhile, complete when it is over."""
-    watch = Watch(site)
-    labels: list[str] = []
-    try:
-        yield labels
-    finally:
-        labels += watch.end()
