@@ -15,6 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 STACK = "coffre-demo"
+MACHINE = "coffre-test-debian13"  # the container that is the test host debian13
 INVENTORY = ROOT / "molecule" / "shared" / "inventory"
 KEYS = Path.home() / ".cache" / "coffre" / "test-hosts"
 
@@ -71,6 +72,20 @@ def run_playbook(
         check=False,
     )
     return Play(done.returncode, done.stdout + done.stderr)
+
+
+def on_machine(command: str, text: str = "") -> str:
+    """Run a shell command as root of the test host debian13, not by SSH, with a text on its standard input."""
+    done = subprocess.run(
+        ["docker", "exec", "--interactive", MACHINE, "sh", "-ec", command],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command[:200]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout.strip()
 
 
 def read_state(host: Any, stack: str = STACK) -> dict[str, Any]:

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import environments
-from machines import INVENTORY, ROOT, STACK, Play, run_playbook
+from machines import INVENTORY, MACHINE, ROOT, STACK, Play, on_machine, run_playbook
 
-MACHINE = "coffre-test-debian13"
 HERE = Path(__file__).parent
 CORE = "PYTHONPATH=/usr/local/lib/coffre /usr/local/lib/coffre/venv/bin/python -"
 
@@ -75,20 +74,6 @@ def demo(own: Sequence[dict[str, Any]] = ()) -> Site:
     arguments = ("-e", json.dumps({"stack_catalogue_own": secrets})) if own else ()
     ca = f"/var/lib/coffre/{STACK}/ca.crt"
     return Site(STACK, INVENTORY, catalogue, "https://localhost:8443", ca, arguments=arguments)
-
-
-def on_machine(command: str, text: str = "", timeout: float = 300) -> str:
-    """Run a shell command as root of the test host, not by SSH, with a text on its standard input."""
-    done = subprocess.run(
-        ["docker", "exec", "--interactive", MACHINE, "sh", "-c", command],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command[:200]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-    return done.stdout.strip()
 
 
 class Run:

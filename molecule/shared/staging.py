@@ -7,9 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Play, list_containers, read_state, run_playbook
+from machines import MACHINE, ROOT, Play, list_containers, on_machine, read_state, run_playbook
 
-MACHINE = "coffre-test-debian13"
+from ansible_collections.coffre.stack.plugins.module_utils import generate
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
+from tests.keyvault_emulator.control import Control
+
 STACK = "coffre-staging"
 NAME = "staging.test"
 INVENTORY = ROOT / "molecule" / "keyvault" / "inventory"
@@ -31,17 +34,23 @@ def play(playbook: str, *arguments: str, **options: Any) -> Play:
     return run_playbook(*arguments, playbook=playbook, inventory=INVENTORY, **options)
 
 
-def on_machine(command: str, text: str = "") -> str:
-    """Run a shell command as root of the test host, with a text on its standard input."""
-    done = subprocess.run(
-        ["docker", "exec", "--interactive", MACHINE, "sh", "-ec", command],
-        input=text,
+def reach_emulator() -> Control:
+    """The vault's emulator, over the network that this machine shares with the test host."""
+    told = subprocess.run(
+        ["docker", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", MACHINE],
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
     )
-    return done.stdout.strip()
+    return Control(f"http://{told.stdout.strip()}:9442")
+
+
+def supply_certificate(vault: Control) -> None:
+    """Put into the vault what no fill makes, and on the host the authority that clients trust for it."""
+    authority = generate.authority(STACK, Generate("certificate_authority", names=("test",), days=30))
+    certificate = generate.certificate(Generate("certificate", names=(NAME,), days=20), authority)
+    on_machine("cat >/etc/ssl/staging-ca.pem", authority.pem().decode().partition("-----END PRIVATE KEY-----\n")[2])
+    vault.put(STACK, "proxy-tls", certificate.pem().decode(), content_type="application/x-pem-file")
 
 
 def look() -> tuple[str, list[str]]:

@@ -16,6 +16,7 @@ import time
 
 from machines import KEYS
 from rotations import Site, demo
+from staging import reach_emulator
 
 from tests.faults import chosen, vaults
 from tests.faults.cells import Cell, play
@@ -53,7 +54,7 @@ def main() -> None:
     if not wish.vault:
         table = chosen_of(chosen.cells(demo()))
         good, played = run(demo(), table), len(table)
-    emulator = vaults.control()
+    emulator = reach_emulator()
     if table := chosen_of(vaults.cells(emulator)):
         good, played = good + run(vaults.deploy(emulator), table), played + len(table)
     print(f"{good} of {played} in {(time.monotonic() - began) / 60:.0f} min")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import testinfra
-from machines import Play, power_off
-from rotations import MACHINE, Run, Site, Watch
+from machines import MACHINE, Play, power_off
+from rotations import Run, Site, Watch
 
 from .harms import Harm
 

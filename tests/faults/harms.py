@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rotations import Site, on_machine
+from machines import on_machine
+from rotations import Site
 
 from tests.keyvault_emulator.control import Control
 
@@ -37,7 +38,7 @@ def shell(command: str) -> Act:
     def run(site: Site) -> None:
         names = "of() { docker ps --quiet --all --filter label=com.docker.compose.project=$STACK "
         names += "--filter label=com.docker.compose.service=$1; }"
-        on_machine(f"STACK={site.stack}; {names}; set -e; {command}")
+        on_machine(f"STACK={site.stack}; {names}; {command}")
 
     return run
 

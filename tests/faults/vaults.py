@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import environments
 import yaml
-from rotations import MACHINE, Site, on_machine
-from staging import INVENTORY, NAME, PROXY_TLS, STACK
+from machines import on_machine
+from rotations import Site
+from staging import INVENTORY, PROXY_TLS, STACK, supply_certificate
 
-from ansible_collections.coffre.stack.plugins.module_utils import generate
-from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
 from tests.faults import harms
 from tests.faults.cells import KILLED, Cell
 from tests.faults.chosen import ADMIN, CLIENT, DATABASE, SOON
@@ -34,27 +31,13 @@ def site() -> Site:
     )
 
 
-def control() -> Control:
-    """The emulator, over the network that this machine shares with the test host."""
-    told = subprocess.run(
-        ["docker", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", MACHINE],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Control(f"http://{told.stdout.strip()}:9442")
-
-
 def deploy(emulator: Control) -> Site:
     """Staging on the test host, from an empty vault."""
     there = site()
     there.play("teardown", "-e", f"teardown_destroy={STACK}")
     on_machine("systemctl start keyvault-emulator; until ss -ltn | grep -q :9442; do sleep 0.2; done")
     emulator.reset()
-    authority = generate.authority(STACK, Generate("certificate_authority", names=("test",), days=30))
-    certificate = generate.certificate(Generate("certificate", names=(NAME,), days=20), authority)
-    on_machine("cat >/etc/ssl/staging-ca.pem", authority.pem().decode().partition("-----END PRIVATE KEY-----\n")[2])
-    emulator.put(STACK, "proxy-tls", certificate.pem().decode(), content_type="application/x-pem-file")
+    supply_certificate(emulator)
     for playbook in ("fill", "site"):
         assert (play := there.play(playbook)).status == 0, play.output
     return there

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from machines import Play
-from staging import MACHINE, NAME, STACK, look, on_machine, play
+from machines import Play, on_machine
+from staging import STACK, look, play, reach_emulator, supply_certificate
 
-from ansible_collections.coffre.stack.plugins.module_utils import generate
-from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
 from tests.keyvault_emulator.control import Control
 
 
@@ -28,14 +25,8 @@ class Staging:
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Control]:
-    """The emulator on the test host, asked over the network that this machine shares with it."""
-    told = subprocess.run(
-        ["docker", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", MACHINE],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    yield Control(f"http://{told.stdout.strip()}:9442")
+    """The emulator on the test host."""
+    yield reach_emulator()
     on_machine("systemctl stop keyvault-emulator")
 
 
@@ -47,10 +38,7 @@ def staging(emulator: Control) -> Iterator[Staging]:
     unfilled = play("secrets")
     checked = play("fill", "--check")
     filled = play("fill")
-    authority = generate.authority(STACK, Generate("certificate_authority", names=("test",), days=30))
-    certificate = generate.certificate(Generate("certificate", names=(NAME,), days=20), authority)
-    on_machine("cat >/etc/ssl/staging-ca.pem", authority.pem().decode().partition("-----END PRIVATE KEY-----\n")[2])
-    emulator.put(STACK, "proxy-tls", certificate.pem().decode(), content_type="application/x-pem-file")
+    supply_certificate(emulator)
     filled_again = play("fill")
     yield Staging(unfilled, checked, filled, filled_again, play("site"))
     play("teardown", "-e", f"teardown_destroy={STACK}")

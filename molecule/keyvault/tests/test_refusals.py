@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from staging import MADE, PROXY_TLS, STACK, on_machine, play, vault_settings, write_variables
+from machines import on_machine
+from staging import MADE, PROXY_TLS, STACK, play, vault_settings, write_variables
 
 from tests.keyvault_emulator.control import Control
 

@@ -7,8 +7,8 @@ import shlex
 from typing import Any
 
 import pytest
-from machines import ROOT, Play, list_containers, read_state
-from rotations import Site, demo, on_machine
+from machines import ROOT, Play, list_containers, on_machine, read_state
+from rotations import Site, demo
 from traffic import traffic
 
 testinfra_hosts = ["ansible://debian13"]
