@@ -496,6 +496,14 @@ def test_what_cannot_be_is_refused_and_nothing_changes(
         rotation_plan.refuse(found.problems)
 
 
+@pytest.mark.parametrize("name", ["ci_42", "ci/42", "build.42", "x" * 41])
+def test_a_run_whose_values_could_not_be_told_from_foreign_files_is_refused(house: House, name: str) -> None:
+    before = house.agreed()
+    with pytest.raises(CoffreError, match=r"stack_run is '.*'; nothing was changed: name a rotation by 1 to 40 of"):
+        house.play(name, "admin", "client")
+    assert house.agreed() == before
+
+
 def test_where_nothing_is_deployed_nothing_is_rotated_or_made(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.paths = StackPaths("another", house.paths.run_root, house.paths.lib_root)
     with pytest.raises(

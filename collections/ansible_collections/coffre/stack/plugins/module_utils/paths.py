@@ -11,7 +11,7 @@ from .errors import CatalogueError
 STACK = re.compile(r"[a-z][a-z0-9-]{0,39}")
 BUNDLE = re.compile(r"[0-9a-f]{12}")
 RUN = re.compile(r"[0-9A-Za-z-]{1,40}")
-VALUE = re.compile(r"[a-z][a-z0-9-]*\.(?P<run>[0-9A-Za-z-]{1,40})\.(old|new)\.cred")  # the sealed value of a run
+VALUE = re.compile(rf"[a-z][a-z0-9-]*\.(?P<run>{RUN.pattern})\.(old|new)\.cred")  # the sealed value of a run
 RUN_ROOT = Path("/run/coffre")
 LIB_ROOT = Path("/var/lib/coffre")
 LINK = "current"  # names the bundle in force of a service that reloads

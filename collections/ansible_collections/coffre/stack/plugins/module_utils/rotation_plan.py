@@ -11,7 +11,7 @@ from . import bundles, compose, keyvault_settings, restore, rings, rotation, sta
 from .catalogue import HOST, Catalogue
 from .errors import CoffreError
 from .lifetimes import due, end, parsed
-from .paths import StackPaths
+from .paths import RUN, StackPaths
 from .rotation import Settings
 from .rotation_values import seal
 from .sources import fresh
@@ -236,7 +236,14 @@ def begin(
     chosen: Mapping[str, tuple[state.Change, str]],
     settings: Settings,
 ) -> None:
-    """Open a run for the chosen changes. Its old values are sealed first, so both are at hand whatever happens."""
+    """Open a run for the chosen changes. Its old values are sealed first, so both are at hand whatever happens.
+
+    Raises CoffreError for a name that the files of its values cannot have.
+    """
+    if not RUN.fullmatch(settings.holder):
+        raise CoffreError(
+            f"stack_run is {settings.holder!r}; nothing was changed: name a rotation by 1 to 40 of a-zA-Z0-9 and -."
+        )
     for name, (change, _) in chosen.items():
         if change.old.version != change.new.version:
             value = bundles.value(paths, st, catalogue.secrets[name].consumers[0], name)
