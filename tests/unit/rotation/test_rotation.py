@@ -324,6 +324,23 @@ def test_within_the_lease_nobody_else_may_act(house: House, monkeypatch: pytest.
     assert house.paths.state.read_bytes() == tree
 
 
+def test_plays_of_one_name_are_not_taken_for_one(house: House, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the inventory or the command fixes stack_run."""
+    house.play("r0", "client")
+    ended = crashing(monkeypatch, house, 6, False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    with pytest.raises(CoffreError, match="kim has been rotating client since"):
+        house.play("r1", "client")
+    assert house.play("r2", take_over="r1") == "undone"
+    before, kept = house.agreed(), copy.deepcopy(shelf.kept)
+    for name in ("r0", "r1"):
+        with pytest.raises(CoffreError, match=f"stack_run is {name}, as of an earlier rotation; nothing was changed"):
+            house.play(name, "client")
+    assert (house.agreed(), shelf.kept) == (before, kept)
+
+
 def test_only_its_holder_gives_a_lease_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = crashing(monkeypatch, house, 4, False)
     with pytest.raises(Crash):

@@ -149,6 +149,13 @@ def rotations(paths: StackPaths) -> dict[str, float]:
     }
 
 
+def rotation_known(paths: StackPaths, run: str) -> bool:
+    """Whether there are records of a rotation of this name. Raises CoffreError."""
+    lines = [line for line in _read(paths.audit)[0] if run.encode() in line]
+    records = [record for line in lines if (record := _parse(line))]
+    return any(record.get("event") == "rotation" and record.get("run") == run for record in records)
+
+
 def keyed(st: state.State) -> bool:
     """Whether the host has the key that a trail needs."""
     entry = st.services.get(HOST, state.Service())

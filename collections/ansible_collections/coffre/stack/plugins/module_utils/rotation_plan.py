@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import bundles, compose, keyvault_settings, restore, rings, rotation, state, strategies, tmpfs
+from . import audit, bundles, compose, keyvault_settings, restore, rings, rotation, state, strategies, tmpfs
 from .catalogue import HOST, Catalogue
 from .errors import CoffreError
 from .lifetimes import due, end, parsed
@@ -238,11 +238,15 @@ def begin(
 ) -> None:
     """Open a run for the chosen changes. Its old values are sealed first, so both are at hand whatever happens.
 
-    Raises CoffreError for a name that the files of its values cannot have.
+    Raises CoffreError for a name that the files of its values cannot have, or that another rotation had.
     """
     if not RUN.fullmatch(settings.holder):
         raise CoffreError(
             f"stack_run is {settings.holder!r}; nothing was changed: name a rotation by 1 to 40 of a-zA-Z0-9 and -."
+        )
+    if audit.rotation_known(paths, settings.holder):  # a vault would take its versions for this one's
+        raise CoffreError(
+            f"stack_run is {settings.holder}, as of an earlier rotation; nothing was changed: give each its own name."
         )
     for name, (change, _) in chosen.items():
         if change.old.version != change.new.version:
@@ -268,7 +272,7 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
     """
     run = st.run
     assert run
-    if run.lease_until > state.now() and wish.take_over != run.id and run.holder != settings.holder:
+    if run.lease_until > state.now() and wish.take_over != run.id:
         raise CoffreError(
             f"{run.operator} has been rotating {', '.join(run.secrets)} since {run.started}, in run {run.id}; nothing "
             f"was changed: wait until it is done. If its play is known to be dead, run again after {run.lease_until}, "
