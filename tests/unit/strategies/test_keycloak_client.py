@@ -10,7 +10,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreE
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_client as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from tests.unit.strategies.given import DEATHS, back, container, forward, given, survive
-from tests.unit.strategies.keycloak_model import Keycloak
+from tests.unit.strategies.keycloak_model import OVERLAP, Keycloak
 
 OLD, DEPLOYED = "old", "deployed"
 FOREIGN = {"name": "foreign", "enabled": False}
@@ -59,6 +59,18 @@ def test_a_call_that_got_no_answer_is_not_repeated(model: Keycloak) -> None:
     assert strategy.make(context).decode() == model.client["secret"]
     assert model.changes == 1
     assert model.accepts("old")
+
+
+def test_the_old_secret_comes_back_when_its_time_beside_an_unknown_one_is_over(model: Keycloak) -> None:
+    """The new secret got lost with the answer, and the run stayed open for longer than both live."""
+    context = given("client", b"old")
+    model.deaths = {1: True}
+    with pytest.raises(CoffreError, match="gave no answer"):
+        strategy.make(context)
+    model.age(OVERLAP)
+    assert not model.accepts("old")
+    back(strategy, context)
+    assert model.client["secret"] == OLD
 
 
 def test_a_secret_that_outlived_its_period_can_be_set_back(model: Keycloak) -> None:
