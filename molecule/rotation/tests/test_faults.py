@@ -1,4 +1,4 @@
-"""Some cells of the fault table, one of each kind; `make test-faults` plays all of them."""
+"""A few cells of the fault table; `make test-faults` plays all of them."""
 
 from __future__ import annotations
 
