@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 CLIENT, USER, PREFIX = "client-uuid", "user-uuid", "client.secret."
-PERIOD, OVERLAP = 315360000, 86400
+PERIOD, OVERLAP = 315360000, 2592000
 Answer = tuple[int, Any]
 
 

@@ -1,6 +1,8 @@
 """A client's secret: whatever dies where, one value is left, and nothing of others is touched."""
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +75,17 @@ def test_the_old_secret_comes_back_when_its_time_beside_an_unknown_one_is_over(m
     assert model.client["secret"] == OLD
 
 
+def test_the_old_secret_counts_as_long_as_a_rotation_may_well_stay_open(model: Keycloak) -> None:
+    """Undo starts containers with it before it puts it back."""
+    realm = json.loads((Path(__file__).parents[3] / "images/keycloak/iam-realm.json").read_text(encoding="utf-8"))
+    assert realm["clientProfiles"]["profiles"] == [keycloak_client.PROFILE]
+    assert keycloak_client.PROFILE["executors"][0]["configuration"]["rotated-expiration-period"] == OVERLAP
+    context = given("client", b"old")
+    strategy.make(context)
+    model.age(7 * 86400)
+    strategy.prove(context, "old")
+
+
 def test_a_secret_that_outlived_its_period_can_be_set_back(model: Keycloak) -> None:
     context = given("client", b"old")
     context.values["new"] = strategy.make(context)
@@ -102,7 +115,7 @@ def test_a_second_secret_beside_the_deployed_one_is_refused(model: Keycloak) -> 
     assert "has a second secret" in strategy.hinders(context)[0]
     with pytest.raises(CoffreError, match="has a second secret"):
         strategy.make(context)
-    model.age(86400)
+    model.age(OVERLAP)
     assert strategy.hinders(context) == []
     strategy.make(context)
 

@@ -15,7 +15,8 @@ from .errors import CoffreError
 from .keycloak import answered, granted, session, url
 
 # What lets a client's old secret live beside the new one while a rotation is under way. The period is ten
-# years, because any update of a client whose secret is older would replace the secret.
+# years, because any update of a client whose secret is older would replace the secret. The old one lives on for 30
+# days, because a rotation that stays open is undone by containers that start with it, before it is put back.
 PROFILE: dict[str, Any] = {
     "name": "secret-rotation",
     "description": "Two secrets live at once while a client adopts a new one; they end by rotation, not by age.",
@@ -24,7 +25,7 @@ PROFILE: dict[str, Any] = {
             "executor": "secret-rotation",
             "configuration": {
                 "expiration-period": 315360000,
-                "rotated-expiration-period": 86400,
+                "rotated-expiration-period": 2592000,
                 "remaining-rotation-period": 0,
             },
         }
@@ -129,7 +130,7 @@ def settle(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> None:
     server, identity = str(admin.connection.server_url), _identity(admin, realm, client)
     if _held(admin, identity).current != secret or not granted(server, realm, client, secret):
         # An update of a client whose secret has outlived its period makes Keycloak choose one itself, and keep ours
-        # as the old one for a day: a grant would succeed, so what is current is compared. The next update does not.
+        # as the old one for a time: a grant would succeed, so what is current is compared. The next update does not.
         for _ in range(2):
             admin.update_client(identity, admin.get_client(identity) | {"secret": secret})
             if _held(admin, identity).current == secret:
