@@ -341,6 +341,36 @@ def test_plays_of_one_name_are_not_taken_for_one(house: House, shelf: Shelf, mon
     assert (house.agreed(), shelf.kept) == (before, kept)
 
 
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power"])
+def test_a_secret_that_left_the_catalogue_meanwhile_hinders_no_undo(
+    house: House, monkeypatch: pytest.MonkeyPatch, power: bool
+) -> None:
+    ended = crashing(monkeypatch, house, 6, False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    if power:
+        shutil.rmtree(house.paths.run_root)
+    house.data["secrets"] = [each for each in house.data["secrets"] if each["name"] != "client-2"]
+    assert house.play("r2", take_over="r1", resolve=True) == "undone"
+    assert "client-2" not in house.agreed()
+
+
+def test_a_secret_that_came_into_the_catalogue_meanwhile_waits_for_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = crashing(monkeypatch, house, 6, False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    house.data["secrets"].append(copy.deepcopy(house.data["secrets"][0]) | {"name": "another"})
+    with pytest.raises(CoffreError, match="take another out of the catalogue until the rotation is closed"):
+        house.play("r2", take_over="r1", resolve=True)
+    del house.data["secrets"][-1]
+    assert house.play("r3", resolve=True) == "undone"
+    house.agreed()
+
+
 def test_only_its_holder_gives_a_lease_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = crashing(monkeypatch, house, 4, False)
     with pytest.raises(Crash):

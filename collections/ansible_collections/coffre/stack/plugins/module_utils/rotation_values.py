@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from . import seals, sources, state
+from .catalogue import Catalogue
+from .errors import CoffreError
 from .paths import VALUE, StackPaths
 
 Which = Literal["old", "new"]
@@ -57,9 +59,17 @@ def wanted(run: state.Run, change: state.Change) -> tuple[Which, state.Secret]:
     return ("new", change.new) if forward else ("old", change.old)
 
 
-def staged(paths: StackPaths, run: state.Run, held: sources.Holdings) -> sources.Values:
-    """What staging is to take while the run is open: its values, and of all other secrets what the host holds."""
-    taken = {name: versions[0] for name, versions in held.items()}
+def staged(paths: StackPaths, run: state.Run, held: sources.Holdings, catalogue: Catalogue) -> sources.Values:
+    """What staging is to take while the run is open: its values, and of all other secrets what the host holds.
+
+    Raises CoffreError for secrets that the host does not have: services would roll with what nobody was taught.
+    """
+    if new := [name for name in catalogue.secrets if name not in held and name not in run.secrets]:
+        raise CoffreError(
+            f"This host does not have {', '.join(new)}, and the rotation of {', '.join(run.secrets)} is open; nothing "
+            f"was staged: take {', '.join(new)} out of the catalogue until the rotation is closed."
+        )
+    taken = {name: versions[0] for name, versions in held.items() if name in catalogue.secrets}
     for name, change in run.secrets.items():
         which, record = wanted(run, change)
         if change.old.version != change.new.version:

@@ -71,7 +71,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
             earlier.setdefault(name, {}).update(versions)
     _forget(st, contents, lost)
     if st.run:
-        resolved = Resolved(staged_values(paths, st.run, held), vault=before.vault)
+        resolved = Resolved(staged_values(paths, st.run, held, catalogue), vault=before.vault)
     else:
         resolved = resolve(held, before.vault)
     report.warnings += resolved.warnings
