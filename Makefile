@@ -23,11 +23,11 @@ doctor: $(VENV)/controller ## Check everything, change nothing
 
 .PHONY: rotate-secret
 rotate-secret: $(VENV)/controller ## Replace the secrets SECRET=a,b, or all that are due, while the stack serves
-	$(PLAYBOOK) playbooks/rotate.yml -e 'secrets=$(SECRET)'
+	$(PLAYBOOK) playbooks/rotate.yml -e 'secrets="$(SECRET)"'
 
 .PHONY: rotate-secret-dry
 rotate-secret-dry: $(VENV)/controller ## Show which secrets that would replace and what hinders; change nothing
-	$(PLAYBOOK) playbooks/rotate.yml -e 'secrets=$(SECRET)' --check
+	$(PLAYBOOK) playbooks/rotate.yml -e 'secrets="$(SECRET)"' --check
 
 .PHONY: verify-audit
 verify-audit: $(VENV)/controller ## Check the audit trails against the heads that were kept here
