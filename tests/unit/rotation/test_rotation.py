@@ -283,6 +283,22 @@ def test_what_is_not_the_stacks_own_is_not_rotated(
     assert house.state.run is None
 
 
+def test_an_earlier_key_retires_without_the_vault(house: House, shelf: Shelf) -> None:
+    """Also where another stack owns the secret there, and rotates it."""
+    name, st = "deployment-audit-key", house.state
+    house.data["secrets"][-1] |= {"settings": {"keep_days": 31}}
+    about, value = shelf.kept[name][-1]
+    shelf.kept[name][-1] = (replace(about, tags={"coffre-owner": "another"}), value)
+    st.secrets[name].ring = [state.Previous("2" * 32, "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z")]
+    st.services["host"].bundles[st.services["host"].current or ""].files[f"{name}.{'2' * 32}"] = [name]
+    chosen = rotation_plan.changes(house.catalogue, st, rotation_plan.Wish((), "keyvault", 14), rotation_plan.present())
+    assert {each: why for each, (_, why) in chosen.items()} == {name: "an old version retires"}
+    vault = house.settings("r1").vault
+    wish = rotation_plan.Wish((name,), "keyvault", 14)
+    found = rotation_plan.plan(house.paths, house.catalogue, st, wish, chosen, vault)
+    assert (found.problems, found.unknown) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("writer", "sentence"),
     [

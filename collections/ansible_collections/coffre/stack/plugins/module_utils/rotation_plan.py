@@ -165,10 +165,12 @@ def plan(
             problems += strategies.load(secret.strategy).hinders(
                 Context(paths, catalogue, st, secret, change, PATIENCE)
             )
-        if chosen and vault:
+        # What only loses an earlier version is not published.
+        published = [name for name, (change, _) in chosen.items() if change.old.version != change.new.version]
+        if published and vault:
             from . import rotation_vault
 
-            problems += rotation_vault.hinders(vault, paths.stack, [catalogue.secrets[name] for name in chosen])
+            problems += rotation_vault.hinders(vault, paths.stack, [catalogue.secrets[name] for name in published])
             unknown.append(f"whether the vault {vault.name} takes a new version")
     return Plan(rows, problems, unknown)
 
