@@ -387,6 +387,31 @@ def test_a_secret_that_came_into_the_catalogue_meanwhile_waits_for_the_end(
     house.agreed()
 
 
+def test_with_a_trail_that_cannot_be_continued_nothing_is_opened_or_taken_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The play would say that nothing was begun, and keep others out for the time of its lease."""
+    before, moved = house.agreed(), house.paths.audit.with_name("moved")
+    house.paths.audit.mkdir()
+    with pytest.raises(CoffreError, match="cannot be continued"):
+        planned(monkeypatch, house, secrets=["client"])
+    assert house.state.run is None
+    house.paths.audit.rmdir()
+    ended = crashing(monkeypatch, house, 6, False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    house.paths.audit.rename(moved)
+    house.paths.audit.mkdir()
+    with pytest.raises(CoffreError, match="cannot be continued"):
+        planned(monkeypatch, house, take_over="r1", resolve=True)
+    assert (run := house.state.run) and run.holder == "r1"
+    house.paths.audit.rmdir()
+    moved.rename(house.paths.audit)
+    assert house.play("r2", take_over="r1", resolve=True) == "undone"
+    assert house.agreed() == before
+
+
 def test_only_its_holder_gives_a_lease_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = crashing(monkeypatch, house, 4, False)
     with pytest.raises(Crash):

@@ -263,8 +263,8 @@ def begin(
         lease=settings.lease,
         secrets={name: change for name, (change, _) in chosen.items()},
     )
+    rotation.note(paths, st, settings, "opened")  # first: with a trail that cannot be continued nothing is opened
     state.save(paths, st)
-    rotation.note(paths, st, settings, "opened")
 
 
 def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings, check: bool = False) -> None:
@@ -288,8 +288,8 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
         run.direction = "back"
     run.holder, run.lease = settings.holder, settings.lease
     run.renew()
-    state.save(paths, st)
     rotation.note(paths, st, settings, "taken over")
+    state.save(paths, st)
 
 
 def services(catalogue: Catalogue, run: state.Run) -> list[str]:
