@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import multiprocessing
@@ -231,6 +232,15 @@ def test_an_outcome_never_quotes(work: object, kind: str, capfd: pytest.CaptureF
     assert problem.startswith(f"internal error in {work.__name__}: {kind} at test_host.py:")  # type: ignore[attr-defined]
     captured = capfd.readouterr()
     assert CANARY not in problem + captured.out + captured.err
+
+
+def test_an_outcome_tells_what_the_system_says_of_a_full_disk() -> None:
+    def write() -> dict[str, str]:
+        raise OSError(errno.ENOSPC, CANARY, CANARY)
+
+    problem = guard(write)[1] or ""
+    assert problem.startswith("internal error in write: OSError (No space left on device) at test_host.py:")
+    assert CANARY not in problem
 
 
 def test_an_outcome_tells_a_sentence_of_ours() -> None:

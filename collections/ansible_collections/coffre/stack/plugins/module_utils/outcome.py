@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import resource
 import traceback
 import warnings
@@ -17,7 +19,8 @@ def guard(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any] | None, st
     """Run work and return (its result, None) or (None, a sentence).
 
     A CoffreError brings its own sentence. Of any other exception only the type and the place are
-    told, never the message, the arguments or the chain: they may quote a value.
+    told, and what the system calls its error (such as a full disk), never the message, the arguments
+    or the chain: they may quote a value.
     """
     logging.disable(logging.CRITICAL)
     # The memory of this process, and of the commands it runs, holds values: no core dump may bring it to a disk.
@@ -30,9 +33,10 @@ def guard(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any] | None, st
         return None, str(error)
     except BaseException as error:
         frame = traceback.extract_tb(error.__traceback__, limit=-1)[0]
-        return None, (
-            f"internal error in {frame.name}: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-        )
+        number = error.errno if isinstance(error, OSError) else None
+        cause = f" ({os.strerror(number)})" if number and number in errno.errorcode else ""
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        return None, f"internal error in {frame.name}: {type(error).__name__}{cause} at {place}"
     finally:
         logging.disable(logging.NOTSET)
 
