@@ -412,6 +412,23 @@ def test_with_a_trail_that_cannot_be_continued_nothing_is_opened_or_taken_over(
     assert house.agreed() == before
 
 
+@pytest.mark.parametrize(("number", "direction"), [(6, "back"), (12, "forward")])
+def test_a_dry_run_tells_which_way_an_open_rotation_would_go(
+    house: House, monkeypatch: pytest.MonkeyPatch, number: int, direction: str
+) -> None:
+    ended = crashing(monkeypatch, house, number, False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    tree = house.paths.state.read_bytes()
+    for resolve in (False, True):
+        house.paths.compose.touch()
+        told = planned(monkeypatch, house, check=True, take_over="r1", resolve=resolve)
+        assert told["direction"] == direction
+        assert told["diff"]["prepared"] == f"the rotation of client that was left open: {direction}\n"
+    assert house.paths.state.read_bytes() == tree
+
+
 def test_only_its_holder_gives_a_lease_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = crashing(monkeypatch, house, 4, False)
     with pytest.raises(Crash):

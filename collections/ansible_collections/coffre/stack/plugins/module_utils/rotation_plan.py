@@ -270,7 +270,8 @@ def begin(
 def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings, check: bool = False) -> None:
     """Take over the open run, whose holder's lease is over; from then on its holder is refused.
 
-    It goes forward if a withdrawal has begun, else back. Raises CoffreError within the lease.
+    It goes forward if a withdrawal has begun, else back; with `check` only `st` tells so. Raises CoffreError within the
+    lease.
     """
     run = st.run
     assert run
@@ -280,12 +281,12 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
             f"was changed: wait until it is done. If its play is known to be dead, run again after {run.lease_until}, "
             f"or at once with -e secret_rotation_take_over={run.id}."
         )
+    if not rotation.lasting(run):
+        run.direction = "back"
     if check:
         return
     tmpfs.ensure(paths.run_root)
     restore.raise_bundles(paths, st)
-    if not rotation.lasting(run):
-        run.direction = "back"
     run.holder, run.lease = settings.holder, settings.lease
     run.renew()
     rotation.note(paths, st, settings, "taken over")
