@@ -70,7 +70,7 @@ class Case:
         deadline = time.monotonic() + SECONDS
         while True:
             found = compose.containers(self.paths.stack)
-            if time.monotonic() > deadline or all(each.health != "starting" for each in found):
+            if time.monotonic() > deadline or all(each.health == "healthy" for each in found):
                 return found
             time.sleep(0.5)
 
