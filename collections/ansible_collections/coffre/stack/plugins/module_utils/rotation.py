@@ -237,8 +237,7 @@ def turn(paths: StackPaths, settings: Settings) -> None:
     run = driven(st, settings)
     if lasting(run):
         raise CoffreError(
-            f"An old value of {', '.join(run.secrets)} is already withdrawn, so the rotation stays open and only "
-            "goes forward: mend the cause, then run playbooks/rotate.yml or site.yml, which finishes it."
+            f"An old value of {', '.join(run.secrets)} is already withdrawn, so the rotation only goes forward."
         )
     if run.direction == "back":
         return
@@ -276,17 +275,13 @@ def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
             and bundle.versions.get(name, record.version) != record.version
         ]
         if behind or st.secrets[name].version != record.version:
-            raise CoffreError(
-                f"{', '.join(behind) or 'The host'} has not adopted version {record.version} of {name}; the rotation "
-                "stays open: run playbooks/rotate.yml or site.yml, which goes on with it."
-            )
+            raise CoffreError(f"{', '.join(behind) or 'The host'} has not adopted version {record.version} of {name}.")
     outcome = "rotated" if run.direction == "forward" else "undone"
     note(paths, st, settings, outcome)
     st.run = None
     state.save(paths, st)
-    collect(
-        paths, st
-    )  # after the state: whatever a crash leaves behind belongs to no run, and the next play collects it
+    # After the state: whatever a crash leaves behind belongs to no run, and the next play collects it.
+    collect(paths, st)
     return {"outcome": outcome, "secrets": told(run)["secrets"]}
 
 

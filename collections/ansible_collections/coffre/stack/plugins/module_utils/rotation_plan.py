@@ -204,10 +204,11 @@ def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:
 
 
 def _stack(paths: StackPaths, st: state.State, rolls: set[str]) -> list[str]:
-    """Services that are not well, and too little memory for a second container of those that roll."""
+    """Services that do not run, those that roll and are not well, and too little memory for a second container."""
     running = [each for each in compose.containers(paths.stack) if each.state == "running"]
-    problems = []
-    for service in sorted(rolls):
+    gone = sorted(set(st.services) - {HOST} - {each.service for each in running})
+    problems = [f"{service} does not run" for service in gone]
+    for service in sorted(rolls - set(gone)):
         entry = st.services[service]
         mine = [each for each in running if each.service == service]
         # The containers of a service that reloads name no bundle.
