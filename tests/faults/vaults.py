@@ -31,10 +31,15 @@ def site() -> Site:
     )
 
 
+def remove() -> None:
+    """The stack that `deploy` made, with its data."""
+    assert (play := site().play("teardown", "-e", f"teardown_destroy={STACK}")).status == 0, play.output
+
+
 def deploy(emulator: Control) -> Site:
     """Staging on the test host, from an empty vault."""
+    remove()
     there = site()
-    there.play("teardown", "-e", f"teardown_destroy={STACK}")
     on_machine("systemctl start keyvault-emulator; until ss -ltn | grep -q :9442; do sleep 0.2; done")
     emulator.reset()
     supply_certificate(emulator)
