@@ -52,7 +52,7 @@ def main() -> None:
         return [each for each in cells if re.search(wish.only, str(each))]
 
     # First, because a host that lost its power has forgotten the vault's name.
-    emulator = vaults.control()
+    emulator = reach_emulator()
     if table := chosen_of(vaults.cells(emulator)):
         good, played = run(vaults.deploy(emulator), table), len(table)
         vaults.remove()
