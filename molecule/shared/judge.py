@@ -97,7 +97,8 @@ def remember(case: Case) -> None:
         folder = REMEMBERED / case.paths.stack / name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for version, value in values.items():
-            (folder / version).write_bytes(value)
+            # A vault names a version when it takes it.
+            (folder / (version or "unnamed")).write_bytes(value)
 
 
 def judge(case: Case) -> dict[str, Any]:
