@@ -315,8 +315,9 @@ def vault(case: Case) -> Iterator[str]:
             secret = case.catalogue.secrets[name]
             versions = there.versions(secret.vault_name)
             answer = there.read({secret.vault_name: None})[secret.vault_name]
-            if versions[-1].version != record.version or not isinstance(answer, Value):
-                yield f"the vault's latest version of {name} is {versions[-1].version}, in force is {record.version}"
+            latest = answer.properties.version if isinstance(answer, Value) else None
+            if latest != record.version or not isinstance(answer, Value):
+                yield f"the vault's latest version of {name} is {latest}, in force is {record.version}"
             elif secret.kind == "text" and answer.text.encode() != case.value(name):
                 yield f"the vault's latest value of {name} is not the one in force"
             undone = {tag for each in versions if (tag := each.tags.get("coffre-undone"))}

@@ -33,7 +33,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
 )
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError, VaultUnavailable
-from ansible_collections.coffre.stack.plugins.module_utils.keyvault import Properties
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import Answer, Properties, Value
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Context, Which
 
@@ -167,6 +167,10 @@ class Shelf:
     def versions(self, name: str) -> list[Properties]:
         self._asked("versions")
         return [properties for properties, _ in self.kept.get(name, [])]
+
+    def read(self, wanted: Mapping[str, str | None]) -> dict[str, Answer]:
+        self._asked("read")
+        return {name: Value(*self.kept[name][-1], 0) for name in wanted}
 
     def put(
         self, name: str, value: str, *, tags: Mapping[str, str], content_type: str, expires: int | None

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -232,6 +233,20 @@ def test_undo_puts_the_old_value_into_the_vault_once_more(house: House, shelf: S
     told = [(about.enabled, value == old) for about, value in shelf.kept["client"]]
     assert told == [(True, True), (False, False), (True, True)]
     assert house.state.services["app"].current == current  # nothing rolls for a name
+
+
+def test_of_two_versions_of_one_second_the_vault_says_which_is_the_latest(house: House, shelf: Shelf) -> None:
+    secret = house.catalogue.secrets["client"]
+    for _ in range(2):
+        shelf.put("client", "new", tags={"coffre-run": "r1"}, content_type="", expires=None)
+    first, second = (about for about, _ in shelf.kept["client"][-2:])
+    for listed in ([first, second], [second, first]):
+        vault: Any = SimpleNamespace(versions=lambda _, listed=listed: listed, read=shelf.read)
+        new = replace(house.state.secrets["client"], version="")
+        context: Any = SimpleNamespace(
+            secret=secret, run=SimpleNamespace(id="r1"), change=state.Change(secret.strategy, new, new)
+        )
+        assert rotation_vault.publish(vault, context).version == second.version
 
 
 def test_what_an_undone_key_has_signed_stays_verifiable(house: House, shelf: Shelf) -> None:

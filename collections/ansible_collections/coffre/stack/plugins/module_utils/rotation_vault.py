@@ -15,7 +15,7 @@ from datetime import datetime
 from . import fill, state
 from .catalogue import Secret
 from .errors import CoffreError, SourceError
-from .keyvault import Properties, Settings, Vault, hindrances
+from .keyvault import Properties, Settings, Value, Vault, hindrances
 from .rotation_values import Which
 from .source_keyvault import PEM_TYPE, RUN_TAG, UNDONE_TAG
 from .sources import PEM
@@ -68,7 +68,7 @@ def hinders(settings: Settings, stack: str, secrets: list[Secret]) -> list[str]:
 def publish(vault: Vault, context: Context) -> state.Secret:
     """Put the new value, unless this run has; returns the record of the new version as the vault has it."""
     ours = _ours(vault.versions(context.secret.vault_name), RUN_TAG, context.run.id)
-    made = ours[-1] if ours else _put(vault, context, "new", context.change.new, RUN_TAG)
+    made = _latest(vault, context, ours) if ours else _put(vault, context, "new", context.change.new, RUN_TAG)
     return _record(context.change.new, made)
 
 
@@ -83,7 +83,9 @@ def take_back(vault: Vault, context: Context) -> state.Secret:
         return context.change.old
     record = context.change.old
     if again or versions[-1].version == failed[-1].version:
-        record = _record(record, again[-1] if again else _put(vault, context, "old", record, UNDONE_TAG))
+        record = _record(
+            record, _latest(vault, context, again) if again else _put(vault, context, "old", record, UNDONE_TAG)
+        )
     for each in failed:
         if each.enabled and each.version:
             vault.disable(context.secret.vault_name, each.version)
@@ -92,6 +94,19 @@ def take_back(vault: Vault, context: Context) -> state.Secret:
 
 def _ours(versions: list[Properties], tag: str, run: str) -> list[Properties]:
     return [each for each in versions if each.tags.get(tag) == run]
+
+
+def _latest(vault: Vault, context: Context, ours: list[Properties]) -> Properties:
+    """Of versions that one value was put as, because an answer was lost, the one that the vault gives by the name.
+
+    Its dates are in whole seconds and do not tell.
+    """
+    if len(ours) > 1:
+        name = context.secret.vault_name
+        answer = vault.read({name: None})[name]
+        given = answer.properties.version if isinstance(answer, Value) else None
+        return next((each for each in ours if each.version == given), ours[-1])
+    return ours[-1]
 
 
 def _put(vault: Vault, context: Context, which: Which, record: state.Secret, tag: str) -> Properties:
