@@ -200,5 +200,5 @@ def test_a_certificate_with_the_key_of_another_is_never_served(host: Any) -> Non
         assert certificate(host) == served
     said = " ".join(play.output.split())
     assert play.status != 0
-    assert "HAProxy refuses to load it; it goes on with bundle" in said, said
+    assert "proxy-tls begins with a certificate that is not its key's. Nothing was changed." in said, said
     assert look(host) == before
