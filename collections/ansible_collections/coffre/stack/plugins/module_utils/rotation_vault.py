@@ -68,8 +68,7 @@ def hinders(settings: Settings, stack: str, secrets: list[Secret]) -> list[str]:
 def publish(vault: Vault, context: Context) -> state.Secret:
     """Put the new value, unless this run has; returns the record of the new version as the vault has it."""
     ours = _ours(vault.versions(context.secret.vault_name), RUN_TAG, context.run.id)
-    made = _latest(vault, context, ours) if ours else _put(vault, context, "new", context.change.new, RUN_TAG)
-    return _record(context.change.new, made)
+    return _published(vault, context, "new", context.change.new, RUN_TAG, ours)
 
 
 def take_back(vault: Vault, context: Context) -> state.Secret:
@@ -83,9 +82,7 @@ def take_back(vault: Vault, context: Context) -> state.Secret:
         return context.change.old
     record = context.change.old
     if again or versions[-1].version == failed[-1].version:
-        record = _record(
-            record, _latest(vault, context, again) if again else _put(vault, context, "old", record, UNDONE_TAG)
-        )
+        record = _published(vault, context, "old", record, UNDONE_TAG, again)
     for each in failed:
         if each.enabled and each.version:
             vault.disable(context.secret.vault_name, each.version)
@@ -94,6 +91,19 @@ def take_back(vault: Vault, context: Context) -> state.Secret:
 
 def _ours(versions: list[Properties], tag: str, run: str) -> list[Properties]:
     return [each for each in versions if each.tags.get(tag) == run]
+
+
+def _published(
+    vault: Vault, context: Context, which: Which, record: state.Secret, tag: str, ours: list[Properties]
+) -> state.Secret:
+    """Put a value unless this run has, as `ours`; returns its record as the vault has it."""
+    made = _latest(vault, context, ours) if ours else _put(vault, context, which, record, tag)
+    return replace(
+        record,
+        version=made.version or "",
+        created=state.moment(made.created),
+        expires=state.moment(made.expires) if made.expires else None,
+    )
 
 
 def _latest(vault: Vault, context: Context, ours: list[Properties]) -> Properties:
@@ -128,12 +138,3 @@ def _put(vault: Vault, context: Context, which: Which, record: state.Secret, tag
 
 def _seconds(moment: str | None) -> int | None:
     return int(datetime.fromisoformat(moment).timestamp()) if moment else None
-
-
-def _record(record: state.Secret, made: Properties) -> state.Secret:
-    return replace(
-        record,
-        version=made.version or "",
-        created=state.moment(made.created),
-        expires=state.moment(made.expires) if made.expires else None,
-    )
