@@ -327,6 +327,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tmpfs, "ensure", ensure)
     monkeypatch.setattr(tmpfs, "exposure", lambda _: "")
     monkeypatch.setattr(rotation_plan, "_stack", lambda *_: [])
+    monkeypatch.setattr(rotation_plan, "images", lambda _: {})
 
 
 @pytest.fixture
