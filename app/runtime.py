@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import cast
 
 from flask import current_app
@@ -11,16 +12,23 @@ from app.audit import AuditError, AuditLog
 from app.config.settings import Config
 from app.keycloak import SharedAnswer
 
+# As `fall` in images/haproxy/haproxy.cfg: after so many refusals the proxy sends no more requests.
+REFUSALS = 3
+
 
 @dataclass(frozen=True)
 class Runtime:
-    """`sources` has None for a secret that was missing, `audit` is None if the loads could not be recorded."""
+    """`sources` has None for a secret that was missing, `audit` is None if the loads could not be recorded.
+
+    `refused` counts the checks of the proxy's that were answered with `stopping`.
+    """
 
     settings: Config
     sources: Mapping[str, str | None]
     audit: AuditLog | None
     token: SharedAnswer
     stopping: threading.Event = field(default_factory=threading.Event)
+    refused: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def secrets(self) -> dict[str, str]:
         """`loaded` or `missing` per secret: what was read at the start must still be where it was."""
@@ -35,6 +43,11 @@ class Runtime:
         except AuditError as error:
             return str(error)
         return None
+
+    def wait_until_turned_away(self, seconds: float) -> bool:
+        """Wait until the proxy has heard often enough that this process is leaving; False if it never asks."""
+        end = monotonic() + seconds
+        return all(self.refused.acquire(timeout=max(end - monotonic(), 0)) for _ in range(REFUSALS))
 
 
 def current() -> Runtime:

@@ -2,16 +2,20 @@
 
 import socket
 import threading
+import time
 from types import FrameType
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-DRAIN = 2.0  # seconds; the proxy asks /health every half second
+from app.runtime import Runtime
+
+DRAIN = 2.0  # seconds at most; the proxy asks /health every half second, and every quarter once it was refused
+LAST = 0.1  # seconds for a request that the proxy sent while it was being turned away
 
 
 class DrainingWorker(ThreadWorker):  # type: ignore[misc]
-    """On SIGTERM: /health answers 503 while requests are still taken, for `DRAIN` seconds, so that the proxy turns
-    to the other instance; then whoever is in the queue is let in, the door is shut, and what runs is finished.
+    """On SIGTERM: /health answers 503 while requests are still taken, until the proxy has turned to the other instance
+    or `DRAIN` is over; then whoever is in the queue is let in, the door is shut, and what runs is finished.
     """
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -19,12 +23,15 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]
         if self.wsgi is None:
             super().handle_exit(sig, frame)
             return
-        stopping: threading.Event = self.wsgi.extensions["coffre"].stopping
-        if not stopping.is_set():
-            stopping.set()
-            leave = threading.Timer(DRAIN, super().handle_exit, (sig, None))
-            leave.daemon = True
-            leave.start()
+        now: Runtime = self.wsgi.extensions["coffre"]
+        if not now.stopping.is_set():
+            now.stopping.set()
+            threading.Thread(target=self._leave, args=(now, sig), daemon=True).start()
+
+    def _leave(self, now: Runtime, sig: int) -> None:
+        if now.wait_until_turned_away(DRAIN):
+            time.sleep(LAST)
+        super().handle_exit(sig, None)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Shutting for good: take what the kernel has already accepted, then refuse at once instead of at the end."""

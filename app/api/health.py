@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, request
 
 from app import runtime
 from app.runtime import Runtime
+
+CHECK = "app"  # the Host of the proxy's health checks; a request from outside bears the public name
 
 blueprint = Blueprint("health", __name__)
 
@@ -15,6 +17,8 @@ def health() -> tuple[dict[str, Any], int]:
     """200 `healthy`, or 503 with what is missing. It asks nobody else, so Keycloak's outage is not the app's."""
     now = runtime.current()
     if now.stopping.is_set():
+        if request.host == CHECK:
+            now.refused.release()
         return {"status": "stopping"}, 503
     secrets = now.secrets()
     if problem := now.audit_problem():

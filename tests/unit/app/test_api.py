@@ -11,7 +11,9 @@ from flask import Flask
 
 from ansible_collections.coffre.stack.plugins.module_utils.audit import verify
 from app import create_app
+from app.api.health import CHECK
 from app.config.settings import SECRET_NAMES
+from app.runtime import REFUSALS, Runtime
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import TokenServer
@@ -111,6 +113,27 @@ def test_stopping(app: Flask) -> None:
     client = app.test_client()
     assert client.get("/health").status_code == client.get("/ready").status_code == 503
     assert client.get("/").status_code == 200
+
+
+def test_the_proxy_has_turned_away_after_as_many_refused_checks_as_it_takes(app: Flask) -> None:
+    now: Runtime = app.extensions["coffre"]
+    client = app.test_client()
+    proxy, visitor = {"Host": CHECK}, {"Host": CHECK, "X-Forwarded-Host": "example.org"}
+    client.get("/health", headers=proxy)  # before it leaves
+    now.stopping.set()
+    for _ in range(REFUSALS):
+        client.get("/health")
+        client.get("/health", headers=visitor)
+    assert not now.wait_until_turned_away(0)
+    for _ in range(REFUSALS):
+        client.get("/health", headers=proxy)
+    assert now.wait_until_turned_away(0)
+
+
+def test_the_app_and_the_proxy_mean_the_same_checks() -> None:
+    settings = (Path(__file__).parents[3] / "images/haproxy/haproxy.cfg").read_text()
+    assert f" fall {REFUSALS} " in settings
+    assert f"uri /health ver HTTP/1.1 hdr Host {CHECK}\n" in settings
 
 
 def test_session_goes_round(app: Flask) -> None:

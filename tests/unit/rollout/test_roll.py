@@ -36,7 +36,9 @@ class Engine:
     def change(self, identity: str, **different: object) -> None:
         self.there[identity] = replace(self.there[identity], **different)  # type: ignore[arg-type]
 
-    def wanted(self, _: Path) -> dict[str, Service]:
+    def wanted(self, _: Path, content: str) -> dict[str, Service]:
+        if content == "no Compose file":
+            raise CoffreError("`docker compose` failed")
         return self.services
 
     def containers(self, _: str) -> list[Container]:
@@ -200,10 +202,32 @@ def test_check_mode_says_and_does_nothing(engine: Engine) -> None:
     result = rollout.roll(engine.paths, ["postgres", "app"], 10, RUN, check=True)
     assert result["changed"]
     assert [each["action"] for each in result["services"]] == ["nothing", "start_first"]
-    assert result["diff"]["before"] == f"demo-app-2: image app:1, bundle {OLD}\n"
-    assert result["diff"]["after"] == f"app: image app:1, bundle {NEW} (start_first: bundle)\n"
+    assert result["diff"] == [
+        {
+            "before": f"demo-app-2: image app:1, bundle {OLD}\n",
+            "after": f"app: image app:1, bundle {NEW} (start_first: bundle)\n",
+        }
+    ]
     assert engine.events == []
     assert named(engine, "app") == (OLD, NEW)
+
+
+def test_a_new_compose_file_is_shown_in_check_mode_and_put_in_place_otherwise(engine: Engine) -> None:
+    before = engine.paths.compose.read_text()
+    engine.services["app"] = replace(engine.services["app"], image="app:2", image_id=None)  # not built in check mode
+    told = rollout.roll(engine.paths, ["app"], 10, RUN, check=True, content="other")
+    assert [each["action"] for each in told["services"]] == ["start_first"]
+    assert (told["diff"][0]["before"], told["diff"][0]["after"]) == (before, "other")
+    assert engine.paths.compose.read_text() == before
+    engine.services["app"] = replace(engine.services["app"], image="app:1", image_id="i")
+    assert rollout.roll(engine.paths, ["app"], 10, RUN, content="other")["changed"]
+    assert engine.paths.compose.read_text() == "other"
+    assert engine.paths.compose.stat().st_mode & 0o777 == 0o600
+    again = rollout.roll(engine.paths, ["app"], 10, RUN, content="other")
+    assert (again["changed"], len(again["diff"])) == (False, 1)
+    with pytest.raises(CoffreError, match="cannot be used, and nothing was changed: `docker compose` failed"):
+        rollout.roll(engine.paths, ["app"], 10, RUN, content="no Compose file")
+    assert engine.paths.compose.read_text() == "other"
 
 
 def test_start_first(engine: Engine) -> None:

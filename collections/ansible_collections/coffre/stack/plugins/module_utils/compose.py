@@ -86,14 +86,17 @@ def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS)
     return done.stdout
 
 
-def _compose(file: Path, *words: str) -> str:
-    return call(["docker", "compose", "--ansi", "never", "-f", str(file), *words])
+def _compose(file: Path, *words: str, content: str = "") -> str:
+    """What Compose prints for a file, or for the content that is to stand in its place."""
+    source = ["--project-directory", str(file.parent), "-f", "-"] if content else ["-f", str(file)]
+    return call(["docker", "compose", "--ansi", "never", *source, *words], content)
 
 
-def wanted(file: Path) -> dict[str, Service]:
-    """Every service of a compose file by name."""
-    hashes = dict(line.split() for line in _compose(file, "config", "--hash", "*").splitlines() if line.strip())
-    config = json.loads(_compose(file, "config", "--format", "json"))
+def wanted(file: Path, content: str = "") -> dict[str, Service]:
+    """Every service of a compose file by name, or of the content that is to stand in its place."""
+    lines = _compose(file, "config", "--hash", "*", content=content).splitlines()
+    hashes = dict(line.split() for line in lines if line.strip())
+    config = json.loads(_compose(file, "config", "--format", "json", content=content))
     services: dict[str, Any] = config["services"]
     if dependent := sorted(name for name, service in services.items() if service.get("depends_on")):
         raise CoffreError(

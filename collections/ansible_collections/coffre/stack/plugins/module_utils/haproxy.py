@@ -121,7 +121,7 @@ def open_to(proxy: Container, leaving: frozenset[str], coming: frozenset[str], s
 def empty(proxy: Container, leaving: frozenset[str]) -> None:
     """Wait a while for what the old containers are still answering, after which they get nothing more."""
     slots = [slot for slot in _servers(proxy) if slot.address in leaving]
-    _set(proxy, [], slots)
+    _set(proxy, [], [slot for slot in slots if not slot.drained])
     deadline = time.monotonic() + DRAIN_SECONDS
     while slots and sessions(_master(proxy, "@1 show stat"), slots) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)

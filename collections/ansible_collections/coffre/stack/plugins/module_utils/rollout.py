@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import audit, bundles, compose, haproxy
+from . import audit, bundles, compose, files, haproxy
 from . import state as states
 from .compose import Container, Service
 from .errors import CoffreError
@@ -23,6 +23,7 @@ POLL_SECONDS = 0.25
 HOLD_SECONDS = 1.0  # readiness that flashes and goes again does not count
 # A first start may fill a database, and one that is cut short can leave it so that no later start succeeds.
 FIRST_SECONDS = 600.0
+HEADERS = ("before_header", "after_header")  # of a diff, for Ansible
 
 
 @dataclass(frozen=True)
@@ -150,29 +151,38 @@ class Stack:
 
 
 def roll(
-    paths: StackPaths, names: Sequence[str], seconds: float, run: audit.Run, check: bool = False
+    paths: StackPaths, names: Sequence[str], seconds: float, run: audit.Run, check: bool = False, content: str = ""
 ) -> dict[str, Any]:
     """Bring the named services, in this order, to what is wanted, and record what they adopted or refused.
 
-    `run` is recorded with it; `check`: only say what it would do.
-    Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], before, after}; the last two
-    have a line per service that changes, for a diff. Raises CoffreError when a service could not adopt: those before
-    it have, its old container goes on, those behind it are as they were.
+    `run` is recorded with it; `check`: only say what it would do; `content`: what the Compose file is to be, if it is
+    not to stay as it is. Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], diff}.
+    Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
+    are as they were; or when Compose does not understand the content: then nothing was changed.
     """
-    if not paths.compose.exists():
-        if check:
-            new = [Step(Service(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
-            return _report([(step, 0.0) for step in new], False, [], ("", ""))
+    before = paths.compose.read_text(encoding="utf-8") if paths.compose.exists() else ""
+    content = content or before
+    if check and not before:
+        new = [Step(Service(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
+        return _report([(step, 0.0) for step in new], True, [], [])
+    if not content:
         raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
     with states.locked(paths):
-        wanted = compose.wanted(paths.compose)
+        try:
+            wanted = compose.wanted(paths.compose, content)
+        except CoffreError as error:
+            raise CoffreError(f"The stack's Compose file cannot be used, and nothing was changed: {error}") from None
         proxy = next((name for name, service in wanted.items() if service.adopt == "reload"), None)
         stack = Stack(paths, states.load(paths), proxy, seconds)
         states.admit(stack.state, run.name)
-        steps = _plans(stack, wanted, names)
-        diff = _diff(stack, steps)
+        steps = _plans(stack, wanted, names, check)
+        diff = [_diff(stack, steps)]
+        if content != before:
+            diff.insert(0, {"before": before, "after": content} | dict.fromkeys(HEADERS, str(paths.compose)))
         if check:
-            return _report([(step, 0.0) for step in steps], False, [], diff)
+            return _report([(step, 0.0) for step in steps], content != before, [], diff)
+        if content != before:
+            files.write(paths.compose, content.encode(), 0o600)
         late = audit.adopted(paths, stack.state, run)
         done = []
         try:
@@ -182,7 +192,7 @@ def roll(
                 done.append((step, round(time.monotonic() - began, 1)))
         finally:
             stack.renew()
-        return _report(done, late, _collect(stack), diff)
+        return _report(done, late or content != before, _collect(stack), diff)
 
 
 def _recorded(stack: Stack, step: Step, run: audit.Run) -> None:
@@ -211,20 +221,20 @@ def _collect(stack: Stack) -> list[str]:
 
 
 def _report(
-    done: Sequence[tuple[Step, float]], late: bool, removed: Sequence[str], diff: tuple[str, str]
+    done: Sequence[tuple[Step, float]], changed: bool, removed: Sequence[str], diff: Sequence[dict[str, str]]
 ) -> dict[str, Any]:
     return {
-        "changed": late or bool(removed) or any(step.acts for step, _ in done),
+        "changed": changed or bool(removed) or any(step.acts for step, _ in done),
         "services": [
             {"name": step.service.name, "action": step.action, "why": step.why, "seconds": took} for step, took in done
         ],
         "removed": list(removed),
-        "diff": {"before": diff[0], "after": diff[1]},
+        "diff": list(diff),
     }
 
 
-def _diff(stack: Stack, steps: Sequence[Step]) -> tuple[str, str]:
-    """(before, after): a line per container that changes, with its image and bundle."""
+def _diff(stack: Stack, steps: Sequence[Step]) -> dict[str, str]:
+    """A line per container that changes, with its image and bundle, `before` and `after`."""
     before = after = ""
     for step in steps:
         if step.acts:
@@ -232,15 +242,18 @@ def _diff(stack: Stack, steps: Sequence[Step]) -> tuple[str, str]:
             old = [step.keep] if step.action == "reload" and step.keep else step.others
             before += "".join(_line(each.name, each.image, each.bundle or entry.current) for each in old)
             after += _line(step.service.name, step.service.image, entry.staged, f" ({step.action}: {step.why})")
-    return before, after
+    return {"before": before, "after": after}
 
 
 def _line(name: str, image: str, bundle: str | None, note: str = "") -> str:
     return f"{name}: image {image}" + (f", bundle {bundle}" if bundle else "") + f"{note}\n"
 
 
-def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str]) -> list[Step]:
-    """Plan all named services; refuse what cannot be brought up before anything changes."""
+def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str], check: bool) -> list[Step]:
+    """Plan all named services; refuse what cannot be brought up before anything changes.
+
+    With `check` images and bundles that a run would have made are not there, and that is no reason to refuse.
+    """
     paths = stack.paths
     actual = compose.containers(paths.stack)
     broken = frozenset(each.id for each in actual if compose.broken_mount(each, paths.run_root))
@@ -252,24 +265,30 @@ def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str]) -> li
                 f"name some of {', '.join(sorted(wanted))}."
             )
         service, entry = wanted[name], stack.entry(name)
-        if service.image_id is None:
-            raise CoffreError(
-                f"The image {service.image} of {name} is not on this host and nothing was changed: "
-                "run playbooks/site.yml, which builds or loads it."
-            )
-        if service.adopt != "reload" and service.bundle != entry.staged:
-            raise CoffreError(
-                f"{paths.compose} names bundle {service.bundle} for {name} where the state has {entry.staged}, "
-                "and nothing was changed: run playbooks/site.yml, which writes it anew."
-            )
-        if entry.staged and not paths.bundle(name, entry.staged).is_dir():
-            raise CoffreError(
-                f"Bundle {entry.staged} of {name} is not on this host and nothing was changed: "
-                "run playbooks/site.yml, which stages the secrets anew."
-            )
+        if not check:
+            _refuse_what_is_missing(paths, service, entry)
         due = service.adopt == "reload" and entry.next is not None
         steps.append(plan(service, [each for each in actual if each.service == name], broken, due))
     return steps
+
+
+def _refuse_what_is_missing(paths: StackPaths, service: Service, entry: states.Service) -> None:
+    """Raises CoffreError where the image or the bundle that a service is to have is not on this host."""
+    if service.image_id is None:
+        raise CoffreError(
+            f"The image {service.image} of {service.name} is not on this host and nothing was changed: "
+            "run playbooks/site.yml, which builds or loads it."
+        )
+    if service.adopt != "reload" and service.bundle != entry.staged:
+        raise CoffreError(
+            f"{paths.compose} names bundle {service.bundle} for {service.name} where the state has {entry.staged}, "
+            "and nothing was changed: run playbooks/site.yml, which writes it anew."
+        )
+    if entry.staged and not paths.bundle(service.name, entry.staged).is_dir():
+        raise CoffreError(
+            f"Bundle {entry.staged} of {service.name} is not on this host and nothing was changed: "
+            "run playbooks/site.yml, which stages the secrets anew."
+        )
 
 
 def _carry_out(stack: Stack, step: Step) -> None:
@@ -423,17 +442,18 @@ def gate(container: Container, seconds: float) -> str:
         if now.state in ("exited", "dead") or now.restarts > container.restarts:
             reason = "ran out of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
             return f"the container {reason}"
-        failing = next((what for what, command in checks if not compose.succeeds(now.id, command)), "")
         moment = time.monotonic()
+        failing = next((what for what, command in checks if not compose.succeeds(now.id, command)), "")
         if failing or now.state != "running":
             since = None
         elif since is None:
             since = moment
         elif moment - since >= HOLD_SECONDS:
             return ""
-        if moment > deadline:
+        if time.monotonic() > deadline:
             return f"the container runs, but its {failing} fails after {seconds:.0f} s" if failing else _health(now)
-        time.sleep(POLL_SECONDS)
+        # What is ready is looked at once more, when the moment is over.
+        time.sleep(POLL_SECONDS if since is None else max(since + HOLD_SECONDS - time.monotonic(), 0))
 
 
 def _proxy(stack: Stack) -> Container | None:

@@ -31,6 +31,11 @@ options:
     type: list
     elements: str
     required: true
+  compose_file:
+    description:
+      - What the stack's Compose file is to be. It is put in place once Compose understands it; it may hold references
+        to secrets, no value of one. Without it the file stays as it is.
+    type: str
   timeout:
     description: Seconds that each service has to become ready.
     type: int
@@ -48,7 +53,7 @@ attributes:
     description: Says what it would do and changes nothing.
     support: full
   diff_mode:
-    description: Shows the image and bundle of each service, before and after.
+    description: Shows the Compose file, and the image and bundle of each service, before and after.
     support: full
 """
 
@@ -57,6 +62,7 @@ EXAMPLES = """
   coffre.stack.stack_rollout:
     stack: coffre-demo
     services: [app, proxy]
+    compose_file: "{{ lookup('ansible.builtin.template', 'docker-compose.yml.j2') }}"
     timeout: 60
     run: "{{ stack_run }}"
     operator: "{{ stack_operator }}"
@@ -107,7 +113,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Roll out by the module's parameters. Raises CoffreError."""
     run = audit.Run(params["run"], params["operator"])
-    return rollout.roll(StackPaths(params["stack"]), params["services"], params["timeout"], run, check)
+    paths, content = StackPaths(params["stack"]), params["compose_file"] or ""
+    return rollout.roll(paths, params["services"], params["timeout"], run, check, content)
 
 
 def main() -> None:
@@ -115,6 +122,7 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "services": {"type": "list", "elements": "str", "required": True},
+            "compose_file": {"type": "str"},
             "timeout": {"type": "int", "default": 180},
             "run": {"type": "str", "required": True},
             "operator": {"type": "str", "required": True},
