@@ -78,7 +78,7 @@ def test_a_container_without_labels_health_or_networks_is_read_too() -> None:
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, services: dict[str, Any], images: dict[str, str]) -> None:
-    def call(command: list[str], _: str) -> str:
+    def call(command: list[str], _: str = "") -> str:
         if command[1] == "image":
             if missing := [name for name in command[5:] if name not in images]:
                 raise CoffreError(f"no such image: {missing[0]}")
