@@ -255,3 +255,14 @@ def test_work_leaves_no_core_dump(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(resource, "setrlimit", lambda *limits: asked.append(limits))
     assert guard(lambda: {"limits": list(asked)}) == ({"limits": [(resource.RLIMIT_CORE, (0, 0))]}, None)
+
+
+def test_a_tpm_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "systemd-creds"
+    command.write_text("#!/bin/sh\nexec sleep 60\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(seals, "SECONDS", 0.2)
+    with pytest.raises(SealError, match="`systemd-creds encrypt` did not end within 0 s; nothing that was staged"):
+        seals.seal(tmp_path / "copy", "name", b"canary", "host")
+    assert not (tmp_path / "copy").exists()

@@ -247,7 +247,8 @@ class House:
         elif not resolve:
             chosen = rotation_plan.changes(self.catalogue, st, wish, rotation_plan.present())
             plan = rotation_plan.plan(self.paths, self.catalogue, st, wish, chosen, settings.vault)
-            rotation_plan.refuse(plan.problems)
+            if refusal := rotation_plan.refusal(plan.problems):
+                raise CoffreError(refusal)
             if chosen:
                 rotation_plan.begin(self.paths, self.catalogue, st, chosen, settings)
         if not st.run:

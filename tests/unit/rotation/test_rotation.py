@@ -612,8 +612,20 @@ def test_what_cannot_be_is_refused_and_nothing_changes(
     chosen = rotation_plan.changes(house.catalogue, house.state, wish, rotation_plan.present())
     found = rotation_plan.plan(house.paths, house.catalogue, house.state, wish, chosen)
     assert any(problem.startswith(sentence) for problem in found.problems)
-    with pytest.raises(CoffreError, match="The rotation cannot begin, and nothing was changed: "):
-        rotation_plan.refuse(found.problems)
+    assert rotation_plan.refusal(found.problems).startswith("The rotation cannot begin, and nothing was changed: ")
+
+
+def test_a_dry_run_shows_the_table_beside_what_hinders(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation_plan, "_stack", lambda *_: ["the app does not run: run playbooks/site.yml first"])
+    told = planned(monkeypatch, house, check=True, secrets=["client"])
+    header, row = told["diff"]["prepared"].splitlines()
+    assert (header.split(), row.split()[0]) == ([*rotation_plan.COLUMNS], "client")
+    assert not told["open"]
+    sentence = "The rotation cannot begin, and nothing was changed: the app does not run: run playbooks/site.yml first."
+    assert told["refusal"] == sentence
+    with pytest.raises(CoffreError, match="the app does not run"):
+        planned(monkeypatch, house, secrets=["client"])
+    assert house.state.run is None
 
 
 @pytest.mark.parametrize("name", ["ci_42", "ci/42", "build.42", "x" * 41])

@@ -153,6 +153,7 @@ def login(container: Container, target: Target, password: bytes) -> bool | None:
             user=target.role,
             password=password.decode("ascii", "replace"),
             connect_timeout=10,
+            options="-c statement_timeout=10s",
             require_auth="scram-sha-256",
             sslmode="disable",  # the peer is a container on this host; SCRAM does not send the password
             gssencmode="disable",

@@ -306,8 +306,7 @@ def images(stack: str) -> dict[str, str]:
     return {each.service: each.image for each in compose.containers(stack)}
 
 
-def refuse(problems: Sequence[str]) -> None:
-    """Raises CoffreError with all problems of a plan."""
-    if problems:
-        said = "; ".join(problem.removesuffix(".") for problem in problems)
-        raise CoffreError(f"The rotation cannot begin, and nothing was changed: {said}.")
+def refusal(problems: Sequence[str]) -> str:
+    """All problems of a plan in one sentence; "" without any."""
+    said = "; ".join(problem.removesuffix(".") for problem in problems)
+    return f"The rotation cannot begin, and nothing was changed: {said}." if said else ""

@@ -15,6 +15,7 @@ from .errors import SealError
 
 # The largest content that systemd-creds takes, in bytes.
 LIMIT = 1024 * 1024
+SECONDS = 60.0  # a TPM takes a second or two
 # The first 16 bytes of a credential tell its key (systemd: creds-util.h).
 BINDINGS = {
     "5a1c6a86df9d4096b1d5a65e0862f19a": "host",
@@ -26,10 +27,17 @@ BINDINGS = {
 def _run(arguments: list[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     try:
         # Its messages are not passed on: they are no sentence of ours, and no place for anything secret.
-        return subprocess.run(["systemd-creds", *arguments], input=data, capture_output=True, check=False)
+        return subprocess.run(
+            ["systemd-creds", *arguments], input=data, capture_output=True, timeout=SECONDS, check=False
+        )
     except FileNotFoundError:
         raise SealError(
             "The command systemd-creds is missing; nothing was changed: install the package systemd and run again."
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise SealError(
+            f"`systemd-creds {arguments[0]}` did not end within {SECONDS:.0f} s; nothing that was staged changed: see "
+            "whether the host's TPM answers, then run again."
         ) from None
 
 

@@ -123,6 +123,10 @@ rows:
   returned: success
   type: list
   elements: dict
+refusal:
+  description: What hinders, as one sentence; empty where nothing does. Outside check mode the module fails with it.
+  returned: success
+  type: str
 audit:
   description: The head of the stack's audit trail, as a line to keep elsewhere; empty without a trail.
   returned: always
@@ -154,7 +158,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     )
     with state.locked(paths) if paths.lib.exists() else nullcontext():
         st = state.load(paths)
-        collected, rows, following = not check and collect(paths, st), [], None
+        collected, rows, following, refusal = not check and collect(paths, st), [], None, ""
         if taken := st.run is not None:
             if not paths.compose.exists() and not params["resolve"]:
                 raise CoffreError(
@@ -168,16 +172,20 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
         else:
             chosen = plans.changes(catalogue, st, wish, plans.present())
             plan = plans.plan(paths, catalogue, st, wish, chosen, vault)
-            plans.refuse(plan.problems)
-            rows, text = plan.rows, plan.table() if chosen else "nothing is due\n"
+            refusal = plans.refusal(plan.problems)
+            if refusal and not check:
+                raise CoffreError(refusal)
+            rows = plan.rows
+            text = plan.table() if chosen else "" if refusal else "nothing is due\n"
             following = None if chosen else plans.coming(catalogue, st, wish)
             if chosen and not check:
                 plans.begin(paths, catalogue, st, chosen, settings)
         result: dict[str, Any] = {
             "changed": bool(taken or rows or collected),
-            "open": bool(taken or rows),
+            "open": bool(taken or rows) and not refusal,
             "taken_over": taken,
             "rows": [asdict(row) for row in rows],
+            "refusal": refusal,
             "next": {"secret": following[1], "date": f"{following[0]:%Y-%m-%d}"} if following else {},
             "diff": {"prepared": text},
         }
