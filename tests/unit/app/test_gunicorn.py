@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from app.api.health import CHECK
+from app.runtime import REFUSALS
+
 ROOT = Path(__file__).parents[3]
 CLIENTS = 8
+RUN = "from gunicorn.app.wsgiapp import run; run()"
 
 
 @dataclass
@@ -72,9 +76,11 @@ class Load:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """gunicorn on a free port of the loopback."""
-    command = [sys.executable, "-m", "gunicorn", "--config", "app/gunicorn.conf.py", "--bind", "127.0.0.1:0"]
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """gunicorn on a free port of the loopback; with a parameter, one that drains for so many seconds."""
+    drain = getattr(request, "param", 0)
+    program = ["-c", f"from app import worker; worker.DRAIN = {drain}; {RUN}"] if drain else ["-m", "gunicorn"]
+    command = [sys.executable, *program, "--config", "app/gunicorn.conf.py", "--bind", "127.0.0.1:0"]
     environment = os.environ | {"KEYCLOAK_URL": "http://127.0.0.1:1"}
     with subprocess.Popen(
         command,
@@ -121,6 +127,27 @@ def test_leaves_without_losing_a_request(server: Server, canaries: dict[str, str
     assert _probe(server, "/health") == 1
     server.reader.join(timeout=20)
     _check_log(server.lines, canaries)
+
+
+@pytest.mark.parametrize("server", [600], indirect=True)
+def test_leaves_at_once_when_the_proxy_has_turned_away(server: Server, canaries: dict[str, str]) -> None:
+    assert canaries
+    assert _check(server) == 200
+    server.process.send_signal(signal.SIGTERM)
+    while _check(server) == 200:
+        pass
+    assert [_check(server) for _ in range(REFUSALS - 1)] == [503] * (REFUSALS - 1)
+    assert server.process.wait(timeout=20) == 0
+
+
+def _check(server: Server) -> int:
+    """What a check of the proxy's is answered with."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request("GET", "/health", headers={"Host": CHECK})
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def _probe(server: Server, path: str) -> int:

@@ -162,6 +162,6 @@ def staged(stack: Stack, roots: Path) -> Stack:
         first = Stack(StackPaths("demo", origin / "run", origin / "lib"), copy.deepcopy(CATALOGUE))
         first.stage()
         first.adopt()
-        first.paths.compose.touch()
+        first.paths.compose.touch(0o600)
     subprocess.run(["cp", "-a", f"{origin}/.", str(stack.paths.run_root.parent)], check=True)
     return stack

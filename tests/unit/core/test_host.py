@@ -263,6 +263,10 @@ def test_a_tpm_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(seals, "SECONDS", 0.2)
-    with pytest.raises(SealError, match="`systemd-creds encrypt` did not end within 0 s; nothing that was staged"):
+    with pytest.raises(CoffreError, match="`systemd-creds encrypt` did not end within 0 s; nothing that was staged"):
         seals.seal(tmp_path / "copy", "name", b"canary", "host")
     assert not (tmp_path / "copy").exists()
+    (tmp_path / "sealed").touch()
+    with pytest.raises(CoffreError, match="`systemd-creds decrypt` did not end") as failure:
+        seals.unseal(tmp_path / "sealed", "name")
+    assert not isinstance(failure.value, SealError)  # which staging takes for a damaged copy

@@ -112,6 +112,23 @@ def test_depends_on_is_refused_because_its_hash_would_never_agree(monkeypatch: p
         compose.wanted(Path("compose.yml"))
 
 
+def test_content_that_is_to_be_the_file_is_what_compose_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[list[str], str]] = []
+
+    def call(command: list[str], stdin: str = "") -> str:
+        calls.append((command, stdin))
+        return '{"services": {}}' if "json" in command else ""
+
+    monkeypatch.setattr(compose, "call", call)
+    compose.wanted(Path("/lib/compose.yml"), "the content")
+    compose.wanted(Path("/lib/compose.yml"))
+    source = ["docker", "compose", "--ansi", "never", "--project-directory", "/lib", "-f", "-"]
+    assert [(command[:8], stdin) for command, stdin in calls if stdin] == [(source, "the content")] * 2
+    assert [command[4:6] for command, stdin in calls if not stdin and "config" in command] == [
+        ["-f", "/lib/compose.yml"]
+    ] * 2
+
+
 @pytest.fixture
 def mounted(tmp_path: Path) -> tuple[compose.Container, Path]:
     """A stopped container that mounts one file of a bundle, and that file."""

@@ -78,3 +78,23 @@ def test_the_new_container_is_opened_and_the_old_one_left_in_one_command(monkeyp
     proxy: Any = None
     assert haproxy.open_to(proxy, frozenset({"172.18.0.3"}), frozenset({"172.18.0.5"}), 1.0) == ""
     assert said == ["@1 set server app/app4 state ready; @1 set server app/app1 state drain"]
+
+
+def test_the_old_containers_are_left_and_what_they_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    under_way = iter("210")
+
+    def master(_: Any, command: str) -> str:
+        if "servers" in command:
+            return STATE
+        if "stat" in command.split():
+            return f"# pxname,svname,scur\napp,app1,{next(under_way)}\napp,app4,0\n"
+        said.append(command)
+        return ""
+
+    monkeypatch.setattr(haproxy, "_master", master)
+    monkeypatch.setattr(haproxy, "POLL_SECONDS", 0.0)
+    proxy: Any = None
+    haproxy.empty(proxy, frozenset({"172.18.0.3", "172.18.0.5"}))
+    assert said == ["@1 set server app/app1 state drain"]  # the other one is left already
+    assert not [*under_way]

@@ -6,7 +6,8 @@ import errno
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Engine:
     dying: set[str | None] = field(default_factory=set)
     there: dict[str, Container] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)  # the Compose file, whenever a container was made from it
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def change(self, identity: str, **different: object) -> None:
@@ -47,7 +49,8 @@ class Engine:
     def inspect(self, ids: Sequence[str]) -> list[Container]:
         return [self.there[identity] for identity in ids]
 
-    def add(self, _: Path, project: str, service: str) -> Container:
+    def add(self, file: Path, project: str, service: str) -> Container:
+        self.read.append(file.read_text())
         number, wanted = next(self.numbers), self.services[service]
         made = Container(
             id=f"{service}-{number}",
@@ -219,15 +222,48 @@ def test_a_new_compose_file_is_shown_in_check_mode_and_put_in_place_otherwise(en
     assert [each["action"] for each in told["services"]] == ["start_first"]
     assert (told["diff"][0]["before"], told["diff"][0]["after"]) == (before, "other")
     assert engine.paths.compose.read_text() == before
-    engine.services["app"] = replace(engine.services["app"], image="app:1", image_id="i")
+    engine.services["app"] = replace(engine.services["app"], image="app:2", image_id="j")
     assert rollout.roll(engine.paths, ["app"], 10, RUN, content="other")["changed"]
-    assert engine.paths.compose.read_text() == "other"
+    assert (engine.paths.compose.read_text(), engine.read[-1]) == ("other", "other")
     assert engine.paths.compose.stat().st_mode & 0o777 == 0o600
     again = rollout.roll(engine.paths, ["app"], 10, RUN, content="other")
     assert (again["changed"], len(again["diff"])) == (False, 1)
     with pytest.raises(CoffreError, match="cannot be used, and nothing was changed: `docker compose` failed"):
         rollout.roll(engine.paths, ["app"], 10, RUN, content="no Compose file")
     assert engine.paths.compose.read_text() == "other"
+
+
+def test_a_compose_file_that_another_run_or_a_disk_has_spoilt_is_written_anew(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, locked = engine.paths.compose.read_text(), state.locked
+
+    @contextmanager
+    def waited(paths: StackPaths) -> Iterator[None]:
+        with locked(paths):
+            engine.paths.compose.write_bytes(b"\xff of another run")
+            yield
+
+    monkeypatch.setattr(state, "locked", waited)
+    assert rollout.roll(engine.paths, ["app"], 10, RUN, content=before)["changed"]
+    assert engine.paths.compose.read_text() == before
+
+
+def test_what_is_ready_must_be_so_for_a_second_however_long_it_took_to_look(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looks = Clock(), list[float]()
+    monkeypatch.setattr(rollout, "time", clock)
+
+    def slow(*_: object) -> bool:
+        clock.sleep(1.2)
+        looks.append(clock.monotonic())
+        return len(looks) != 2  # ready, gone, and ready from then on
+
+    monkeypatch.setattr(compose, "succeeds", slow)
+    assert rollout.gate(engine.there["app-2"], 60) == ""
+    assert len(looks) == 4
+    assert looks[-1] - looks[-2] >= rollout.HOLD_SECONDS + 1.2
 
 
 def test_start_first(engine: Engine) -> None:

@@ -167,9 +167,15 @@ def login(container: Container, target: Target, password: bytes) -> bool | None:
             f"PostgreSQL gives no usable answer to a login as {target.role} ({type(error).__name__}); nothing was "
             "changed: see the log of its container, and that pg_hba.conf asks for scram-sha-256."
         ) from None
-    with connection:
-        row = connection.execute(agrees_query(target).encode()).fetchone()
-        return bool(row and row[0])
+    try:
+        with connection:
+            row = connection.execute(agrees_query(target).encode()).fetchone()
+    except psycopg.OperationalError as error:
+        raise CoffreError(
+            f"PostgreSQL lets {target.role} in and then gives no usable answer ({type(error).__name__}); nothing was "
+            "changed: see the log of its container, then run again."
+        ) from None
+    return bool(row and row[0])
 
 
 def psql(container: Container, script: str, what: str) -> str:

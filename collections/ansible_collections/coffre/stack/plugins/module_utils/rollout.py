@@ -160,14 +160,14 @@ def roll(
     Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
     are as they were; or when Compose does not understand the content: then nothing was changed.
     """
-    before = paths.compose.read_text(encoding="utf-8") if paths.compose.exists() else ""
-    content = content or before
-    if check and not before:
+    if check and not paths.compose.exists():
         new = [Step(Service(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
         return _report([(step, 0.0) for step in new], True, [], [])
-    if not content:
+    if not content and not paths.compose.exists():
         raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
     with states.locked(paths):
+        before = paths.compose.read_text(encoding="utf-8", errors="replace") if paths.compose.exists() else ""
+        content = content or before
         try:
             wanted = compose.wanted(paths.compose, content)
         except CoffreError as error:
@@ -181,9 +181,9 @@ def roll(
             diff.insert(0, {"before": before, "after": content} | dict.fromkeys(HEADERS, str(paths.compose)))
         if check:
             return _report([(step, 0.0) for step in steps], content != before, [], diff)
+        late = audit.adopted(paths, stack.state, run)
         if content != before:
             files.write(paths.compose, content.encode(), 0o600)
-        late = audit.adopted(paths, stack.state, run)
         done = []
         try:
             for step in steps:
@@ -241,7 +241,8 @@ def _diff(stack: Stack, steps: Sequence[Step]) -> dict[str, str]:
             entry = stack.entry(step.service.name)
             old = [step.keep] if step.action == "reload" and step.keep else step.others
             before += "".join(_line(each.name, each.image, each.bundle or entry.current) for each in old)
-            after += _line(step.service.name, step.service.image, entry.staged, f" ({step.action}: {step.why})")
+            staged = step.service.bundle or entry.staged
+            after += _line(step.service.name, step.service.image, staged, f" ({step.action}: {step.why})")
     return {"before": before, "after": after}
 
 
@@ -447,7 +448,7 @@ def gate(container: Container, seconds: float) -> str:
         if failing or now.state != "running":
             since = None
         elif since is None:
-            since = moment
+            since = time.monotonic()
         elif moment - since >= HOLD_SECONDS:
             return ""
         if time.monotonic() > deadline:

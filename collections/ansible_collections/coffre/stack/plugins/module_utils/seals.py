@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from . import files
-from .errors import SealError
+from .errors import CoffreError, SealError
 
 # The largest content that systemd-creds takes, in bytes.
 LIMIT = 1024 * 1024
@@ -35,7 +35,8 @@ def _run(arguments: list[str], data: bytes = b"") -> subprocess.CompletedProcess
             "The command systemd-creds is missing; nothing was changed: install the package systemd and run again."
         ) from None
     except subprocess.TimeoutExpired:
-        raise SealError(
+        # No SealError: whoever takes a seal that does not open for a damaged one must not do so now.
+        raise CoffreError(
             f"`systemd-creds {arguments[0]}` did not end within {SECONDS:.0f} s; nothing that was staged changed: see "
             "whether the host's TPM answers, then run again."
         ) from None

@@ -272,7 +272,7 @@ def _folders(paths: StackPaths, settings: Settings, report: Report) -> None:
             folder.mkdir(mode=0o700, parents=True)
         if folder.exists():
             _mend(folder, (0, 0, 0o700), settings, report)
-    for path in (paths.state, paths.audit):
+    for path in (paths.state, paths.audit, paths.compose):
         if path.exists() and not path.is_symlink():
             _mend(path, (0, 0, 0o600), settings, report)
 

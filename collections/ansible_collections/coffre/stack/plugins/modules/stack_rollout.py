@@ -1,12 +1,12 @@
 #!/usr/bin/python
 # MIT License (see LICENSE)
-"""Bring services to their compose file and staged bundles."""
+"""Write a stack's Compose file, and bring services to it and their staged bundles."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: stack_rollout
-short_description: Bring services to their compose file and staged bundles
+short_description: Write a stack's Compose file, and bring services to it and their staged bundles
 version_added: 0.1.0
 description:
   - Replaces, restarts or reloads exactly those of the named services whose bundle, image or configuration is not
@@ -50,7 +50,9 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Says what it would do and changes nothing.
+    description:
+      - Says what it would do and changes nothing. Of a service that reloads it does not know the bundle that a run
+        would stage.
     support: full
   diff_mode:
     description: Shows the Compose file, and the image and bundle of each service, before and after.
