@@ -41,7 +41,7 @@ class Cell:
     def __str__(self) -> str:
         what = self.how if isinstance(self.how, str) else self.how.what
         again = f" ({self.occurrence})" if self.occurrence > 1 else ""
-        return f"{self.secret:<31}{self.label + again:<22}{what}"
+        return f"{self.secret:<31}{self.label + again:<21} {what}"
 
 
 @dataclass(frozen=True)
