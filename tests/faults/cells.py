@@ -22,7 +22,7 @@ from .harms import Harm
 BRIEFLY = ("-e", "secret_rotation_lease_seconds=1", "-e", "secret_rotation_timeout=15")
 # From outside two records that come at once can look like one: such a rotation ends well, and the next is tried. So is
 # a run that comes within a lease.
-ATTEMPTS = 3
+ATTEMPTS = 8
 KILLED, HEADLESS, POWER = "killed", "controller killed", "power cut"
 
 

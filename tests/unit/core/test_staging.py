@@ -122,7 +122,8 @@ def test_owner_and_mode_are_mended_in_place(staged: Any, place: Callable[[Any], 
 
 
 def alter(path: Path) -> None:
-    path.write_bytes(b"A" + path.read_bytes()[1:])
+    first, *rest = path.read_bytes()
+    path.write_bytes(bytes([first ^ 1, *rest]))
 
 
 def lengthen(path: Path) -> None:
