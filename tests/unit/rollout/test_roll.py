@@ -249,7 +249,7 @@ def test_a_compose_file_that_another_run_or_a_disk_has_spoilt_is_written_anew(
     assert engine.paths.compose.read_text() == before
 
 
-def test_what_is_ready_must_be_so_for_a_second_however_long_it_took_to_look(
+def test_what_is_ready_must_still_be_so_a_while_later_however_long_it_took_to_look(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, looks = Clock(), list[float]()

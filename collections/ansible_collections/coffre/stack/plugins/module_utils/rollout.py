@@ -20,7 +20,7 @@ from .errors import CoffreError
 from .paths import StackPaths
 
 POLL_SECONDS = 0.25
-HOLD_SECONDS = 1.0  # readiness that flashes and goes again does not count
+HOLD_SECONDS = 0.75  # between two looks: readiness that flashes and goes again does not count
 # A first start may fill a database, and one that is cut short can leave it so that no later start succeeds.
 FIRST_SECONDS = 600.0
 HEADERS = ("before_header", "after_header")  # of a diff, for Ansible
