@@ -177,12 +177,13 @@ def roll(
         states.admit(stack.state, run.name)
         steps = _plans(stack, wanted, names, check)
         diff = [_diff(stack, steps)]
-        if content != before:
+        rewritten = content != before
+        if rewritten:
             diff.insert(0, {"before": before, "after": content} | dict.fromkeys(HEADERS, str(paths.compose)))
         if check:
-            return _report([(step, 0.0) for step in steps], content != before, [], diff)
+            return _report([(step, 0.0) for step in steps], rewritten, [], diff)
         late = audit.adopted(paths, stack.state, run)
-        if content != before:
+        if rewritten:
             files.write(paths.compose, content.encode(), 0o600)
         done = []
         try:
@@ -192,7 +193,7 @@ def roll(
                 done.append((step, round(time.monotonic() - began, 1)))
         finally:
             stack.renew()
-        return _report(done, late or content != before, _collect(stack), diff)
+        return _report(done, late or rewritten, _collect(stack), diff)
 
 
 def _recorded(stack: Stack, step: Step, run: audit.Run) -> None:
