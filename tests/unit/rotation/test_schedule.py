@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,14 +18,19 @@ SCHEDULE = ROOT / "schedule"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose ansible-playbook ends as the file `status` says, and leaves what is in `outcomes`."""
-    for folder in ("schedule", ".venv/bin", ".coffre/demo", "outcomes"):
+    for folder in ("schedule", ".venv/bin", "outcomes"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(SCHEDULE / "rotate", tmp_path / "schedule")
     playbook = tmp_path / ".venv/bin/ansible-playbook"
-    lines = ["#!/bin/sh", 'echo "$@" > arguments', "cp outcomes/* .coffre/demo/ 2>/dev/null", "exit $(cat status)", ""]
+    lines = [
+        "#!/bin/sh",
+        'echo "$@" > arguments',
+        'cp outcomes/* "${5#secret_rotation_report=}/" 2>/dev/null',
+        "exit $(cat status)",
+        "",
+    ]
     playbook.write_text("\n".join(lines))
     playbook.chmod(0o755)
-    (tmp_path / ".coffre/demo/gone.rotation.json").write_text(json.dumps({"outcome": "open"}))
     return tmp_path
 
 
@@ -50,10 +56,13 @@ def test_exit_codes(checkout: Path, status: int, outcomes: list[str], expected: 
     (checkout / "status").write_text(str(status))
     for number, outcome in enumerate(outcomes):
         told = {"secrets": {"a": {"new": "1", "old": "2"}}, "run": "r", "outcome": outcome}
-        (checkout / f"outcomes/host{number}.rotation.json").write_text(json.dumps(told) + "\n")
+        (checkout / f"outcomes/host{number}.coffre.json").write_text(json.dumps(told) + "\n")
     done = subprocess.run([checkout / "schedule/rotate", "demo", "--limit", "a"], check=False)
     assert done.returncode == expected
-    assert (checkout / "arguments").read_text() == "-i inventory/demo playbooks/rotate.yml --limit a\n"
+    arguments = checkout / "arguments"
+    folder = r"-e secret_rotation_report=(\S+)"
+    given = re.fullmatch(rf"-i inventory/demo playbooks/rotate.yml {folder} --limit a\n", arguments.read_text())
+    assert given and not Path(given[1]).exists()
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from . import audit, keyvault_settings, rings, sources, state, strategies
+from . import audit, keyvault_settings, rings, rollout, sources, staging, state, strategies
 from .catalogue import Catalogue
 from .errors import CoffreError
 from .keyvault import Vault
@@ -21,7 +21,7 @@ from .paths import StackPaths
 from .rotation_values import Which, collect, seal, wanted
 from .strategies.context import Context, Strategy
 
-# The acts of each phase, by direction. The staging and the rollout that follow `adopted` are modules of their own.
+# The acts of each phase, by direction.
 PHASES: dict[str, dict[str, tuple[str, ...]]] = {
     "forward": {
         "issue": state.FORWARD[:2],
@@ -105,6 +105,26 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
         raise
     _audit(paths, st, run, settings, _outcomes(done, "done"))
     return [f"{_label(name, run.secrets[name])}: {', '.join(acts)}" for name, acts in done.items() if acts]
+
+
+def stage(paths: StackPaths, catalogue: Catalogue, settings: Settings, how: staging.Settings) -> dict[str, Any]:
+    """Stage what the open run says is to be in force. Returns and raises as `staging.deliver`, in the lock as well."""
+    driven(state.load(paths), settings)
+
+    def unasked(*_: Any) -> sources.Resolved:
+        raise AssertionError("while a rotation is open, no source is asked")
+
+    return staging.deliver(paths, catalogue, unasked, how, audit.Run(settings.holder, settings.operator))
+
+
+def roll(paths: StackPaths, services: Sequence[str], content: str, seconds: float, settings: Settings) -> list[str]:
+    """Let the services adopt what is staged. Returns a line per service; takes the stack's lock. Raises CoffreError."""
+    run = audit.Run(settings.holder, settings.operator)
+    done = rollout.roll(paths, services, seconds, run, content=content)["services"]
+    return [
+        f"{each['name']}: {each['action']}" + (f", {each['why']}, {each['seconds']} s" if each["why"] else "")
+        for each in done
+    ]
 
 
 def _outcomes(acts: dict[str, list[str]], outcome: str) -> list[tuple[str, str, str]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundles, files, rings, seals, state, tmpfs
+from . import audit, bundles, files, rings, seals, state, tmpfs
 from .catalogue import HOST, Catalogue, Secret, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, VALUE, StackPaths
@@ -97,6 +97,23 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
         _links(paths, st, report)
         _publish_authorities(paths, catalogue, values, report)
     return _result(paths, st, before, report)
+
+
+def deliver(
+    paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: Settings, run: audit.Run
+) -> dict[str, Any]:
+    """Stage for the run that may, and record what the host itself has adopted. As `stage` otherwise."""
+    state.admit(state.load(paths), run.name)
+    result = stage(paths, catalogue, resolve, settings)
+    if not settings.check:
+        st = state.load(paths)
+        host = {HOST} if any(name.startswith(f"{HOST}/") for name in result["new"]) else ()
+        result["changed"] |= audit.adopted(paths, st, run, host)
+        if not audit.keyed(st):
+            result["warnings"].append(f"The catalogue gives the host no {audit.KEY}, so no audit trail is kept.")
+    fate = "would be" if settings.check else "was"
+    result["warnings"] += [f"{path} is foreign to the stack and {fate} removed." for path in result["removed"]]
+    return result
 
 
 def _open(paths: StackPaths, st: state.State, report: Report) -> tuple[dict[Key, bundles.Content], set[Key]]:

@@ -159,17 +159,7 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
     settings = staging.Settings(params["seal_key"], params["require_noswap"], check)
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
-        state.admit(state.load(paths), run.name)
-        result = staging.stage(paths, catalogue, resolve, settings)
-        if not check:
-            st = state.load(paths)
-            host = {catalogues.HOST} if any(name.startswith(f"{catalogues.HOST}/") for name in result["new"]) else ()
-            result["changed"] |= audit.adopted(paths, st, run, host)
-            if not audit.keyed(st):
-                result["warnings"].append(f"The catalogue gives the host no {audit.KEY}, so no audit trail is kept.")
-    fate = "would be" if check else "was"
-    result["warnings"] += [f"{path} is foreign to the stack and {fate} removed." for path in result["removed"]]
-    return result
+        return staging.deliver(paths, catalogue, resolve, settings, run)
 
 
 def main() -> None:
