@@ -31,7 +31,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secret
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.modules import rotation_plan as module
+from ansible_collections.coffre.stack.plugins.modules import rotation as module
 from tests.unit.rotation.conftest import Crash, House, Shelf
 
 ALL = ("client", "admin", "database", "client-2", "deployment-audit-key")
@@ -583,7 +583,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, house: House, check: bool = False, 
     monkeypatch.setattr(module, "StackPaths", lambda _: house.paths)
     params: dict[str, Any] = {"stack": "demo", "catalogue": house.data, "source": "demo", "keyvault": None, "hosts": 1}
     params |= {"secrets": [], "before_days": 14, "lease_seconds": 120, "run": "r9", "operator": "kim"}
-    params |= {"resolve": False, "take_over": ""}
+    params |= {"resolve": False, "take_over": "", "steps": ["plan"], "timeout": 180}
     return module.work(params | asked, check)
 
 
