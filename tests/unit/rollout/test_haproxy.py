@@ -1,10 +1,19 @@
-"""How HAProxy's tables are read, and what follows from them."""
+"""How HAProxy is asked, how its tables are read, and what follows from them."""
 
+import os
+import socket
+import socketserver
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import haproxy
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.haproxy import Server, lacking, servers, sessions, to_close
 
 STATE = """1
@@ -98,3 +107,41 @@ def test_the_old_containers_are_left_and_what_they_answer_is_waited_for(monkeypa
     haproxy.empty(proxy, frozenset({"172.18.0.3", "172.18.0.5"}))
     assert said == ["@1 set server app/app1 state drain"]  # the other one is left already
     assert not [*under_way]
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A container, this process, whose socket answers each connection with what it was told, in capitals."""
+
+    class Master(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(self.rfile.read().upper())
+
+    # Not in tmp_path: a socket's path must be short.
+    with tempfile.TemporaryDirectory() as folder, socketserver.UnixStreamServer(f"{folder}/s", Master) as server:
+        monkeypatch.setattr(haproxy, "MASTER", f"{folder}/s")
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield SimpleNamespace(pid=os.getpid(), name="proxy-1")
+        server.shutdown()
+
+
+def test_the_master_is_asked_through_its_socket(proxy: Any) -> None:
+    assert haproxy._master(proxy, "@1 show stat") == "@1 SHOW STAT\n"
+
+
+def test_a_link_in_place_of_the_socket_is_not_followed(proxy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = Path(haproxy.MASTER).with_name("link")
+    link.symlink_to(haproxy.MASTER)
+    monkeypatch.setattr(haproxy, "MASTER", str(link))
+    with pytest.raises(CoffreError, match="link in proxy-1 is no socket"):
+        haproxy._master(proxy, "reload")
+
+
+def test_a_master_that_is_not_there_or_does_not_listen_is_told_as_such(proxy: Any) -> None:
+    Path(haproxy.MASTER).unlink()
+    with pytest.raises(CoffreError, match=r"HAProxy in proxy-1 does not answer \(No such file or directory\)"):
+        haproxy._master(proxy, "reload")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(haproxy.MASTER)
+        with pytest.raises(CoffreError, match=r"HAProxy in proxy-1 does not answer \(Connection refused\)"):
+            haproxy._master(proxy, "reload")

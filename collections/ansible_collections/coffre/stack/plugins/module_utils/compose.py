@@ -15,6 +15,7 @@ import shlex
 import stat
 import subprocess
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +95,11 @@ def _compose(file: Path, *words: str, content: str = "") -> str:
 
 def wanted(file: Path, content: str = "") -> dict[str, Service]:
     """Every service of a compose file by name, or of the content that is to stand in its place."""
-    lines = _compose(file, "config", "--hash", "*", content=content).splitlines()
+    asked = [("--hash", "*"), ("--format", "json")]
+    with ThreadPoolExecutor() as pool:
+        told = pool.map(lambda words: _compose(file, "config", *words, content=content), asked)
+        lines, config = next(told).splitlines(), json.loads(next(told))
     hashes = dict(line.split() for line in lines if line.strip())
-    config = json.loads(_compose(file, "config", "--format", "json", content=content))
     services: dict[str, Any] = config["services"]
     if dependent := sorted(name for name, service in services.items() if service.get("depends_on")):
         raise CoffreError(

@@ -8,15 +8,19 @@ set so lives in the worker alone: a reload or a restart of HAProxy makes every s
 from __future__ import annotations
 
 import csv
+import os
+import socket
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import compose
 from .compose import Container
 from .errors import CoffreError
 
-MASTER = "unix-connect:/run/haproxy/master.sock"
+MASTER = "/run/haproxy/master.sock"
+ANSWER_SECONDS = 30.0
+ANSWER_BYTES = 2**20
 POLL_SECONDS = 0.1
 DRAIN_SECONDS = 10.0
 # In `show servers state`:
@@ -76,8 +80,26 @@ def sessions(table: str, slots: Sequence[Server]) -> int:
 
 
 def _master(proxy: Container, command: str) -> str:
-    """What the master answers, or its worker to each command that begins with @1."""
-    return compose.ask(proxy.id, "socat", "-t", "30", "-", MASTER, stdin=f"{command}\n")
+    """What the master answers, or its worker to each command that begins with @1.
+
+    Its socket is reached from the host, through /proc, in a hundredth of the time that a command in the container
+    takes. A link that stands in its place would be read as one of the host's, and is not followed.
+    """
+    try:
+        handle = os.open(f"/proc/{proxy.pid}/root{MASTER}", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISSOCK(os.fstat(handle).st_mode):
+                raise CoffreError(f"{MASTER} in {proxy.name} is no socket.")
+            with socket.socket(socket.AF_UNIX) as master:
+                master.settimeout(ANSWER_SECONDS)
+                master.connect(f"/proc/self/fd/{handle}")
+                master.sendall(f"{command}\n".encode())
+                master.shutdown(socket.SHUT_WR)
+                return master.makefile("rb").read(ANSWER_BYTES).decode(errors="replace")
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise CoffreError(f"HAProxy in {proxy.name} does not answer ({error.strerror or error}).") from None
 
 
 def _servers(proxy: Container) -> list[Server]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -355,7 +357,8 @@ def _replace(stack: Stack, step: Step) -> None:
         if in_place:
             _step_aside(step.others)
         compose.start(new.id)
-        coming = _addresses(compose.inspect([new.id]))
+        new = compose.inspect([new.id])[0]
+        coming = new.addresses
         problem = gate(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
         # One that a cut-short roll started may have come up with the bundle before.
         if step.keep and service.adopt == "reload" and not problem and not haproxy.reload(new):
@@ -445,7 +448,9 @@ def gate(container: Container, seconds: float) -> str:
             reason = "ran out of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
             return f"the container {reason}"
         moment = time.monotonic()
-        failing = next((what for what, command in checks if not compose.succeeds(now.id, command)), "")
+        with ThreadPoolExecutor() as pool:
+            passed = [*pool.map(partial(compose.succeeds, now.id), [command for _, command in checks])]
+        failing = next((what for (what, _), good in zip(checks, passed, strict=True) if not good), "")
         if failing or now.state != "running":
             since = None
         elif since is None:
