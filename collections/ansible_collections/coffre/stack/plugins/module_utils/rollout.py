@@ -105,6 +105,16 @@ def probe(container: Container) -> list[list[str]]:
     return []
 
 
+def failing(container: Container) -> str:
+    """Which of a container's own checks fails now: "" is none. They run inside it, side by side."""
+    checks = [("health check", command) for command in probe(container)]
+    if container.ready:
+        checks.append(("readiness check", list(container.ready)))
+    with ThreadPoolExecutor() as pool:
+        passed = [*pool.map(partial(compose.succeeds, container.id), [command for _, command in checks])]
+    return next((what for (what, _), good in zip(checks, passed, strict=True) if not good), "")
+
+
 @dataclass(frozen=True)
 class Stack:
     """One stack on this host while a rollout works on it, its lock held."""
@@ -437,9 +447,6 @@ def gate(container: Container, seconds: float) -> str:
 
     Its own health check is run here rather than awaited from the engine, which may look only every few seconds.
     """
-    checks = [("health check", command) for command in probe(container)]
-    if container.ready:
-        checks.append(("readiness check", list(container.ready)))
     deadline = time.monotonic() + seconds
     since: float | None = None
     while True:
@@ -448,17 +455,15 @@ def gate(container: Container, seconds: float) -> str:
             reason = "ran out of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
             return f"the container {reason}"
         moment = time.monotonic()
-        with ThreadPoolExecutor() as pool:
-            passed = [*pool.map(partial(compose.succeeds, now.id), [command for _, command in checks])]
-        failing = next((what for (what, _), good in zip(checks, passed, strict=True) if not good), "")
-        if failing or now.state != "running":
+        failed = failing(now)
+        if failed or now.state != "running":
             since = None
         elif since is None:
             since = time.monotonic()
         elif moment - since >= HOLD_SECONDS:
             return ""
         if time.monotonic() > deadline:
-            return f"the container runs, but its {failing} fails after {seconds:.0f} s" if failing else _health(now)
+            return f"the container runs, but its {failed} fails after {seconds:.0f} s" if failed else _health(now)
         # What is ready is looked at once more, when the moment is over.
         time.sleep(POLL_SECONDS if since is None else max(since + HOLD_SECONDS - time.monotonic(), 0))
 

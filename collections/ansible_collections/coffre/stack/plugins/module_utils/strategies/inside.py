@@ -39,9 +39,8 @@ def work(context: Context, which: Which) -> list[compose.Container]:
     """
     found = adopted(context, which)
     for each in found:
-        checks = [command for command in (*rollout.probe(each), list(each.ready)) if command]
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not all(compose.succeeds(each.id, command) for command in checks):
+        while rollout.failing(each):
             if time.monotonic() > deadline:
                 version = getattr(context.change, which).version
                 raise CoffreError(

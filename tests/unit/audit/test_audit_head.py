@@ -1,0 +1,54 @@
+"""What a play keeps of an audit trail on the controller, seen with real plays."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+FIRST, SECOND = "7 0a1b 2026-01-31T12:00:00.000+00:00 r1", "9 2c3d 2026-02-01T12:00:00.000+00:00 r2"
+
+
+def keep(folder: Path, path: Path, *heads: str, check: bool = False) -> tuple[dict[str, int], str]:
+    """Keep these heads in one play, whose host does not exist: the counts of its recap, and all it printed."""
+    tasks = [{"coffre.stack.audit_head": {"path": str(path), "head": head}} for head in heads]
+    book = folder / "play.yml"
+    book.write_text(yaml.safe_dump([{"hosts": "nowhere.invalid", "gather_facts": False, "tasks": tasks}]))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", "nowhere.invalid,", book, *(["--check"] * check)],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    output = " ".join(f"{done.stdout} {done.stderr}".split())
+    return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", output.rpartition("RECAP")[2])}, output
+
+
+def test_a_head_is_kept_once(tmp_path: Path) -> None:
+    path = tmp_path / "made/demo.heads"
+    counts, output = keep(tmp_path, path, FIRST, check=True)
+    assert (counts["changed"], path.parent.exists()) == (1, False), output
+    counts, output = keep(tmp_path, path, FIRST, SECOND, FIRST, SECOND)
+    assert (counts["ok"], counts["changed"], path.read_text()) == (4, 2, f"{FIRST}\n{SECOND}\n"), output
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_that_was_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "demo.heads"
+    path.write_text(FIRST[:9])
+    counts, output = keep(tmp_path, path, SECOND)
+    assert (counts["changed"], path.read_text()) == (1, f"{FIRST[:9]}\n{SECOND}\n"), output
+
+
+def test_a_head_that_cannot_be_kept_is_told_in_a_sentence(tmp_path: Path) -> None:
+    counts, output = keep(tmp_path, tmp_path, FIRST)
+    assert counts["failed"] == 1
+    assert f"could not be kept in {tmp_path} on the controller (Is a directory); what the play did is not" in output
