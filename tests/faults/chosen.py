@@ -42,7 +42,7 @@ OTHERS = [
     Cell(DATABASE, "adopted", harms.TMPFS, why="the new bundle has no room"),
     Cell(ADMIN, "adopted", harms.TMPFS, why="the host's own bundle, without a container, has no room"),
     # The controller is cut off: what runs on the host goes on, and no rescue runs.
-    Cell(CLIENT, "adopted", harms.CUT, why="between two modules"),
+    Cell(CLIENT, "adopted", harms.CUT, why="while it is staged"),
     Cell(DATABASE, "keycloak handed", harms.CUT, why="the rollout goes on without its controller"),
     Cell(ADMIN, "taught", harms.CUT, why="the module goes on alone"),
     # The controller alone is killed, the module goes on beside the next run.

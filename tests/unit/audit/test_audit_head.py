@@ -41,14 +41,19 @@ def test_a_head_is_kept_once(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_line_that_was_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
+def test_what_is_there_stays_whatever_it_is(tmp_path: Path) -> None:
     path = tmp_path / "demo.heads"
-    path.write_text(FIRST[:9])
+    path.write_bytes(b"\xff" + FIRST.encode())
+    path.chmod(0o644)
     counts, output = keep(tmp_path, path, SECOND)
-    assert (counts["changed"], path.read_text()) == (1, f"{FIRST[:9]}\n{SECOND}\n"), output
+    assert (counts["changed"], path.read_bytes()) == (1, b"\xff" + f"{FIRST}\n{SECOND}\n".encode()), output
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["demo.heads", "play.yml"]
 
 
 def test_a_head_that_cannot_be_kept_is_told_in_a_sentence(tmp_path: Path) -> None:
     counts, output = keep(tmp_path, tmp_path, FIRST)
     assert counts["failed"] == 1
-    assert f"could not be kept in {tmp_path} on the controller (Is a directory); what the play did is not" in output
+    assert f"could not be kept in {tmp_path} on the controller (it is no file); what the play did is not" in output
+    counts, output = keep(tmp_path, tmp_path / "demo.heads", f"{FIRST}\n{SECOND}")
+    assert (counts["failed"], "is not one line, so it was not kept" in output) == (1, True), output

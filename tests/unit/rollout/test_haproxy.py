@@ -5,14 +5,16 @@ import socket
 import socketserver
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import haproxy
+from ansible_collections.coffre.stack.plugins.module_utils import compose, haproxy
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.haproxy import Server, lacking, servers, sessions, to_close
 
@@ -121,7 +123,8 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder, socketserver.UnixStreamServer(f"{folder}/s", Master) as server:
         monkeypatch.setattr(haproxy, "MASTER", f"{folder}/s")
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        yield SimpleNamespace(pid=os.getpid(), name="proxy-1")
+        monkeypatch.setattr(compose, "inspect", lambda _: [SimpleNamespace(pid=os.getpid())])
+        yield SimpleNamespace(id="1", name="proxy-1", pid=0)
         server.shutdown()
 
 
@@ -145,3 +148,27 @@ def test_a_master_that_is_not_there_or_does_not_listen_is_told_as_such(proxy: An
         bound.bind(haproxy.MASTER)
         with pytest.raises(CoffreError, match=r"HAProxy in proxy-1 does not answer \(Connection refused\)"):
             haproxy._master(proxy, "reload")
+
+
+@pytest.mark.parametrize("limit", [("ANSWER_SECONDS", 0.05), ("ANSWER_BYTES", 20)])
+def test_an_answer_without_end_is_not_waited_for(
+    proxy: Any, monkeypatch: pytest.MonkeyPatch, limit: tuple[str, float]
+) -> None:
+    def trickle(server: socket.socket) -> None:
+        with server.accept()[0] as peer, suppress(OSError):
+            while True:
+                peer.sendall(b"more ")
+                time.sleep(0.01)
+
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.setattr(haproxy, "MASTER", f"{folder}/s")
+        monkeypatch.setattr(haproxy, *limit)
+        server.bind(haproxy.MASTER)
+        server.listen()
+        talker = threading.Thread(target=trickle, args=(server,))
+        talker.start()
+        with pytest.raises(
+            CoffreError, match=r"HAProxy in proxy-1 does not answer \(it does not come to an end|timed out"
+        ):
+            haproxy._master(proxy, "reload")
+        talker.join()

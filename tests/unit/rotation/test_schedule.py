@@ -25,7 +25,7 @@ def checkout(tmp_path: Path) -> Path:
     lines = [
         "#!/bin/sh",
         'echo "$@" > arguments',
-        'cp outcomes/* "${5#secret_rotation_report=}/" 2>/dev/null',
+        """cp outcomes/* "$(echo "$7" | sed 's/.*: "//; s/"}//')" 2>/dev/null""",
         "exit $(cat status)",
         "",
     ]
@@ -60,8 +60,8 @@ def test_exit_codes(checkout: Path, status: int, outcomes: list[str], expected: 
     done = subprocess.run([checkout / "schedule/rotate", "demo", "--limit", "a"], check=False)
     assert done.returncode == expected
     arguments = checkout / "arguments"
-    folder = r"-e secret_rotation_report=(\S+)"
-    given = re.fullmatch(rf"-i inventory/demo playbooks/rotate.yml {folder} --limit a\n", arguments.read_text())
+    folder = r'-e {"secret_rotation_report": "(.+)"}'
+    given = re.fullmatch(rf"-i inventory/demo playbooks/rotate.yml --limit a {folder}\n", arguments.read_text())
     assert given and not Path(given[1]).exists()
 
 

@@ -367,8 +367,7 @@ def _replace(stack: Stack, step: Step) -> None:
         if in_place:
             _step_aside(step.others)
         compose.start(new.id)
-        new = compose.inspect([new.id])[0]
-        coming = new.addresses
+        coming = _addresses(compose.inspect([new.id]))
         problem = gate(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
         # One that a cut-short roll started may have come up with the bundle before.
         if step.keep and service.adopt == "reload" and not problem and not haproxy.reload(new):

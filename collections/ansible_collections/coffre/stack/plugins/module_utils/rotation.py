@@ -119,6 +119,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, settings: Settings, how: stag
 
 def roll(paths: StackPaths, services: Sequence[str], content: str, seconds: float, settings: Settings) -> list[str]:
     """Let the services adopt what is staged. Returns a line per service; takes the stack's lock. Raises CoffreError."""
+    driven(state.load(paths), settings)
     run = audit.Run(settings.holder, settings.operator)
     done = rollout.roll(paths, services, seconds, run, content=content)["services"]
     return [

@@ -82,12 +82,12 @@ options:
     choices: [auto, host, tpm2]
     default: auto
   services:
-    description: The services to roll out, in this order.
+    description: The services that the step V(rollout) brings up to date, in this order.
     type: list
     elements: str
     default: []
   compose_file:
-    description: What the stack's Compose file is to be at the rollout, as of the module M(coffre.stack.stack_rollout).
+    description: As of the module M(coffre.stack.stack_rollout), for the step V(rollout). Without it the file stays.
     type: str
     default: ""
   rollout_timeout:
@@ -112,7 +112,7 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Plans and looks for what hinders, and changes nothing. No other step is to be asked for.
+    description: Plans and looks for what hinders, and changes nothing. To begin with another step is an error.
     support: partial
   diff_mode:
     description: Shows the plan as a table, and what was done, with names and versions.
@@ -176,7 +176,7 @@ refusal:
   returned: after the step V(plan)
   type: str
 failure:
-  description: Why a step behind V(plan) failed, as one sentence. The rotation is open then.
+  description: Why a step behind V(plan) failed, as one sentence.
   returned: when one did
   type: str
 bundles:
@@ -215,6 +215,8 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     vault = keyvault_settings.settings(params["keyvault"]) if params["source"] == "keyvault" else None
     settings = rotation.Settings(params["run"], params["operator"], params["lease_seconds"], params["timeout"], vault)
     steps = params["steps"]
+    if not steps or "plan" in steps[1:] or (check and steps[0] != "plan"):
+        raise CoffreError(f"The steps are {steps}, and nothing was changed: plan comes first, also in check mode.")
     result: dict[str, Any] = {"changed": False, "diff": {"prepared": ""}, "warnings": []}
     if steps[0] != "plan":
         _go(paths, catalogue, steps, params, settings, result)
@@ -236,6 +238,7 @@ def _plan(
     )
     with state.locked(paths) if paths.lib.exists() else nullcontext():
         st = state.load(paths)
+        images = plans.images(paths.stack) if paths.compose.exists() else {}  # what may fail comes before the opening
         collected, rows, following, refusal = not check and collect(paths, st), [], None, ""
         if taken := st.run is not None:
             if not paths.compose.exists() and not params["resolve"]:
@@ -270,7 +273,7 @@ def _plan(
         if st.run is not None:
             result |= rotation.told(st.run) | {
                 "services": plans.services(catalogue, st.run),
-                "images": plans.images(paths.stack),
+                "images": images,
             }
     return result
 
@@ -304,6 +307,7 @@ def _go(
                     staged = rotation.stage(paths, catalogue, settings, how)
                     lines += [f"{bundle}: staged" for bundle in staged["new"]]
                     result |= {"bundles": staged["bundles"], "warnings": staged["warnings"]}
+                    result["changed"] |= staged["changed"]
         result["changed"] |= bool(lines) or step in ("turn", "close")
         result["diff"]["prepared"] += "".join(f"{step:<8} {line}\n" for line in lines)
     return result
