@@ -23,6 +23,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     files,
     lifetimes,
     metrics,
+    rollout,
     rotation,
     rotation_plan,
     rotation_vault,
@@ -584,7 +585,61 @@ def planned(monkeypatch: pytest.MonkeyPatch, house: House, check: bool = False, 
     params: dict[str, Any] = {"stack": "demo", "catalogue": house.data, "source": "demo", "keyvault": None, "hosts": 1}
     params |= {"secrets": [], "before_days": 14, "lease_seconds": 120, "run": "r9", "operator": "kim"}
     params |= {"resolve": False, "take_over": "", "steps": ["plan"], "timeout": 180}
+    params |= {"require_noswap": False, "seal_key": "host", "services": [], "compose_file": "", "rollout_timeout": 180}
     return module.work(params | asked, check)
+
+
+ALL_BEFORE_THE_ROLLOUT = ["plan", "issue", "prove", "publish", "adopt"]
+
+
+def test_the_steps_behind_a_plan_that_opens_are_done_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = planned(monkeypatch, house, secrets=["client"], steps=ALL_BEFORE_THE_ROLLOUT)
+    assert (told["open"], told["direction"], "failure" in told) == (True, "forward", False)
+    assert told["bundles"]["app"]["bundle"] == house.state.services["app"].next
+    said = told["diff"]["prepared"].splitlines()
+    acts = [line.split()[0] for line in said[2:]]
+    assert acts == ["issue", "prove", "publish", *["adopt"] * (len(acts) - 3)]
+
+    def roll(*_: Any, **__: Any) -> dict[str, Any]:
+        house.roll("r9")
+        return {"services": [{"name": "app", "action": "start_first", "why": "bundle", "seconds": 4.2}]}
+
+    monkeypatch.setattr(rollout, "roll", roll)
+    told = planned(monkeypatch, house, steps=["rollout", "retire", "close"])
+    assert told["outcome"] == "rotated"
+    assert told["diff"]["prepared"].startswith("rollout  app: start_first, bundle, 4.2 s\nretire   client ")
+    house.agreed()
+
+
+def test_a_step_that_fails_behind_the_plan_is_told_with_the_rotation_that_is_open(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = house.agreed()
+    house.verifier.down = {"prove"}
+    told = planned(monkeypatch, house, secrets=["client"], steps=ALL_BEFORE_THE_ROLLOUT)
+    assert (told["open"], told["failure"]) == (True, "The verifier gives no answer to prove.")
+    assert [line.split()[0] for line in told["diff"]["prepared"].splitlines()[2:]] == ["issue"]
+    assert "bundles" not in told
+    house.verifier.down = set()
+    rotation.turn(house.paths, house.settings("r9"))
+    assert house.finish(house.settings("r9")) == "undone"
+    assert house.agreed() == before
+
+
+def test_what_another_play_holds_is_not_rolled_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "roll", lambda *_, **__: pytest.fail("it rolled"))
+    with pytest.raises(CoffreError, match="Another play has taken over"):
+        planned(monkeypatch, house, steps=["rollout", "retire", "close"])
+
+
+@pytest.mark.parametrize(
+    ("steps", "check"), [([], False), (["issue", "plan"], False), (["rollout", "retire", "close"], True)]
+)
+def test_steps_out_of_place_are_refused(
+    house: House, monkeypatch: pytest.MonkeyPatch, steps: list[str], check: bool
+) -> None:
+    with pytest.raises(CoffreError, match="nothing was changed: plan comes first"):
+        planned(monkeypatch, house, check=check, steps=steps)
 
 
 def test_all_that_are_due_go_in_one_run(house: House) -> None:
