@@ -62,6 +62,7 @@ class Given(Context):
     values: dict[Which, bytes] = field(default_factory=dict)
     admins: tuple[bytes, ...] = (b"admin-password",)
     running: tuple[compose.Container, ...] = ()
+    boots: list[bool] = field(default_factory=list)  # whether a container is starting, look by look; then none is
 
     def has(self, which: Which) -> bool:
         return which in self.values
@@ -71,6 +72,9 @@ class Given(Context):
 
     def container(self, service: str) -> compose.Container:
         return container(service)
+
+    def starting(self) -> bool:
+        return self.boots.pop(0) if self.boots else False
 
     def adopters(self) -> list[compose.Container]:
         return list(self.running)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import compose, keycloak, keycloak_client, state
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import inside
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_client as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from tests.unit.strategies.given import DEATHS, back, container, forward, given, survive
@@ -156,6 +158,30 @@ def test_the_containers_try_it_themselves(monkeypatch: pytest.MonkeyPatch) -> No
         strategy.confirm(context, "old")
     with pytest.raises(CoffreError, match="No container of app runs that could try client v2"):
         strategy.confirm(given("client", b"old"), "new")
+
+
+@pytest.mark.parametrize(("looks", "works"), [(3, True), (2, False)], ids=["ready in the end", "never"])
+def test_patience_begins_once_all_containers_are_up(monkeypatch: pytest.MonkeyPatch, looks: int, works: bool) -> None:
+    """Each look takes longer than the patience; after two of them nothing is starting any more."""
+    now, answers = [0.0], iter([False] * looks + [works])
+
+    def succeeds(*_: Any) -> bool:
+        now[0] += inside.PATIENCE_SECONDS * 2
+        return next(answers)
+
+    monkeypatch.setattr(compose, "succeeds", succeeds)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    bundle = state.Bundle({"client": ["client"]}, {"client": "v2"}, "", 1, 1)
+    boots = [True] * 3 if works else [True, False]
+    context = replace(given("client", b"old", running=(container("app", "b2"),), boots=boots), seconds=1000.0)
+    context.state.services["app"] = state.Service("b2", None, {"b2": bundle})
+    if works:
+        strategy.confirm(context, "new")
+    else:
+        with pytest.raises(CoffreError, match="demo-app-1 does not work with client v2"):
+            strategy.confirm(context, "new")
+    assert not context.boots
 
 
 @pytest.mark.usefixtures("model")

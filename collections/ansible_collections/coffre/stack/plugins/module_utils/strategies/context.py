@@ -74,6 +74,10 @@ class Context:
                     raise
             time.sleep(POLL_SECONDS)
 
+    def starting(self) -> bool:
+        """Whether a container of the stack is still coming up."""
+        return any(each.health == "starting" for each in compose.containers(self.paths.stack))
+
     def adopters(self) -> list[compose.Container]:
         """The running containers, of the bundles in force, that have the secret."""
         bundles_in_force = {

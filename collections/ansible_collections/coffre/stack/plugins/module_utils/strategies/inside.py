@@ -40,8 +40,11 @@ def work(context: Context, which: Which) -> list[compose.Container]:
     found = adopted(context, which)
     for each in found:
         deadline = time.monotonic() + PATIENCE_SECONDS
+        last = time.monotonic() + max(context.seconds, PATIENCE_SECONDS)
         while rollout.failing(each):
-            if time.monotonic() > deadline:
+            if context.starting():  # right after a boot it waits for another one
+                deadline = time.monotonic() + PATIENCE_SECONDS
+            if time.monotonic() > min(deadline, last):
                 version = getattr(context.change, which).version
                 raise CoffreError(
                     f"The container {each.name} does not work with {context.secret.name} {version}: "

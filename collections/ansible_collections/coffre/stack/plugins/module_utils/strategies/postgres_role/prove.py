@@ -24,8 +24,8 @@ def prove(context: Context, which: Which) -> None:
 def confirm(context: Context, which: Which) -> None:
     """See each container work, and hold sessions of the version's role, by their addresses. Raises CoffreError."""
     container, name = context.container(SERVICE), target(context, which).role
-    deadline = time.monotonic() + inside.PATIENCE_SECONDS
     for each in inside.work(context, which):
+        deadline = time.monotonic() + inside.PATIENCE_SECONDS
         while each.addresses.isdisjoint(postgres.sessions(container, name)):
             if time.monotonic() > deadline:
                 raise CoffreError(f"The container {each.name} has no session as {name}: see `docker logs {each.name}`.")
