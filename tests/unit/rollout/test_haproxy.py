@@ -150,19 +150,20 @@ def test_a_master_that_is_not_there_or_does_not_listen_is_told_as_such(proxy: An
             haproxy._master(proxy, "reload")
 
 
-@pytest.mark.parametrize("limit", [("ANSWER_SECONDS", 0.05), ("ANSWER_BYTES", 20)])
+@pytest.mark.parametrize(("seconds", "size"), [(0.05, 2**20), (3600.0, 20)])
 def test_an_answer_without_end_is_not_waited_for(
-    proxy: Any, monkeypatch: pytest.MonkeyPatch, limit: tuple[str, float]
+    proxy: Any, monkeypatch: pytest.MonkeyPatch, seconds: float, size: int
 ) -> None:
     def trickle(server: socket.socket) -> None:
         with server.accept()[0] as peer, suppress(OSError):
-            while True:
+            for _ in range(1000):
                 peer.sendall(b"more ")
                 time.sleep(0.01)
 
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
         monkeypatch.setattr(haproxy, "MASTER", f"{folder}/s")
-        monkeypatch.setattr(haproxy, *limit)
+        monkeypatch.setattr(haproxy, "ANSWER_SECONDS", seconds)
+        monkeypatch.setattr(haproxy, "ANSWER_BYTES", size)
         server.bind(haproxy.MASTER)
         server.listen()
         talker = threading.Thread(target=trickle, args=(server,))

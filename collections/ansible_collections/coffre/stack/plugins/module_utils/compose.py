@@ -1,4 +1,4 @@
-"""Typed calls of `docker` and `docker compose`: what a project should run, what it runs, and the few verbs between.
+"""What a project should run, as `docker compose` says, what it runs, as the engine says, and the few verbs between.
 
 Read with Compose 2.26.1 on Engines 20.10 and 26.1. `docker compose config --hash` equals the label
 com.docker.compose.config-hash of a container made from the same file, with two exceptions this module relies on:
