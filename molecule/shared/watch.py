@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-MOVED_TO = 0x80  # inotify(7)
+MOVED_TO, CREATE = 0x80, 0x100  # inotify(7)
 EVENT = struct.Struct("iIII")
 
 
@@ -31,9 +31,10 @@ def label(before: dict[str, Any], now: dict[str, Any]) -> str:
     """What a record of the state has that the one before it had not."""
     old, new = before.get("run"), now.get("run")
     if not old or not new:
-        if old or new:
-            return "opened" if new else "closed"
-        return _staged(before, now)
+        if new:
+            # The first act may be recorded before anybody looks.
+            return next((each["step"] for each in new["secrets"].values() if each["step"]), "opened")
+        return "closed" if old else _staged(before, now)
     if old["holder"] != new["holder"]:
         return "taken over"
     if old["direction"] != new["direction"]:
@@ -74,32 +75,39 @@ def writer(lock: Path) -> int:
     return 0
 
 
+def _signal(process: int, number: int) -> None:
+    """Send a signal to a process, if there is one."""
+    with suppress(ProcessLookupError):
+        if process:
+            os.kill(process, number)
+
+
 def watch(folder: Path, wanted: str, occurrence: int) -> None:
     """Tell every record until standard input ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     events = libc.inotify_init1(os.O_CLOEXEC)
-    if events < 0 or libc.inotify_add_watch(events, bytes(folder), MOVED_TO) < 0:
+    if events < 0 or libc.inotify_add_watch(events, bytes(folder), MOVED_TO | CREATE) < 0:
         raise OSError(ctypes.get_errno(), "inotify")
     before = json.loads((folder / "state.json").read_bytes())
-    held = 0
+    held = process = 0
     print(json.dumps({"label": "watching"}), flush=True)
     while True:
         ready = select.select([events, 0], [], [])[0]
         if 0 in ready:
             order = os.read(0, 100).decode().strip()
-            with suppress(ProcessLookupError):
-                if held:
-                    os.kill(held, signal.SIGKILL if order == "kill" else signal.SIGCONT)
+            _signal(held, signal.SIGKILL if order == "kill" else signal.SIGCONT)
             held = 0
             if not order:
                 return
         if events not in ready:
             continue
-        process = writer(folder / "lock")
-        with suppress(ProcessLookupError):
-            if process:
-                os.kill(process, signal.SIGSTOP)
-        for _ in range(_records(os.read(events, 65536))):
+        # A record may come less than a millisecond after the one before. So who writes it is looked up as soon as its
+        # temporary file is there, and only stopped when it is in place.
+        process = process or writer(folder / "lock")
+        if not (records := _records(os.read(events, 65536))):
+            continue
+        _signal(process, signal.SIGSTOP)
+        for _ in range(records):
             now = json.loads((folder / "state.json").read_bytes())
             said, before = label(before, now), now
             occurrence -= said == wanted
@@ -107,18 +115,18 @@ def watch(folder: Path, wanted: str, occurrence: int) -> None:
             if hit:
                 held = process
             print(json.dumps({"label": said, "held": hit}), flush=True)
-        with suppress(ProcessLookupError):
-            if process and not held:
-                os.kill(process, signal.SIGCONT)
+        if not held:
+            _signal(process, signal.SIGCONT)
+        process = 0
 
 
 def _records(data: bytes) -> int:
     """How many of these events are a state that was put in place."""
     found, at = 0, 0
     while at < len(data):
-        length = EVENT.unpack_from(data, at)[3]
+        _, mask, _, length = EVENT.unpack_from(data, at)
         name = data[at + EVENT.size : at + EVENT.size + length]
-        found += name.rstrip(b"\0") == b"state.json"
+        found += bool(mask & MOVED_TO) and name.rstrip(b"\0") == b"state.json"
         at += EVENT.size + length
     return found
 
