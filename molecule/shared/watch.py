@@ -103,11 +103,13 @@ def watch(folder: Path, wanted: str, occurrence: int) -> None:
             continue
         # A record may come less than a millisecond after the one before. So who writes it is looked up as soon as its
         # temporary file is there, and only stopped when it is in place.
-        process = process or writer(folder / "lock")
-        if not (records := _records(os.read(events, 65536))):
+        begun, placed = _records(os.read(events, 65536))
+        if begun:
+            process = writer(folder / "lock")
+        if not placed:
             continue
         _signal(process, signal.SIGSTOP)
-        for _ in range(records):
+        for _ in range(placed):
             now = json.loads((folder / "state.json").read_bytes())
             said, before = label(before, now), now
             occurrence -= said == wanted
@@ -117,18 +119,18 @@ def watch(folder: Path, wanted: str, occurrence: int) -> None:
             print(json.dumps({"label": said, "held": hit}), flush=True)
         if not held:
             _signal(process, signal.SIGCONT)
-        process = 0
 
 
-def _records(data: bytes) -> int:
-    """How many of these events are a state that was put in place."""
-    found, at = 0, 0
+def _records(data: bytes) -> tuple[int, int]:
+    """How many of these events are a state's temporary file that was made, and how many a state put in place."""
+    begun, placed, at = 0, 0, 0
     while at < len(data):
         _, mask, _, length = EVENT.unpack_from(data, at)
-        name = data[at + EVENT.size : at + EVENT.size + length]
-        found += bool(mask & MOVED_TO) and name.rstrip(b"\0") == b"state.json"
+        name = data[at + EVENT.size : at + EVENT.size + length].rstrip(b"\0")
+        begun += bool(mask & CREATE) and name == b".state.json.new"
+        placed += bool(mask & MOVED_TO) and name == b"state.json"
         at += EVENT.size + length
-    return found
+    return begun, placed
 
 
 if __name__ == "__main__":
