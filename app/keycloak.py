@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import requests
 
-TIMEOUTS = (1.0, 2.0)  # seconds, for the connection to each address and for the answer
+TIMEOUTS = (1.0, 4.0)  # seconds, for the connection to each address and for the answer: the first token of a Keycloak
+# that has just started takes it about one, and on a busy machine more
 KEEP = 1.0  # seconds that an answer is shared: at most one call in each
 USABLE = 6.0  # seconds that an answer serves while the next call is under way; longer than a call can take
 UNREACHABLE = "keycloak unreachable"
