@@ -4,8 +4,9 @@
     watch.py FOLDER [LABEL [OCCURRENCE]]
 
 FOLDER is the stack's, with its state.json and lock. Each record is a line of JSON on standard output, {"label": ...}:
-what was new in it. At the one of this LABEL that comes as the OCCURRENCE-th (1) the module that wrote it is stopped
-where it stands, with "held": true on the line, until standard input brings `go` or `kill` for it. Ends with its input.
+what was new in it; of two that came too fast to be told apart, the last. At the one of this LABEL that comes as the
+OCCURRENCE-th (1) the module that wrote it is stopped where it stands, with "held": true on the line, until standard
+input brings `go` or `kill` for it. Ends with its input.
 
 Stdlib only, Python 3.11 or later.
 """
@@ -109,8 +110,8 @@ def watch(folder: Path, wanted: str, occurrence: int) -> None:
         if not placed:
             continue
         _signal(process, signal.SIGSTOP)
-        for _ in range(placed):
-            now = json.loads((folder / "state.json").read_bytes())
+        now = json.loads((folder / "state.json").read_bytes())
+        if now != before:
             said, before = label(before, now), now
             occurrence -= said == wanted
             hit = said == wanted and occurrence == 0
@@ -121,14 +122,14 @@ def watch(folder: Path, wanted: str, occurrence: int) -> None:
             _signal(process, signal.SIGCONT)
 
 
-def _records(data: bytes) -> tuple[int, int]:
-    """How many of these events are a state's temporary file that was made, and how many a state put in place."""
-    begun, placed, at = 0, 0, 0
+def _records(data: bytes) -> tuple[bool, bool]:
+    """Whether among these events are a state's temporary file that was made, and a state put in place."""
+    begun, placed, at = False, False, 0
     while at < len(data):
         _, mask, _, length = EVENT.unpack_from(data, at)
         name = data[at + EVENT.size : at + EVENT.size + length].rstrip(b"\0")
-        begun += bool(mask & CREATE) and name == b".state.json.new"
-        placed += bool(mask & MOVED_TO) and name == b"state.json"
+        begun |= bool(mask & CREATE) and name == b".state.json.new"
+        placed |= bool(mask & MOVED_TO) and name == b"state.json"
         at += EVENT.size + length
     return begun, placed
 
