@@ -5,14 +5,18 @@ It stands alone, because importing the app's package takes longer than asking.
 
 import http.client
 import sys
+import time
 
 TIMEOUT = 6.0  # seconds; /ready bounds its own call
+START = 1.0  # seconds for an app that is about to listen: probing again and again would only slow it down
+POLL = 0.02
 
 
 def answers(path: str, port: int) -> bool:
     """Whether the app answers 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
+        connect(connection)
         connection.request("GET", path)
         answer = connection.getresponse()
         print(answer.read(2000).decode(errors="replace").strip())  # docker inspect shows it: the cause, no value
@@ -22,6 +26,18 @@ def answers(path: str, port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def connect(connection: http.client.HTTPConnection) -> None:
+    """Connect, where need be as soon as the app listens. Raises OSError."""
+    deadline = time.monotonic() + START
+    while True:
+        try:
+            return connection.connect()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.compose import Container, Service
-from ansible_collections.coffre.stack.plugins.module_utils.rollout import plan, probe
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import check, plan
 
 APP = Service(
     "app",
@@ -172,13 +172,16 @@ def test_plan(case: tuple[Service, list[Container], str, bool, str, str, str | N
 
 
 @pytest.mark.parametrize(
-    ("check", "commands"),
+    ("ready", "health", "found"),
     [
-        ((), []),
-        (("NONE",), []),
-        (("CMD", "probe.sh", "/ready"), [["probe.sh", "/ready"]]),
-        (("CMD-SHELL", "test -f /x && true"), [["/bin/sh", "-c", "test -f /x && true"]]),
+        ((), (), ("health check", [])),
+        ((), ("NONE",), ("health check", [])),
+        ((), ("CMD", "probe.sh", "/health"), ("health check", ["probe.sh", "/health"])),
+        ((), ("CMD-SHELL", "test -f /x && true"), ("health check", ["/bin/sh", "-c", "test -f /x && true"])),
+        (("probe.sh", "/ready"), ("CMD", "probe.sh", "/health"), ("readiness check", ["probe.sh", "/ready"])),
     ],
 )
-def test_a_health_check_is_run_as_the_engine_runs_it(check: tuple[str, ...], commands: list[list[str]]) -> None:
-    assert probe(container("a", health_check=check)) == commands
+def test_a_readiness_check_stands_for_the_health_check_which_is_run_as_the_engine_runs_it(
+    ready: tuple[str, ...], health: tuple[str, ...], found: tuple[str, list[str]]
+) -> None:
+    assert check(container("a", ready=ready, health_check=health)) == found

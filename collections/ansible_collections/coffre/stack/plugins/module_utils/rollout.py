@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,24 +93,25 @@ def _health(container: Container) -> str:
     return f"it is {container.state}"
 
 
-def probe(container: Container) -> list[list[str]]:
-    """The commands of a container's own health check, for docker exec."""
+def check(container: Container) -> tuple[str, list[str]]:
+    """What tells whether a container may serve, and its command for docker exec, [] without one.
+
+    Its readiness check, which has to say no wherever its health check does, or else that.
+    """
+    if container.ready:
+        return "readiness check", list(container.ready)
     match container.health_check:
         case ("CMD", *words):
-            return [list(words)]
+            return "health check", list(words)
         case ("CMD-SHELL", line):
-            return [["/bin/sh", "-c", line]]
-    return []
+            return "health check", ["/bin/sh", "-c", line]
+    return "health check", []
 
 
 def failing(container: Container) -> str:
-    """Which of a container's own checks fails now: "" is none. They run inside it, side by side."""
-    checks = [("health check", command) for command in probe(container)]
-    if container.ready:
-        checks.append(("readiness check", list(container.ready)))
-    with ThreadPoolExecutor() as pool:
-        passed = [*pool.map(partial(compose.succeeds, container.id), [command for _, command in checks])]
-    return next((what for (what, _), good in zip(checks, passed, strict=True) if not good), "")
+    """Which check of a container's own fails now, inside it: "" is none."""
+    what, command = check(container)
+    return what if command and not compose.succeeds(container.id, command) else ""
 
 
 @dataclass(frozen=True)
@@ -444,7 +443,7 @@ def _go_back(stack: Stack, step: Step, old: Container, new: Container | None) ->
 def gate(container: Container, seconds: float) -> str:
     """Wait until a container is ready and stays so for a moment: "", or why it is not.
 
-    Its own health check is run here rather than awaited from the engine, which may look only every few seconds.
+    Its own check is run here rather than awaited from the engine, which may look only every few seconds.
     """
     deadline = time.monotonic() + seconds
     since: float | None = None

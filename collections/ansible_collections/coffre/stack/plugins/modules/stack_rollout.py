@@ -15,8 +15,9 @@ description:
   - A service whose label C(coffre.adopt) is C(start_first) gets its new container beside the old one, which leaves
     when the new one is ready and the proxy sends it requests. C(restart) puts the new one in place of the old one.
     C(reload) lets HAProxy read the new bundle, and is a restart when image or configuration changed.
-  - The new container must pass its own health check and the command in its label C(coffre.ready), if it has one.
-    If it does not, it is removed, its staged bundle is let go, the old container goes on and the module fails.
+  - The new container must pass the command in its label C(coffre.ready), which has to fail wherever its health check
+    does, or without one that health check itself. If it does not, it is removed, its staged bundle is let go, the old
+    container goes on and the module fails.
   - A run that was killed is finished by the next one.
   - Each bundle that was adopted, or refused, is recorded in the stack's audit trail.
 author:

@@ -33,9 +33,9 @@ def adopted(context: Context, which: Which) -> list[compose.Container]:
 
 
 def work(context: Context, which: Which) -> list[compose.Container]:
-    """See each of those containers pass its own health and readiness checks, and return them. Raises CoffreError.
+    """See each of those containers pass its own check, and return them. Raises CoffreError.
 
-    The checks run inside, with the file that the container has: nothing is handed to them.
+    It runs inside, with the file that the container has: nothing is handed to them.
     """
     found = adopted(context, which)
     for each in found:
