@@ -111,6 +111,21 @@ def test_the_old_containers_are_left_and_what_they_answer_is_waited_for(monkeypa
     assert not [*under_way]
 
 
+def test_the_slots_are_usable_again_once_who_is_gone_counts_as_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def master(_: object, command: str) -> str:
+        asked.append(command)
+        if command != "@1 show servers state":
+            return ""
+        return STATE.replace("172.18.0.5 2", "172.18.0.5 0") if len(asked) == 3 else STATE
+
+    monkeypatch.setattr(haproxy, "_master", master)
+    monkeypatch.setattr(haproxy, "POLL_SECONDS", 0.0)
+    haproxy.settle(None, frozenset({"172.18.0.5"}))  # type: ignore[arg-type]
+    assert asked == [*["@1 show servers state"] * 3, "@1 set server app/app4 state ready"]
+
+
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A container, this process, whose socket answers each connection with what it was told, in capitals."""

@@ -163,10 +163,13 @@ def empty(proxy: Container, leaving: frozenset[str]) -> None:
 
 
 def settle(proxy: Container, gone: frozenset[str] = frozenset()) -> None:
-    """Make every slot usable again, once the proxy has forgotten the addresses of containers that are gone."""
+    """Make every slot usable again, once the proxy counts none of a container that is gone as healthy.
+
+    Whether it still knows the address does not matter: what is down gets no requests until it is somebody else's.
+    """
     deadline = time.monotonic() + DRAIN_SECONDS
     slots = _servers(proxy)
-    while time.monotonic() < deadline and any(slot.address in gone for slot in slots):
+    while time.monotonic() < deadline and any(slot.up for slot in slots if slot.address in gone):
         time.sleep(POLL_SECONDS)
         slots = _servers(proxy)
     _set(proxy, [slot for slot in slots if slot.drained])
