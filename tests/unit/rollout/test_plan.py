@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.compose import Container, Service
-from ansible_collections.coffre.stack.plugins.module_utils.rollout import check, plan
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import plan, probe
 
 APP = Service(
     "app",
@@ -184,4 +184,4 @@ def test_plan(case: tuple[Service, list[Container], str, bool, str, str, str | N
 def test_a_readiness_check_stands_for_the_health_check_which_is_run_as_the_engine_runs_it(
     ready: tuple[str, ...], health: tuple[str, ...], found: tuple[str, list[str]]
 ) -> None:
-    assert check(container("a", ready=ready, health_check=health)) == found
+    assert probe(container("a", ready=ready, health_check=health)) == found

@@ -93,7 +93,7 @@ def _health(container: Container) -> str:
     return f"it is {container.state}"
 
 
-def check(container: Container) -> tuple[str, list[str]]:
+def probe(container: Container) -> tuple[str, list[str]]:
     """What tells whether a container may serve, and its command for docker exec, [] without one.
 
     Its readiness check, which has to say no wherever its health check does, or else that.
@@ -110,7 +110,7 @@ def check(container: Container) -> tuple[str, list[str]]:
 
 def failing(container: Container) -> str:
     """Which check of a container's own fails now, inside it: "" is none."""
-    what, command = check(container)
+    what, command = probe(container)
     return what if command and not compose.succeeds(container.id, command) else ""
 
 
