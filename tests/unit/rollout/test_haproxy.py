@@ -114,7 +114,7 @@ def test_the_old_containers_are_left_and_what_they_answer_is_waited_for(monkeypa
 def test_the_slots_are_usable_again_once_who_is_gone_counts_as_down(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def master(_: object, command: str) -> str:
+    def master(_: Any, command: str) -> str:
         asked.append(command)
         if command != "@1 show servers state":
             return ""
@@ -122,7 +122,8 @@ def test_the_slots_are_usable_again_once_who_is_gone_counts_as_down(monkeypatch:
 
     monkeypatch.setattr(haproxy, "_master", master)
     monkeypatch.setattr(haproxy, "POLL_SECONDS", 0.0)
-    haproxy.settle(None, frozenset({"172.18.0.5"}))  # type: ignore[arg-type]
+    proxy: Any = None
+    haproxy.settle(proxy, frozenset({"172.18.0.5"}))
     assert asked == [*["@1 show servers state"] * 3, "@1 set server app/app4 state ready"]
 
 
