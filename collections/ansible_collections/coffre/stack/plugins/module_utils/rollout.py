@@ -162,12 +162,18 @@ class Stack:
 
 
 def roll(
-    paths: StackPaths, names: Sequence[str], seconds: float, run: audit.Run, check: bool = False, content: str = ""
+    paths: StackPaths,
+    names: Sequence[str],
+    seconds: float,
+    run: audit.Run,
+    check: bool = False,
+    content: str = "",
+    driven: bool = False,
 ) -> dict[str, Any]:
     """Bring the named services, in this order, to what is wanted, and record what they adopted or refused.
 
     `run` is recorded with it; `check`: only say what it would do; `content`: what the Compose file is to be, if it is
-    not to stay as it is. Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], diff}.
+    not to stay as it is; `driven`: it is a step of the rotation that `run` drives. Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], diff}.
     Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
     are as they were; or when Compose does not understand the content: then nothing was changed.
     """
@@ -177,6 +183,8 @@ def roll(
     if not content and not paths.compose.exists():
         raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
     with states.locked(paths):
+        st = states.load(paths)
+        (states.driven if driven else states.admit)(st, run.name)
         before = paths.compose.read_text(encoding="utf-8", errors="replace") if paths.compose.exists() else ""
         content = content or before
         try:
@@ -184,8 +192,7 @@ def roll(
         except CoffreError as error:
             raise CoffreError(f"The stack's Compose file cannot be used, and nothing was changed: {error}") from None
         proxy = next((name for name, service in wanted.items() if service.adopt == "reload"), None)
-        stack = Stack(paths, states.load(paths), proxy, seconds)
-        states.admit(stack.state, run.name)
+        stack = Stack(paths, st, proxy, seconds)
         steps = _plans(stack, wanted, names, check)
         diff = [_diff(stack, steps)]
         rewritten = content != before

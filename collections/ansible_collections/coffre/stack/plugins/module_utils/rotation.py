@@ -47,16 +47,6 @@ class Settings:
     vault: keyvault_settings.Settings | None = None
 
 
-def driven(st: state.State, settings: Settings) -> state.Run:
-    """The open run, if this play drives it. Raises CoffreError if another has taken it over."""
-    if st.run is None or st.run.holder != settings.holder:
-        raise CoffreError(
-            f"Another play has taken over the rotation on stack {st.stack} that this one was driving; it stops here "
-            "and leaves everything to the other."
-        )
-    return st.run
-
-
 def lasting(run: state.Run) -> bool:
     """Whether a withdrawal has begun, so that the run can only go forward."""
     return run.direction == "forward" and any(each.reached("withdrawn") for each in run.secrets.values())
@@ -81,7 +71,7 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
     Returns a line per secret. The caller holds the stack's lock. Raises CoffreError; the run then stays open as it is.
     """
     st = state.load(paths)
-    run = driven(st, settings)
+    run = state.driven(st, settings.holder)
     acts = PHASES[run.direction].get(phase, ())
     todo = [
         (act, name)
@@ -109,7 +99,7 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
 
 def stage(paths: StackPaths, catalogue: Catalogue, settings: Settings, how: staging.Settings) -> dict[str, Any]:
     """Stage what the open run says is to be in force. Returns and raises as `staging.deliver`, in the lock as well."""
-    driven(state.load(paths), settings)
+    state.driven(state.load(paths), settings.holder)
 
     def unasked(*_: Any) -> sources.Resolved:
         raise AssertionError("while a rotation is open, no source is asked")
@@ -119,9 +109,8 @@ def stage(paths: StackPaths, catalogue: Catalogue, settings: Settings, how: stag
 
 def roll(paths: StackPaths, services: Sequence[str], content: str, seconds: float, settings: Settings) -> list[str]:
     """Let the services adopt what is staged. Returns a line per service; takes the stack's lock. Raises CoffreError."""
-    driven(state.load(paths), settings)
     run = audit.Run(settings.holder, settings.operator)
-    done = rollout.roll(paths, services, seconds, run, content=content)["services"]
+    done = rollout.roll(paths, services, seconds, run, content=content, driven=True)["services"]
     return [
         f"{each['name']}: {each['action']}" + (f", {each['why']}, {each['seconds']} s" if each["why"] else "")
         for each in done
@@ -255,7 +244,7 @@ def turn(paths: StackPaths, settings: Settings) -> None:
     Raises CoffreError where it can only go forward. The caller holds the stack's lock.
     """
     st = state.load(paths)
-    run = driven(st, settings)
+    run = state.driven(st, settings.holder)
     if lasting(run):
         raise CoffreError(
             f"An old value of {', '.join(run.secrets)} is already withdrawn, so the rotation only goes forward."
@@ -286,7 +275,7 @@ def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
     so.
     """
     st = state.load(paths)
-    run = driven(st, settings)
+    run = state.driven(st, settings.holder)
     for name, change in run.secrets.items():
         record = wanted(run, change)[1]
         behind = [

@@ -272,7 +272,7 @@ def _plan(
         }
         if st.run is not None:
             result |= rotation.told(st.run) | {
-                "services": plans.services(catalogue, st.run),
+                "services": plans.services(catalogue, st),
                 "images": images,
             }
     return result
