@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import audit, bundles, files, rings, seals, state, tmpfs
+from . import audit, bundles, compose, files, rings, seals, state, tmpfs
 from .catalogue import HOST, Catalogue, FileTemplate, Secret, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, VALUE, StackPaths
 from .restore import raise_bundles
-from .rotation_values import concerned, every
+from .rotation_values import collect, concerned, every
 from .rotation_values import staged as staged_values
 from .sources import Earlier, Held, Holdings, Resolved, Values, misfits, unfit
 
@@ -87,10 +87,6 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     _sweep(paths, st, catalogue, settings, report)
     broken = _inspect(paths, st, contents, settings, report)
     made = _plan(st, catalogue, values, contents, broken, spared, report)
-    if gone := sorted(before.secrets.keys() - catalogue.secrets.keys()):
-        report.warnings.append(
-            f"The catalogue no longer has {', '.join(gone)}: the next rollout removes them from this host for good."
-        )
     st.secrets = _recorded(catalogue, values)
     report.recorded = st != before
     st.vault = resolved.vault  # what was seen is no change of what is in force
@@ -113,9 +109,24 @@ def deliver(
         result["changed"] |= audit.adopted(paths, st, run, host)
         if not audit.keyed(st):
             result["warnings"].append(f"The catalogue gives the host no {audit.KEY}, so no audit trail is kept.")
+        _tidy(paths, st, result)
+    if paths.state.exists():
+        result["warnings"] += [f"{clause}." for clause in bundles.unwanted(state.load(paths), catalogue)]
     fate = "would be" if settings.check else "was"
     result["warnings"] += [f"{path} is foreign to the stack and {fate} removed." for path in result["removed"]]
     return result
+
+
+def _tidy(paths: StackPaths, st: state.State, result: dict[str, Any]) -> None:
+    """Remove at once what no container uses: bundles of before, and what a rotation that ended has left sealed."""
+    result["changed"] |= collect(paths, st)
+    if st.run or not bundles.unused(paths, st):
+        return  # while a rotation is open its rollouts do it
+    try:
+        in_use = {each.bundle for each in compose.containers(paths.stack) if each.bundle}
+        result["changed"] |= bool(bundles.collect(paths, st, in_use))
+    except CoffreError as error:
+        result["warnings"].append(f"Bundles that nobody uses any more stay on this host until the next run: {error}")
 
 
 def _open(paths: StackPaths, st: state.State, report: Report) -> tuple[dict[Key, bundles.Content], set[Key]]:
