@@ -20,6 +20,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     files,
     fill,
     keyvault_settings,
+    rollout,
     rotation,
     rotation_plan,
     rotation_values,
@@ -279,7 +280,7 @@ class House:
         self.stage(settings.holder)
         self.roll(settings.holder, rolls)
         self.perform("retire", settings)
-        return str(rotation.close(self.paths, settings)["outcome"])
+        return str(rotation.close(self.paths, self.catalogue, settings)["outcome"])
 
     def agreed(self) -> dict[str, bytes]:
         """The one value of each secret that every consumer has, state names and the verifier accepts; nothing is left
@@ -336,6 +337,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tmpfs, "exposure", lambda _: "")
     monkeypatch.setattr(rotation_plan, "_stack", lambda *_: [])
     monkeypatch.setattr(rotation_plan, "images", lambda _: {})
+    monkeypatch.setattr(rollout, "steady", lambda *_: "")
 
 
 @pytest.fixture

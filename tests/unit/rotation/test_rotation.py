@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -34,7 +35,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secr
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.modules import rotation as module
-from tests.unit.rotation.conftest import RANDOM, Crash, House, Shelf
+from tests.unit.rotation.conftest import RANDOM, Both, Crash, House, Shelf
 
 ALL = ("client", "admin", "database", "client-2", "deployment-audit-key")
 SETS = [("client",), ("admin",), ("database",), ("deployment-audit-key",), ALL]
@@ -637,6 +638,60 @@ def test_metrics_tell_ages_ends_and_the_last_rotation(house: House, monkeypatch:
     assert samples['coffre_rotation_open{host="one",stack="demo"}'] == "0"
     kinds = [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE")]
     assert [name for name, kind in kinds if kind == "gauge"] == list(dict.fromkeys(s.split("{")[0] for s in samples))
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["forward", "back"])
+def test_a_rotation_is_closed_only_when_the_stack_works(
+    house: House, monkeypatch: pytest.MonkeyPatch, failing: bool
+) -> None:
+    asked: list[set[str]] = []
+
+    def down(stack: str, services: set[str], seconds: float) -> str:
+        assert (stack, seconds) == ("demo", 0.0)
+        asked.append(services)
+        return "demo-keycloak-1: it is starting after 180 s"
+
+    sentence = r"All have their values, but the stack does not work: demo-keycloak-1: it is starting after 180 s\."
+    before = house.agreed()
+    house.verifier.down = {"confirm"} if failing else set()
+    with monkeypatch.context() as patch:
+        patch.setattr(rollout, "steady", down)
+        with pytest.raises(CoffreError, match="only goes forward" if not failing else "confirm"):
+            house.play("r1", "client")
+    house.verifier.down = set()
+    with monkeypatch.context() as patch:
+        patch.setattr(rollout, "steady", down)
+        with pytest.raises(CoffreError, match="only goes forward" if not failing else sentence):
+            house.play("r2")
+        with pytest.raises(CoffreError, match=sentence):
+            rotation.close(house.paths, house.catalogue, house.settings("r2"))
+    assert house.play("r3", take_over="r1") == ("undone" if failing else "rotated")
+    assert changed(before, house.agreed()) == (set() if failing else {"client"})
+    assert {frozenset(each) for each in asked} == {frozenset({"app"})}
+
+
+@pytest.mark.parametrize("step", ["prove", "close"])
+def test_what_outlasts_the_lease_renews_it(house: House, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """A play that waits for the lock would otherwise take over between two steps."""
+    later = [0.0]
+    clock = SimpleNamespace(**vars(time) | {"time": lambda: time.time() + later[0]})
+    monkeypatch.setattr(state, "time", clock)
+
+    def slow(*_: object) -> str:
+        later[0] += 500
+        return "not ready"
+
+    planned(monkeypatch, house, secrets=["client"], steps=["plan", "issue"])
+    monkeypatch.setattr(Both, "prove", slow)
+    monkeypatch.setattr(rollout, "steady", slow)
+    if step == "close":
+        house.perform("prove", house.settings("r9"))
+        house.perform("adopt", house.settings("r9"))
+        house.stage("r9")
+        house.roll("r9")
+    with pytest.raises(CoffreError, match="not ready") if step == "close" else nullcontext():
+        planned(monkeypatch, house, steps=[step])
+    assert (run := house.state.run) and run.lease_until > state.now(100)
 
 
 def test_nothing_due_is_nothing_done(house: House) -> None:

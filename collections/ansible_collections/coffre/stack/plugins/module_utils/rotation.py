@@ -18,7 +18,7 @@ from .catalogue import Catalogue
 from .errors import CoffreError
 from .keyvault import Vault
 from .paths import StackPaths
-from .rotation_values import Which, collect, seal, wanted
+from .rotation_values import Which, collect, concerned, seal, wanted
 from .strategies.context import Context, Strategy
 
 # The acts of each phase, by direction.
@@ -93,6 +93,8 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
         with suppress(CoffreError):  # what went wrong first is what has to be told
             _audit(paths, st, run, settings, [*_outcomes(done, "done"), *_outcomes(failed, "failed")])
         raise
+    finally:
+        _keep(paths, st, run)
     _audit(paths, st, run, settings, _outcomes(done, "done"))
     return [f"{_label(name, run.secrets[name])}: {', '.join(acts)}" for name, acts in done.items() if acts]
 
@@ -164,6 +166,14 @@ def _record(paths: StackPaths, st: state.State, change: state.Change, act: str) 
         change.step = max(change.step or act, act, key=state.FORWARD.index)
     st.run.renew()
     state.save(paths, st)
+
+
+def _keep(paths: StackPaths, st: state.State, run: state.Run) -> None:
+    """Renew the lease where an act took so long that another play could take over before the next record."""
+    if run.lease_until < state.now(run.lease / 2):
+        run.renew()
+        with suppress(OSError):
+            state.save(paths, st)
 
 
 def _act(given: Context, act: str, vault: Vault | None) -> None:
@@ -268,8 +278,8 @@ def leave(paths: StackPaths, settings: Settings) -> None:
         state.save(paths, st)
 
 
-def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
-    """Close the open run: every consumer has what it is to have. The caller holds the stack's lock.
+def close(paths: StackPaths, catalogue: Catalogue, settings: Settings) -> dict[str, Any]:
+    """Close the open run: every consumer has what it is to have, and works. The caller holds the stack's lock.
 
     Returns {outcome: rotated or undone, secrets: as of told}. Raises CoffreError, and the run stays open, if it is not
     so.
@@ -286,6 +296,12 @@ def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
         ]
         if behind or st.secrets[name].version != record.version:
             raise CoffreError(f"{', '.join(behind) or 'The host'} has not adopted version {record.version} of {name}.")
+    try:
+        services = concerned(catalogue, st) & set(catalogue.services)
+        if problem := rollout.steady(paths.stack, services, settings.patience):
+            raise CoffreError(f"All have their values, but the stack does not work: {problem}.")
+    finally:
+        _keep(paths, st, run)
     outcome = "rotated" if run.direction == "forward" else "undone"
     note(paths, st, settings, outcome)
     st.run = None

@@ -297,7 +297,7 @@ def _go(
                 if step == "turn":
                     rotation.turn(paths, settings)
                 elif step == "close":
-                    result |= rotation.close(paths, settings)
+                    result |= rotation.close(paths, catalogue, settings)
                 elif step == "leave":
                     rotation.leave(paths, settings)
                 else:
