@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, sources, staging, state, tmpfs
+from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, sources, staging, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -84,6 +84,17 @@ class Stack:
             result = staging.stage(self.paths, catalogue, resolve, staging.Settings("host", require_noswap, check))
         self.outputs.append(json.dumps(result))
         return result
+
+    def deliver(self) -> dict[str, Any]:
+        """Stage as the playbook secrets.yml does."""
+        catalogue = catalogues.parse(self.data)
+
+        def demo(held: sources.Holdings, _: Mapping[str, Any]) -> sources.Resolved:
+            return sources.Resolved(sources.demo(catalogue, held, self.paths.stack))
+
+        with state.locked(self.paths):
+            run = audit.Run("run-1", "kim")
+            return staging.deliver(self.paths, catalogue, demo, staging.Settings("host"), run)
 
     def adopt(self) -> None:
         """As if a rollout had succeeded and collected what is left."""

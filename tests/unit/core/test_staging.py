@@ -5,11 +5,12 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, seals, state, tmpfs
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, compose, seals, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError, SourceError
 
 CANARY = "canary-7f3a"
@@ -459,14 +460,94 @@ def test_a_service_that_left_the_catalogue_leaves_with_the_collection(staged: An
     staged.data["secrets"] = [entry for entry in staged.data["secrets"] if entry["name"] != "db-password"]
     result = staged.stage()
     assert "db-client" not in result["bundles"]
-    assert result["warnings"] == [
-        "The catalogue no longer has db-password: the next rollout removes them from this host for good."
-    ]
     assert staged.paths.bundle("db-client", old).is_dir()  # its container may still run
     assert bundles.collect(staged.paths, staged.state, set()) == [f"db-client/{old}"]
     assert set(staged.state.services) == {"app", "proxy", "host"}
     assert staged.stage()["removed"] == [str(staged.paths.service("db-client"))]
     assert told(staged.stage()) == QUIET
+
+
+@pytest.fixture
+def mounting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The bundles that a container of the stack uses."""
+    used: list[str] = []
+    monkeypatch.setattr(compose, "containers", lambda _: [SimpleNamespace(bundle=each) for each in [*used, None]])
+    return used
+
+
+def unsaid(result: dict[str, Any]) -> list[str]:
+    return [each for each in result["warnings"] if "audit trail" not in each]
+
+
+def without(staged: Any, *names: str) -> None:
+    staged.data["secrets"] = [entry for entry in staged.data["secrets"] if entry["name"] not in names]
+
+
+def test_who_still_has_what_left_the_catalogue_is_said_until_it_is_gone(staged: Any, mounting: list[str]) -> None:
+    old = staged.folder("app").name
+    mounting.append(old)
+    without(staged, "blob")
+    sentence = (
+        f"app still has blob, which the catalogue no longer gives it, in its bundle {old}, on tmpfs and sealed, "
+        "because its container was made with it: playbooks/site.yml rolls it and then removes them for good."
+    )
+    assert unsaid(staged.deliver()) == unsaid(staged.deliver()) == [sentence]
+    staged.adopt()
+    assert unsaid(staged.deliver()) == []
+    assert not [*staged.paths.run.rglob("blob"), staged.paths.seal("app", old)][0].exists()
+
+
+def test_a_consumer_that_left_a_secret_is_said_too(staged: Any, mounting: list[str]) -> None:
+    mounting.append(staged.folder("app").name)
+    staged.data["secrets"][1]["consumers"] = ["host"]
+    assert "app still has api-key-2, which the catalogue no longer gives it" in unsaid(staged.deliver())[0]
+
+
+def test_what_the_host_no_longer_needs_is_gone_at_once(staged: Any, mounting: list[str]) -> None:
+    old = staged.folder("host")
+    mounting.append(staged.folder("app").name)
+    staged.data["secrets"][1]["consumers"] = ["app"]
+    staged.data["secrets"][0]["consumers"] = ["app", "host"]
+    result = staged.deliver()
+    assert (result["changed"], unsaid(result)) == (True, [])
+    assert not old.exists() and not staged.paths.seal("host", old.name).exists()
+    assert not [*staged.paths.service("host").rglob("api-key-2")]
+    assert not staged.deliver()["changed"]
+
+
+def test_a_service_that_left_keeps_its_bundle_as_long_as_its_container(staged: Any, mounting: list[str]) -> None:
+    old = staged.folder("db-client").name
+    mounting.append(old)
+    staged.data["services"] = [entry for entry in staged.data["services"] if entry["name"] != "db-client"]
+    without(staged, "db-password")
+    for _ in range(2):
+        (said,) = unsaid(staged.deliver())
+        assert f"db-client still has db-password, which the catalogue no longer gives it, in its bundle {old}" in said
+        assert "its container is still there: remove that (docker ps --all names it, docker rm --force NAME)" in said
+    mounting.clear()
+    assert unsaid(staged.deliver()) == []
+    assert not staged.paths.bundle("db-client", old).exists() and not staged.paths.seal("db-client", old).exists()
+
+
+def test_what_a_rotation_that_ended_left_sealed_is_removed(staged: Any, mounting: list[str]) -> None:
+    left = staged.paths.sealed_value("r1", "blob", "old")
+    left.write_bytes(b"sealed")
+    assert staged.deliver()["changed"]
+    assert not left.exists()
+    assert (staged.deliver()["changed"], mounting) == (False, [])
+
+
+def test_an_engine_that_gives_no_answer_hinders_no_staging(staged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(_: str) -> None:
+        raise CoffreError("Docker Engine gives no answer.")
+
+    monkeypatch.setattr(compose, "containers", silent)
+    assert unsaid(staged.deliver()) == []  # nobody has to be asked
+    without(staged, "blob")
+    staged.deliver()
+    without(staged, "api-key")
+    stay, *_ = unsaid(staged.deliver())
+    assert stay.startswith("Bundles that nobody uses any more stay on this host until the next run: Docker Engine")
 
 
 def test_a_new_uid_makes_a_new_bundle(staged: Any) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -296,7 +297,14 @@ def other_files(plantation: Plantation) -> None:
     plantation.alter(lambda st: next(iter(st.services["db"].bundles.values())).files.update(more=["api-key"]))
 
 
+def left_behind(plantation: Plantation) -> None:
+    """The catalogue no longer gives it to the app, whose container still runs."""
+    secrets = plantation.catalogue.secrets
+    secrets["api-key"] = replace(secrets["api-key"], consumers=("db",))
+
+
 PLANTED = [
+    (left_behind, doctor_files.staged, "app still has api-key, which the catalogue no longer gives it"),
     (open_wide, doctor_files.permissions, "60611:60611 0444 where 60611:60611 0400"),
     (give_away, doctor_files.permissions, "1000:1000 0400 where 60612:60612 0400"),
     (shared_folder, doctor_files.permissions, "0:0 0755 where 0:0 0700"),

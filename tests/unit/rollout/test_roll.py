@@ -6,6 +6,10 @@ import errno
 import itertools
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -264,6 +268,110 @@ def test_what_is_ready_must_still_be_so_a_while_later_however_long_it_took_to_lo
     assert rollout.gate(engine.there["app-2"], 60) == ""
     assert len(looks) == 4
     assert looks[-1] - looks[-2] >= rollout.HOLD_SECONDS + 1.2
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        (0, "after 10 s"),
+        (0.5, "after 20 s, in 10 s of which it had to wait for a processor"),
+        (3, "after 40 s, in 40 s of which it had to wait for a processor"),  # the threads of one that stands still
+        (-1, "after 10 s"),  # threads end, and what they have waited with them
+    ],
+)
+def test_time_in_which_a_container_has_to_wait_for_a_processor_does_not_count(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, share: float, told: str
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(rollout, "time", clock)
+    monkeypatch.setattr(compose, "queued", lambda _: 100 + share * clock.now)
+    engine.sick.add(OLD)
+    assert rollout.gate(engine.there["app-2"], 10) == f"the container runs, but its health check fails {told}"
+
+
+def test_how_long_a_process_has_waited_is_read_from_the_kernel() -> None:
+    """With what it has started, as two that share one processor; of one that is gone it is nothing."""
+    spin = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.fork()\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", spin], start_new_session=True) as busy:
+        deadline = time.monotonic() + 60
+        try:
+            while compose.queued(busy.pid) < 0.1:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            os.killpg(busy.pid, signal.SIGKILL)
+    assert compose.queued(busy.pid) == compose.queued(0) == 0
+
+
+def test_all_are_seen_ready_and_stay_so_at_once(engine: Engine) -> None:
+    assert rollout.steady("demo", ["app"], 10) == ""
+    engine.sick.add("postgres:1")
+    found = rollout.steady("demo", ["app"], 10)
+    assert found.startswith("demo-postgres-1: the container runs, but its health check fails after 10 s"), found
+    engine.change("postgres-1", health="unhealthy")  # as it was before, and no matter of the app's
+    assert rollout.steady("demo", ["app"], 10) == ""
+    engine.sick = {OLD}
+    assert "demo-app-2: the container runs, but its health check fails" in rollout.steady("demo", ["app"], 10)
+    engine.stop(engine.there["app-2"])
+    assert rollout.steady("demo", ["app"], 10) == "no container of app runs"
+    assert rollout.steady("another", [], 10) == ""
+
+
+def test_one_that_restarts_at_the_last_look_is_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its readiness flashes, and comes for good much later."""
+    looks, clock = list[float](), Clock()
+    monkeypatch.setattr(rollout, "time", clock)
+
+    def flashing(identity: str, _: Sequence[str]) -> bool:
+        if identity != "postgres-1":
+            return True
+        if not looks:
+            engine.change(identity, restarts=1)
+        looks.append(clock.monotonic())
+        return len(looks) == 2 or looks[-1] - looks[0] > 27
+
+    monkeypatch.setattr(compose, "succeeds", flashing)
+    assert rollout.steady("demo", ["app"], 60) == ""
+    assert looks[-1] - looks[0] > 27 + rollout.HOLD_SECONDS
+
+
+def rotating(engine: Engine, direction: str) -> None:
+    st = state.load(engine.paths)
+    st.run = state.Run("run-1", "run-1", "kim", state.now(), state.now(60), {}, direction)
+    state.save(engine.paths, st)
+
+
+def test_the_log_that_an_undone_rotation_names_is_kept_until_something_new_is_adopted(engine: Engine) -> None:
+    log, before = engine.paths.failed_log("app"), dict(engine.services)
+    stage(engine, "app", NEW)
+    rotating(engine, "forward")
+    engine.sick.add(NEW)
+    with pytest.raises(CoffreError, match=f"its last log lines are in {log}"):
+        rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    engine.services = before
+    rotating(engine, "back")
+    rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    st = state.load(engine.paths)
+    st.run = None
+    state.save(engine.paths, st)
+    rollout.roll(engine.paths, ["app"], 10, RUN)  # an unchanged deploy
+    assert log.read_text() == "logs of app-4"
+    engine.sick.clear()
+    stage(engine, "app", NEW)
+    rollout.roll(engine.paths, ["app"], 10, RUN)
+    assert not log.exists()
+
+
+def test_the_log_of_a_container_that_is_rolled_back_is_kept(engine: Engine) -> None:
+    """It may have been ready, and failed at what the rotation tried next."""
+    stage(engine, "app", NEW)
+    rotating(engine, "forward")
+    rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    assert not engine.paths.failed_log("app").exists()
+    stage(engine, "app", OLD)
+    rotating(engine, "back")
+    rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    assert engine.paths.failed_log("app").read_text() == "logs of app-4"
 
 
 def test_start_first(engine: Engine) -> None:

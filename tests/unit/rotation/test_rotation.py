@@ -7,8 +7,9 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils import (
     audit,
     bundles,
+    compose,
     files,
     lifetimes,
     metrics,
@@ -33,7 +35,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secr
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.modules import rotation as module
-from tests.unit.rotation.conftest import Crash, House, Shelf
+from tests.unit.rotation.conftest import RANDOM, Both, Crash, House, Shelf
 
 ALL = ("client", "admin", "database", "client-2", "deployment-audit-key")
 SETS = [("client",), ("admin",), ("database",), ("deployment-audit-key",), ALL]
@@ -74,6 +76,101 @@ def test_a_failure_before_a_withdrawal_is_undone(house: House, names: tuple[str,
     assert changed(before, house.agreed()) == set()
     assert house.play("r2", *names) == "rotated"
     assert changed(before, house.agreed()) == set(names)
+
+
+def retired(house: House) -> None:
+    """An earlier key of another service is past its date."""
+    st = house.state
+    st.secrets["session"].ring[0].retires = "2026-01-01T00:00:00Z"
+    state.save(house.paths, st)
+
+
+def kept_shorter(house: House) -> None:
+    """The catalogue keeps an earlier key no longer."""
+    house.data["secrets"][-1]["settings"] = {"keep_days": 0}
+
+
+def altered(house: House) -> None:
+    """The bundle of another service is not what it was."""
+    (house.paths.bundle("app", house.state.services["app"].current or "") / "client").write_bytes(b"altered")
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["forward", "back"])
+@pytest.mark.parametrize("harm", [retired, kept_shorter, altered])
+def test_what_a_rotation_does_not_roll_it_does_not_stage(
+    house: House, harm: Callable[[House], None], failing: bool
+) -> None:
+    ring = {"name": "session", "consumers": ["app"], "generate": RANDOM, "strategy": "key_ring"}
+    house.data["secrets"].append(ring)
+    house.stage("")
+    house.roll("")
+    house.verifier.accepted["session"] = {bundles.value(house.paths, house.state, "app", "session")}
+    house.play("r1", "session")
+    harm(house)
+    before, record = house.state.services["app"], house.state.secrets["session"]
+    house.fails = {"keycloak"} if failing else set()
+    with pytest.raises(CoffreError, match="keycloak could not adopt") if failing else nullcontext():
+        assert house.play("r2", "database") == "rotated"
+    assert (house.state.services["app"], house.state.secrets["session"]) == (before, record)
+    assert house.play("r3", "client") == "rotated"  # nothing stands in the way of the next one
+    house.agreed()
+    if harm is not altered:
+        assert house.play("r4") == "rotated"  # the version that was left is due
+        assert house.state.secrets["session"].ring == []
+    assert house.play("r5") == "nothing"
+
+
+def test_an_undo_needs_no_bundle_that_the_catalogue_has_changed(house: House) -> None:
+    """Where the text of a composed file is what the service cannot start with."""
+    file = {"name": "keycloak.conf", "alphabet": "A-Za-z0-9_-", "template": "password=@{database}"}
+    house.data["services"][1]["files"] = [file]
+    house.stage("")
+    house.roll("")
+    before, current = house.agreed(), house.state.services["keycloak"].current
+    file["template"] += " and more"
+    house.fails = {"keycloak"}
+    with pytest.raises(CoffreError, match="keycloak could not adopt"):
+        house.play("r1", "database")
+    assert (house.agreed(), house.state.services["keycloak"].current) == (before, current)
+
+
+@pytest.mark.parametrize("of", ["app", "keycloak", "host"])
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"app.0\n")], ids=["gone", "damaged"])
+def test_a_sealed_copy_that_does_not_open_hinders(house: House, of: str, harm: Callable[[Path], object]) -> None:
+    """No bundle could be staged, neither forward nor back."""
+    harm(house.paths.seal(of, house.state.services[of].current or ""))
+    with pytest.raises(CoffreError, match=f"the sealed copy of {of}'s bundle .* does not open: run playbooks/site.yml"):
+        house.play("r1", "database")
+    assert house.state.run is None
+
+
+@pytest.mark.parametrize("key", ["uid", "gid", "adopt"])
+def test_a_service_that_the_catalogue_has_changed_hinders(house: House, key: str) -> None:
+    house.data["services"][0][key] = "reload" if key == "adopt" else 60699
+    with pytest.raises(CoffreError, match="app has not adopted what the catalogue says"):
+        house.play("r1", "database")
+
+
+def test_a_service_that_left_a_secret_meanwhile_is_rolled_back_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(House, "roll", cut_short(House.roll))
+        with pytest.raises(Crash):
+            house.play("r1", "client")
+    assert house.state.services["app"].bundles[house.state.services["app"].current or ""].versions["client"]
+    house.data["secrets"][0]["consumers"] = ["host"]
+    assert house.play("r2", take_over="r1") == "undone"
+    assert house.state.run is None
+    assert "client" not in house.state.services["app"].bundles[house.state.services["app"].current or ""].versions
+
+
+def cut_short(roll: Callable[..., None]) -> Callable[..., None]:
+    def rolled(*given: Any) -> None:
+        roll(*given)
+        raise Crash
+
+    return rolled
 
 
 @pytest.mark.parametrize("service", ["app", "keycloak"])
@@ -543,6 +640,60 @@ def test_metrics_tell_ages_ends_and_the_last_rotation(house: House, monkeypatch:
     assert [name for name, kind in kinds if kind == "gauge"] == list(dict.fromkeys(s.split("{")[0] for s in samples))
 
 
+@pytest.mark.parametrize("failing", [False, True], ids=["forward", "back"])
+def test_a_rotation_is_closed_only_when_the_stack_works(
+    house: House, monkeypatch: pytest.MonkeyPatch, failing: bool
+) -> None:
+    asked: list[set[str]] = []
+
+    def down(stack: str, services: set[str], seconds: float) -> str:
+        assert (stack, seconds) == ("demo", 0.0)
+        asked.append(services)
+        return "demo-keycloak-1: it is starting after 180 s"
+
+    sentence = r"All have their values, but the stack does not work: demo-keycloak-1: it is starting after 180 s\."
+    before = house.agreed()
+    house.verifier.down = {"confirm"} if failing else set()
+    with monkeypatch.context() as patch:
+        patch.setattr(rollout, "steady", down)
+        with pytest.raises(CoffreError, match="only goes forward" if not failing else "confirm"):
+            house.play("r1", "client")
+    house.verifier.down = set()
+    with monkeypatch.context() as patch:
+        patch.setattr(rollout, "steady", down)
+        with pytest.raises(CoffreError, match="only goes forward" if not failing else sentence):
+            house.play("r2")
+        with pytest.raises(CoffreError, match=sentence):
+            rotation.close(house.paths, house.catalogue, house.settings("r2"))
+    assert house.play("r3", take_over="r1") == ("undone" if failing else "rotated")
+    assert changed(before, house.agreed()) == (set() if failing else {"client"})
+    assert {frozenset(each) for each in asked} == {frozenset({"app"})}
+
+
+@pytest.mark.parametrize("step", ["prove", "close"])
+def test_what_outlasts_the_lease_renews_it(house: House, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """A play that waits for the lock would otherwise take over between two steps."""
+    later = [0.0]
+    clock = SimpleNamespace(**vars(time) | {"time": lambda: time.time() + later[0]})
+    monkeypatch.setattr(state, "time", clock)
+
+    def slow(*_: object) -> str:
+        later[0] += 500
+        return "not ready"
+
+    planned(monkeypatch, house, secrets=["client"], steps=["plan", "issue"])
+    monkeypatch.setattr(Both, "prove", slow)
+    monkeypatch.setattr(rollout, "steady", slow)
+    if step == "close":
+        house.perform("prove", house.settings("r9"))
+        house.perform("adopt", house.settings("r9"))
+        house.stage("r9")
+        house.roll("r9")
+    with pytest.raises(CoffreError, match="not ready") if step == "close" else nullcontext():
+        planned(monkeypatch, house, steps=[step])
+    assert (run := house.state.run) and run.lease_until > state.now(100)
+
+
 def test_nothing_due_is_nothing_done(house: House) -> None:
     before = house.paths.state.read_bytes()
     assert house.play("r1") == "nothing"
@@ -626,10 +777,37 @@ def test_a_step_that_fails_behind_the_plan_is_told_with_the_rotation_that_is_ope
     assert house.agreed() == before
 
 
-def test_what_another_play_holds_is_not_rolled_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "roll", lambda *_, **__: pytest.fail("it rolled"))
-    with pytest.raises(CoffreError, match="Another play has taken over"):
-        planned(monkeypatch, house, steps=["rollout", "retire", "close"])
+@pytest.mark.parametrize("left", ["closed", "taken over"])
+@pytest.mark.parametrize("step", ["issue", "prove", "publish", "adopt", "rollout", "retire", "turn", "close", "leave"])
+def test_a_play_that_finds_its_run_gone_once_it_has_the_lock_changes_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str, left: str
+) -> None:
+    """Frozen before the lock, it wakes up when another has done its work."""
+    house.paths.compose.write_text("services: {}\n")
+    planned(monkeypatch, house, secrets=["client"])
+    locked, seen = state.locked, list[bytes]()
+
+    @contextmanager
+    def frozen(paths: StackPaths) -> Iterator[None]:
+        with locked(paths):
+            st = state.load(paths)
+            assert st.run
+            st.run = None if left == "closed" else replace(st.run, holder="r10")
+            state.save(paths, st)
+            seen.append(paths.state.read_bytes())
+            yield
+
+    def touched(*_: Any, **__: Any) -> None:
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(state, "locked", frozen)
+    for name in ("containers", "add", "start"):
+        monkeypatch.setattr(compose, name, touched)
+    monkeypatch.setattr(compose, "wanted", lambda *_: {})
+    with nullcontext() if step == "leave" else pytest.raises(CoffreError, match="Another play has taken over"):
+        planned(monkeypatch, house, steps=[step], compose_file="services: {other: {}}\n")
+    assert house.paths.state.read_bytes() == seen[0]
+    assert house.paths.compose.read_text() == "services: {}\n"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,12 @@ def test_keys_are_tried_before_the_app_has_them(app: App) -> None:
     assert app.asked == ["rehearse", "rehearse"]
 
 
+def test_a_key_whose_date_passes_after_it_was_staged_is_expected_where_it_was_staged(app: App) -> None:
+    app.versions = [NEW, OLD, OLDEST]
+    strategy.confirm(rotating({"probe": PROBE}, NEW, [(OLD, LATER), (OLDEST, PAST)]), "new")
+    assert app.asked == ["confirm"]
+
+
 @pytest.mark.parametrize(
     ("versions", "sentence"),
     [

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import rings, seals, state
+from .catalogue import HOST, Catalogue
 from .errors import CoffreError, SealError
 from .paths import BUNDLE, LINK, StackPaths
 
@@ -219,11 +220,35 @@ def discard_next(paths: StackPaths, st: state.State, service: str) -> None:
         point(paths, service, entry.current)
 
 
-def collect(paths: StackPaths, st: state.State, in_use: set[str]) -> list[str]:
-    """Remove the bundles, and their seals, that are neither current nor next nor in use (bundle ids).
+def unwanted(st: state.State, catalogue: Catalogue) -> list[str]:
+    """What still holds a secret that the catalogue no longer gives it, why, and what ends it; a clause for each."""
+    found = []
+    for service, entry in sorted(st.services.items()):
+        for name, bundle in sorted(entry.bundles.items()):
+            lost = [
+                secret
+                for secret in sorted(bundle.versions)
+                if secret not in catalogue.secrets or service not in catalogue.secrets[secret].consumers
+            ]
+            if service == HOST:
+                why = "nothing was staged since: playbooks/site.yml or secrets.yml removes them for good"
+            elif service in catalogue.services:
+                why = "its container was made with it: playbooks/site.yml rolls it and then removes them for good"
+            else:
+                why = (
+                    "it is no service of the catalogue, but its container is still there: remove that (docker ps --all "
+                    "names it, docker rm --force NAME), and playbooks/site.yml removes them for good"
+                )
+            if lost:
+                found.append(
+                    f"{service} still has {', '.join(lost)}, which the catalogue no longer gives it, in its bundle "
+                    f"{name}, on tmpfs and sealed, because {why}"
+                )
+    return found
 
-    Also removes those on tmpfs and disk that state does not know. Returns `service/bundle` of each.
-    """
+
+def unused(paths: StackPaths, st: state.State) -> list[tuple[str, str]]:
+    """(service, bundle id) of those that are neither current nor next, also of those that state does not know."""
     keep = {(service, name) for service, entry in st.services.items() for name in entry.named}
     known = {(service, name) for service, entry in st.services.items() for name in entry.bundles}
     known |= {(path.parent.name, path.name) for path in paths.run.glob("*/*") if BUNDLE.fullmatch(path.name)}
@@ -231,7 +256,15 @@ def collect(paths: StackPaths, st: state.State, in_use: set[str]) -> list[str]:
         service, _, name = path.name.removesuffix(".cred").partition(".")
         if BUNDLE.fullmatch(name):
             known.add((service, name))
-    leaving = sorted(pair for pair in known - keep if pair[1] not in in_use)
+    return sorted(known - keep)
+
+
+def collect(paths: StackPaths, st: state.State, in_use: set[str]) -> list[str]:
+    """Remove the bundles, and their seals, that are neither current nor next nor in use (bundle ids).
+
+    Also removes those on tmpfs and disk that state does not know. Returns `service/bundle` of each.
+    """
+    leaving = [pair for pair in unused(paths, st) if pair[1] not in in_use]
     if not leaving:
         return []
     for service, name in leaving:

@@ -207,6 +207,19 @@ def parse(data: dict[str, Any]) -> Container:
     )
 
 
+def queued(pid: int) -> float:
+    """For how many seconds the threads of a process, and of what it started, have waited for a processor so far."""
+    total, left = 0, [pid] if pid else []
+    while left:
+        # Whoever ends meanwhile has no more to tell.
+        with suppress(OSError, IndexError, ValueError):
+            for thread in Path(f"/proc/{left.pop()}/task").iterdir():
+                with suppress(OSError, IndexError, ValueError):
+                    total += int((thread / "schedstat").read_text(encoding="ascii").split()[1])
+                    left += map(int, (thread / "children").read_text(encoding="ascii").split())
+    return total / 1e9
+
+
 def broken_mount(container: Container, root: Path) -> str | None:
     """A mount of this container under `root` that no longer is what was mounted; None if all are sound.
 
@@ -281,10 +294,9 @@ def remove(container: str) -> None:
 
 def save_logs(container: str, path: Path, lines: int = 200) -> bool:
     """Write a container's last log lines to a file of root's, unread. False if it cannot, on a full disk say."""
-    with (
-        suppress(OSError, subprocess.SubprocessError),
-        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
-    ):
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(OSError, subprocess.SubprocessError), os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
         subprocess.run(
             ["docker", "logs", "--tail", str(lines), container],
             stdin=subprocess.DEVNULL,

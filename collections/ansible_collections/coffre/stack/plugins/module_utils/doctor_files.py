@@ -90,6 +90,7 @@ def staged(patient: Patient) -> str:
                 f"{service.name} did not become ready with the version that was read last of {', '.join(former)}, and "
                 "goes on with the one before"
             )
+    problems += bundles.unwanted(patient.state, patient.catalogue)
     return insist(problems, f"{len(patient.state.secrets)} secrets are staged for {len(services)} consumers")
 
 

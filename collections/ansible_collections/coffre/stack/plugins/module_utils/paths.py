@@ -59,6 +59,10 @@ class StackPaths:
     def compose(self) -> Path:
         return self.lib / "compose.yml"
 
+    def failed_log(self, service: str) -> Path:
+        """The last log lines of a container that was taken back or rolled back, for root."""
+        return self.lib / f"{service}.failed.log"
+
     @property
     def authority(self) -> Path:
         """The certificate of the demo CA, which clients may trust."""

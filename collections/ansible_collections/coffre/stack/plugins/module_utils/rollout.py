@@ -7,10 +7,10 @@ a run that was killed leaves at most one more container of a service beside the 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from . import audit, bundles, compose, files, haproxy
@@ -21,6 +21,7 @@ from .paths import StackPaths
 
 POLL_SECONDS = 0.25
 HOLD_SECONDS = 0.75  # between two looks: readiness that flashes and goes again does not count
+BUSY_TIMES = 4  # the most that a wait takes on a busy host, in times its patience
 # A first start may fill a database, and one that is cut short can leave it so that no later start succeeds.
 FIRST_SECONDS = 600.0
 HEADERS = ("before_header", "after_header")  # of a diff, for Ansible
@@ -126,10 +127,6 @@ class Stack:
     def entry(self, service: str) -> states.Service:
         return self.state.services.get(service) or states.Service()
 
-    def log(self, service: str) -> Path:
-        """Where the last log lines of a container that was taken back are kept, for root."""
-        return self.paths.lib / f"{service}.failed.log"
-
     def handing(self, service: str) -> None:
         """Record that a container is about to have what is staged for a service, if that is a rotation's new values."""
         run = self.state.run
@@ -145,15 +142,24 @@ class Stack:
                 states.save(self.paths, self.state)
 
     @property
+    def undoing(self) -> bool:
+        """Whether a rotation is going back."""
+        return bool(self.state.run and self.state.run.direction == "back")
+
+    @property
     def again(self) -> str:
         """What to do once the cause is mended."""
         return "rotate again" if self.state.run else "run playbooks/site.yml"
 
-    def adopted(self, service: str) -> None:
-        """Record that the containers of a service have its staged bundle."""
-        if self.entry(service).next:
+    def adopted(self, service: str, anew: bool = False) -> None:
+        """Record that the containers of a service have its staged bundle; `anew`: a new container has come in.
+
+        The log of one that failed is kept until then: it tells why a rotation was undone.
+        """
+        if staged := self.entry(service).next:
             bundles.promote(self.paths, self.state, service)
-        self.log(service).unlink(missing_ok=True)
+        if (staged or anew) and not self.undoing:
+            self.paths.failed_log(service).unlink(missing_ok=True)
 
     def refused(self, service: str) -> None:
         """Let go of the staged bundle of a service; without an adopted one it stays, for the next attempt."""
@@ -162,12 +168,20 @@ class Stack:
 
 
 def roll(
-    paths: StackPaths, names: Sequence[str], seconds: float, run: audit.Run, check: bool = False, content: str = ""
+    paths: StackPaths,
+    names: Sequence[str],
+    seconds: float,
+    run: audit.Run,
+    check: bool = False,
+    content: str = "",
+    driven: bool = False,
 ) -> dict[str, Any]:
     """Bring the named services, in this order, to what is wanted, and record what they adopted or refused.
 
     `run` is recorded with it; `check`: only say what it would do; `content`: what the Compose file is to be, if it is
-    not to stay as it is. Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], diff}.
+    not to stay as it is; `driven`: it is a step of the rotation that `run` drives.
+
+    Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], diff}.
     Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
     are as they were; or when Compose does not understand the content: then nothing was changed.
     """
@@ -177,6 +191,8 @@ def roll(
     if not content and not paths.compose.exists():
         raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
     with states.locked(paths):
+        st = states.load(paths)
+        (states.driven if driven else states.admit)(st, run.name)
         before = paths.compose.read_text(encoding="utf-8", errors="replace") if paths.compose.exists() else ""
         content = content or before
         try:
@@ -184,8 +200,7 @@ def roll(
         except CoffreError as error:
             raise CoffreError(f"The stack's Compose file cannot be used, and nothing was changed: {error}") from None
         proxy = next((name for name, service in wanted.items() if service.adopt == "reload"), None)
-        stack = Stack(paths, states.load(paths), proxy, seconds)
-        states.admit(stack.state, run.name)
+        stack = Stack(paths, st, proxy, seconds)
         steps = _plans(stack, wanted, names, check)
         diff = [_diff(stack, steps)]
         rewritten = content != before
@@ -381,11 +396,13 @@ def _replace(stack: Stack, step: Step) -> None:
             with suppress(CoffreError):  # the next run settles it; what went wrong first is what has to be told
                 haproxy.settle(proxy, coming)
         raise CoffreError(sentence)
-    stack.adopted(service.name)
+    stack.adopted(service.name, anew=True)
     if proxy:
         haproxy.empty(proxy, leaving)
     for each in step.others:
         compose.stop(each)
+        if stack.undoing:
+            compose.save_logs(each.id, stack.paths.failed_log(service.name))
         compose.remove(each.id)
     if proxy:
         haproxy.settle(proxy, leaving)
@@ -402,7 +419,8 @@ def _step_aside(old: Sequence[Container]) -> None:
 
 def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) -> str:
     """Undo a replacement that failed; returns the sentence that says so."""
-    name, log, staged = step.service.name, stack.log(step.service.name), stack.entry(step.service.name).staged
+    name, staged = step.service.name, stack.entry(step.service.name).staged
+    log = stack.paths.failed_log(name)
     parts = [f"{name} could not adopt {step.service.image}{f' with bundle {staged}' if staged else ''}: {problem}"]
     if new and step.keep and step.others and all(new.created < each.created for each in step.others):
         # It was there before those that should leave, so it is the one that served, and what is left of a roll that
@@ -443,16 +461,22 @@ def _go_back(stack: Stack, step: Step, old: Container, new: Container | None) ->
 def gate(container: Container, seconds: float) -> str:
     """Wait until a container is ready and stays so for a moment: "", or why it is not.
 
-    Its own check is run here rather than awaited from the engine, which may look only every few seconds.
+    Its own check is run here rather than awaited from the engine, which may look only every few seconds. Of `seconds`
+    those do not count in which it could not go on because its threads waited for a processor: a start takes as long as
+    the host lets it, up to BUSY_TIMES as long.
     """
-    deadline = time.monotonic() + seconds
-    since: float | None = None
+    began = seen = time.monotonic()
+    waited = since = queued = None
+    starved = 0.0
     while True:
         now = compose.inspect([container.id])[0]
         if now.state in ("exited", "dead") or now.restarts > container.restarts:
             reason = "ran out of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
             return f"the container {reason}"
         moment = time.monotonic()
+        waited, queued = queued, compose.queued(now.pid)
+        starved += min(max(queued - waited, 0.0), moment - seen) if waited is not None else 0.0
+        seen = moment
         failed = failing(now)
         if failed or now.state != "running":
             since = None
@@ -460,10 +484,35 @@ def gate(container: Container, seconds: float) -> str:
             since = time.monotonic()
         elif moment - since >= HOLD_SECONDS:
             return ""
-        if time.monotonic() > deadline:
-            return f"the container runs, but its {failed} fails after {seconds:.0f} s" if failed else _health(now)
+        if time.monotonic() > began + min(seconds + starved, seconds * BUSY_TIMES):
+            busy = f", in {starved:.0f} s of which it had to wait for a processor" if starved >= 1 else ""
+            after = f"after {time.monotonic() - began:.0f} s{busy}"
+            return f"the container runs, but its {failed} fails {after}" if failed else f"{_health(now)} {after}"
         # What is ready is looked at once more, when the moment is over.
         time.sleep(POLL_SECONDS if since is None else max(since + HOLD_SECONDS - time.monotonic(), 0))
+
+
+def steady(project: str, services: Collection[str], seconds: float) -> str:
+    """See that a project is ready and stays so for a moment, all its containers at once: "", or what is not.
+
+    Who restarts meanwhile is waited for. Of services that are not named those do not count that are unhealthy already.
+    """
+    running = [each for each in compose.containers(project) if each.state in ("running", "restarting")]
+    problems = [f"no container of {name} runs" for name in sorted(set(services) - {each.service for each in running})]
+    concerned = [each for each in running if each.service in services or each.health != "unhealthy"]
+    with ThreadPoolExecutor(max_workers=max(len(concerned), 1)) as pool:
+        found = pool.map(lambda each: _steady(each, seconds), concerned)
+        problems += [f"{each.name}: {problem}" for each, problem in zip(concerned, found, strict=True) if problem]
+    return "; ".join(problems)
+
+
+def _steady(container: Container, seconds: float) -> str:
+    """As `gate`, also of one that is just being restarted."""
+    deadline = time.monotonic() + seconds
+    while (problem := gate(container, max(deadline - time.monotonic(), 0.0))) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        container = compose.inspect([container.id])[0]
+    return problem
 
 
 def _proxy(stack: Stack) -> Container | None:

@@ -18,7 +18,7 @@ from .catalogue import Catalogue
 from .errors import CoffreError
 from .keyvault import Vault
 from .paths import StackPaths
-from .rotation_values import Which, collect, seal, wanted
+from .rotation_values import Which, collect, concerned, seal, wanted
 from .strategies.context import Context, Strategy
 
 # The acts of each phase, by direction.
@@ -47,16 +47,6 @@ class Settings:
     vault: keyvault_settings.Settings | None = None
 
 
-def driven(st: state.State, settings: Settings) -> state.Run:
-    """The open run, if this play drives it. Raises CoffreError if another has taken it over."""
-    if st.run is None or st.run.holder != settings.holder:
-        raise CoffreError(
-            f"Another play has taken over the rotation on stack {st.stack} that this one was driving; it stops here "
-            "and leaves everything to the other."
-        )
-    return st.run
-
-
 def lasting(run: state.Run) -> bool:
     """Whether a withdrawal has begun, so that the run can only go forward."""
     return run.direction == "forward" and any(each.reached("withdrawn") for each in run.secrets.values())
@@ -81,7 +71,7 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
     Returns a line per secret. The caller holds the stack's lock. Raises CoffreError; the run then stays open as it is.
     """
     st = state.load(paths)
-    run = driven(st, settings)
+    run = state.driven(st, settings.holder)
     acts = PHASES[run.direction].get(phase, ())
     todo = [
         (act, name)
@@ -103,13 +93,15 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
         with suppress(CoffreError):  # what went wrong first is what has to be told
             _audit(paths, st, run, settings, [*_outcomes(done, "done"), *_outcomes(failed, "failed")])
         raise
+    finally:
+        _keep(paths, st, run)
     _audit(paths, st, run, settings, _outcomes(done, "done"))
     return [f"{_label(name, run.secrets[name])}: {', '.join(acts)}" for name, acts in done.items() if acts]
 
 
 def stage(paths: StackPaths, catalogue: Catalogue, settings: Settings, how: staging.Settings) -> dict[str, Any]:
     """Stage what the open run says is to be in force. Returns and raises as `staging.deliver`, in the lock as well."""
-    driven(state.load(paths), settings)
+    state.driven(state.load(paths), settings.holder)
 
     def unasked(*_: Any) -> sources.Resolved:
         raise AssertionError("while a rotation is open, no source is asked")
@@ -119,9 +111,8 @@ def stage(paths: StackPaths, catalogue: Catalogue, settings: Settings, how: stag
 
 def roll(paths: StackPaths, services: Sequence[str], content: str, seconds: float, settings: Settings) -> list[str]:
     """Let the services adopt what is staged. Returns a line per service; takes the stack's lock. Raises CoffreError."""
-    driven(state.load(paths), settings)
     run = audit.Run(settings.holder, settings.operator)
-    done = rollout.roll(paths, services, seconds, run, content=content)["services"]
+    done = rollout.roll(paths, services, seconds, run, content=content, driven=True)["services"]
     return [
         f"{each['name']}: {each['action']}" + (f", {each['why']}, {each['seconds']} s" if each["why"] else "")
         for each in done
@@ -175,6 +166,14 @@ def _record(paths: StackPaths, st: state.State, change: state.Change, act: str) 
         change.step = max(change.step or act, act, key=state.FORWARD.index)
     st.run.renew()
     state.save(paths, st)
+
+
+def _keep(paths: StackPaths, st: state.State, run: state.Run) -> None:
+    """Renew the lease where an act took so long that another play could take over before the next record."""
+    if run.lease_until < state.now(run.lease / 2):
+        run.renew()
+        with suppress(OSError):
+            state.save(paths, st)
 
 
 def _act(given: Context, act: str, vault: Vault | None) -> None:
@@ -255,7 +254,7 @@ def turn(paths: StackPaths, settings: Settings) -> None:
     Raises CoffreError where it can only go forward. The caller holds the stack's lock.
     """
     st = state.load(paths)
-    run = driven(st, settings)
+    run = state.driven(st, settings.holder)
     if lasting(run):
         raise CoffreError(
             f"An old value of {', '.join(run.secrets)} is already withdrawn, so the rotation only goes forward."
@@ -279,14 +278,14 @@ def leave(paths: StackPaths, settings: Settings) -> None:
         state.save(paths, st)
 
 
-def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
-    """Close the open run: every consumer has what it is to have. The caller holds the stack's lock.
+def close(paths: StackPaths, catalogue: Catalogue, settings: Settings) -> dict[str, Any]:
+    """Close the open run: every consumer has what it is to have, and works. The caller holds the stack's lock.
 
     Returns {outcome: rotated or undone, secrets: as of told}. Raises CoffreError, and the run stays open, if it is not
     so.
     """
     st = state.load(paths)
-    run = driven(st, settings)
+    run = state.driven(st, settings.holder)
     for name, change in run.secrets.items():
         record = wanted(run, change)[1]
         behind = [
@@ -297,6 +296,12 @@ def close(paths: StackPaths, settings: Settings) -> dict[str, Any]:
         ]
         if behind or st.secrets[name].version != record.version:
             raise CoffreError(f"{', '.join(behind) or 'The host'} has not adopted version {record.version} of {name}.")
+    try:
+        services = concerned(catalogue, st) & set(catalogue.services)
+        if problem := rollout.steady(paths.stack, services, settings.patience):
+            raise CoffreError(f"All have their values, but the stack does not work: {problem}.")
+    finally:
+        _keep(paths, st, run)
     outcome = "rotated" if run.direction == "forward" else "undone"
     note(paths, st, settings, outcome)
     st.run = None

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import audit, bundles, compose, keyvault_settings, restore, rings, rotation, state, strategies, tmpfs
-from .catalogue import HOST, Catalogue
-from .errors import CoffreError
+from .catalogue import HOST, Catalogue, Service
+from .errors import CoffreError, SealError
 from .lifetimes import due, end, parsed
 from .paths import RUN, StackPaths
 from .rotation import Settings
-from .rotation_values import seal
+from .rotation_values import concerned, seal
 from .sources import fresh
 from .strategies.context import Context
 
@@ -158,7 +158,7 @@ def plan(
         if strategy.UNKNOWN:
             unknown.append(f"{name}: {strategy.UNKNOWN}")
     if chosen and not problems:
-        problems = _stack(paths, st, {service for row in rows for service in row.rolls})
+        problems = _sealed(paths, st) or _stack(paths, st, {service for row in rows for service in row.rolls})
     if not problems:
         for name, (change, _) in chosen.items():
             secret = catalogue.secrets[name]
@@ -196,11 +196,32 @@ def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:
         service.name
         for service in catalogue.receivers()
         if (entry := st.services.get(service.name, state.Service())).current is None
-        or entry.bundles[entry.current].files != rings.files(catalogue, service, st.secrets)
+        or not _fits(entry.bundles[entry.current], catalogue, service, st)
     ]
     if behind := sorted({*waiting, *lacking}):
         return [f"{', '.join(behind)} has not adopted what the catalogue says: run playbooks/site.yml first"]
     return []
+
+
+def _fits(bundle: state.Bundle, catalogue: Catalogue, service: Service, st: state.State) -> bool:
+    """Whether a bundle is what the catalogue says, as far as can be told without a value."""
+    said = (rings.files(catalogue, service, st.secrets), service.uid, service.gid, service.adopt == "reload")
+    return (bundle.files, bundle.uid, bundle.gid, bundle.reload) == said
+
+
+def _sealed(paths: StackPaths, st: state.State) -> list[str]:
+    """The sealed copies that do not open: with one of them nothing can be staged, neither forward nor back."""
+    problems = []
+    for service, entry in sorted(st.services.items()):
+        for name in entry.named:
+            try:
+                bundles.unseal(paths, service, name)
+            except SealError:
+                problems.append(
+                    f"the sealed copy of {service}'s bundle {name} does not open: run playbooks/site.yml first, which "
+                    "makes it anew or says what to do"
+                )
+    return problems
 
 
 def _stack(paths: StackPaths, st: state.State, rolls: set[str]) -> list[str]:
@@ -294,11 +315,9 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
     state.save(paths, st)
 
 
-def services(catalogue: Catalogue, run: state.Run) -> list[str]:
-    """The services that have a secret of the run."""
-    names = [name for name in run.secrets if name in catalogue.secrets]
-    consumers = {consumer for name in names for consumer in catalogue.secrets[name].consumers}
-    return sorted(consumers - {HOST})
+def services(catalogue: Catalogue, st: state.State) -> list[str]:
+    """The services that the open run rolls."""
+    return sorted(concerned(catalogue, st) & set(catalogue.services))
 
 
 def images(stack: str) -> dict[str, str]:

@@ -53,6 +53,20 @@ def every(paths: StackPaths, run: state.Run) -> dict[str, dict[str, bytes]]:
     }
 
 
+def concerned(catalogue: Catalogue, st: state.State) -> set[str]:
+    """The consumers of the open run's secrets, by the catalogue or by a bundle in force.
+
+    These alone it stages and rolls; the host itself may be among them.
+    """
+    names = st.run.secrets if st.run else {}
+    consumers = {each for name in names if name in catalogue.secrets for each in catalogue.secrets[name].consumers}
+    return consumers | {
+        service
+        for service, entry in st.services.items()
+        if any(name in entry.bundles[bundle].versions for bundle in entry.named for name in names)
+    }
+
+
 def wanted(run: state.Run, change: state.Change) -> tuple[Which, state.Secret]:
     """Which version of a secret of the run its consumers are to have now."""
     forward = run.direction == "forward" and change.reached("adopted")

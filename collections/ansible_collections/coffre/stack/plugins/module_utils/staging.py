@@ -11,18 +11,18 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import audit, bundles, files, rings, seals, state, tmpfs
-from .catalogue import HOST, Catalogue, Secret, Service
+from . import audit, bundles, compose, files, rings, seals, state, tmpfs
+from .catalogue import HOST, Catalogue, FileTemplate, Secret, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, VALUE, StackPaths
 from .restore import raise_bundles
-from .rotation_values import every
+from .rotation_values import collect, concerned, every
 from .rotation_values import staged as staged_values
 from .sources import Earlier, Held, Holdings, Resolved, Values, misfits, unfit
 
@@ -66,6 +66,8 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     contents, lost = _open(paths, st, report)
     held = holdings(st, contents)
     earlier, used = _versions_held(st, contents), _used(st, catalogue)
+    spared = _spared(paths, st, catalogue)
+    lost = {key for key in lost if key[0] not in spared}
     if st.run:
         for name, versions in every(paths, st.run).items():
             earlier.setdefault(name, {}).update(versions)
@@ -84,11 +86,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     _folders(paths, settings, report)
     _sweep(paths, st, catalogue, settings, report)
     broken = _inspect(paths, st, contents, settings, report)
-    made = _plan(st, catalogue, values, contents, broken, report)
-    if gone := sorted(before.secrets.keys() - catalogue.secrets.keys()):
-        report.warnings.append(
-            f"The catalogue no longer has {', '.join(gone)}: the next rollout removes them from this host for good."
-        )
+    made = _plan(st, catalogue, values, contents, broken, spared, report)
     st.secrets = _recorded(catalogue, values)
     report.recorded = st != before
     st.vault = resolved.vault  # what was seen is no change of what is in force
@@ -111,9 +109,24 @@ def deliver(
         result["changed"] |= audit.adopted(paths, st, run, host)
         if not audit.keyed(st):
             result["warnings"].append(f"The catalogue gives the host no {audit.KEY}, so no audit trail is kept.")
+        _tidy(paths, st, result)
+    if paths.state.exists():
+        result["warnings"] += [f"{clause}." for clause in bundles.unwanted(state.load(paths), catalogue)]
     fate = "would be" if settings.check else "was"
     result["warnings"] += [f"{path} is foreign to the stack and {fate} removed." for path in result["removed"]]
     return result
+
+
+def _tidy(paths: StackPaths, st: state.State, result: dict[str, Any]) -> None:
+    """Remove at once what no container uses: bundles of before, and what a rotation that ended has left sealed."""
+    result["changed"] |= collect(paths, st)
+    if st.run or not bundles.unused(paths, st):
+        return  # while a rotation is open its rollouts do it
+    try:
+        in_use = {each.bundle for each in compose.containers(paths.stack) if each.bundle}
+        result["changed"] |= bool(bundles.collect(paths, st, in_use))
+    except CoffreError as error:
+        result["warnings"].append(f"Bundles that nobody uses any more stay on this host until the next run: {error}")
 
 
 def _open(paths: StackPaths, st: state.State, report: Report) -> tuple[dict[Key, bundles.Content], set[Key]]:
@@ -155,6 +168,20 @@ def _salvage(folder: Path, bundle: state.Bundle) -> bundles.Content:
             if inside == [name] or rings.version(name, inside[0]):
                 content.files[name] = files.read(folder / name, seals.LIMIT)[1]
     return content
+
+
+def _spared(paths: StackPaths, st: state.State, catalogue: Catalogue) -> set[str]:
+    """The services whose bundles stay as they are: those that the open rotation does not roll.
+
+    What else is different of them, such as a key past its date, waits for a run that rolls them. The host adopts at
+    once, so it is never among them; nor is a service whose bundle is not there, as its container could not start again.
+    """
+    rolled = {HOST, *concerned(catalogue, st)}
+    return {
+        service
+        for service, entry in st.services.items()
+        if st.run and service not in rolled and entry.staged and paths.bundle(service, entry.staged).is_dir()
+    }
 
 
 def _forget(st: state.State, contents: dict[Key, bundles.Content], lost: set[Key]) -> None:
@@ -214,7 +241,9 @@ def _with_ring(
     if secret.name not in st.secrets:
         return held
     values = {each.previous.version: each.value for each in held.ring} | found
-    ring = rings.after(secret, st.secrets[secret.name], held.version, state.now(), used)
+    ring = st.secrets[secret.name].ring  # of what the open rotation leaves alone
+    if not st.run or secret.name in st.run.secrets:
+        ring = rings.after(secret, st.secrets[secret.name], held.version, state.now(), used)
     if gone := [each.version for each in ring if each.version not in values]:
         report.warnings.append(
             f"The earlier {'version' if len(gone) == 1 else 'versions'} {', '.join(gone)} of {secret.name} cannot be "
@@ -421,13 +450,16 @@ def _plan(
     values: Values,
     contents: dict[Key, bundles.Content],
     broken: set[Key],
+    spared: set[str],
     report: Report,
 ) -> list[Made]:
-    """Decide for each service which bundle is to be in force, and note it in the state."""
+    """Decide for each service but the spared which bundle is to be in force, and note it in the state."""
     made = []
     receivers = catalogue.receivers()
     recorded = _recorded(catalogue, values)
     for service in receivers:
+        if service.name in spared:
+            continue
         entry = st.services.setdefault(service.name, state.Service())
         content = _content(catalogue, service, values)
         bundle = state.Bundle(
@@ -442,7 +474,7 @@ def _plan(
             name
             for name in entry.named
             if (service.name, name) not in broken
-            and contents[service.name, name] == content
+            and _equal(contents[service.name, name], content, service.files if st.run else ())
             and _alike(entry.bundles[name], bundle)
         ]
         if good:
@@ -456,10 +488,23 @@ def _plan(
             entry.next = name
         made.append(Made(service.name, name, content))
         report.new.append(f"{service.name}/{name}")
-    for gone in set(st.services) - {service.name for service in receivers}:
+    for gone in set(st.services) - {service.name for service in receivers} - spared:
         # Its bundles stay until its container is gone and they are collected.
         st.services[gone].current = st.services[gone].next = None
     return made
+
+
+def _equal(one: bundles.Content, other: bundles.Content, apart: Sequence[FileTemplate]) -> bool:
+    """Whether two contents of the same versions are the same, whatever the text of some composed files.
+
+    A rotation is undone by the bundles from before it: a template that was changed since may be what went wrong.
+    """
+    names = {file.name for file in apart}
+    mine, theirs = (
+        {name: data for name, data in each.files.items() if name not in names} | {"": each.values}
+        for each in (one, other)
+    )
+    return mine == theirs
 
 
 def _alike(one: state.Bundle, other: state.Bundle) -> bool:

@@ -217,6 +217,16 @@ def admit(state: State, holder: str = "") -> None:
         )
 
 
+def driven(state: State, holder: str) -> Run:
+    """The open run, if this play drives it; asked under the lock. Raises CoffreError if it is no longer so."""
+    if state.run is None or state.run.holder != holder:
+        raise CoffreError(
+            f"Another play has taken over the rotation on stack {state.stack} that this one was driving; it stops here "
+            "and leaves everything to the other."
+        )
+    return state.run
+
+
 def _secret(entry: dict[str, Any]) -> Secret:
     return Secret(**{**entry, "ring": [Previous(**each) for each in entry.get("ring", [])]})
 

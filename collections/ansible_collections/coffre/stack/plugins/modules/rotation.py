@@ -272,7 +272,7 @@ def _plan(
         }
         if st.run is not None:
             result |= rotation.told(st.run) | {
-                "services": plans.services(catalogue, st.run),
+                "services": plans.services(catalogue, st),
                 "images": images,
             }
     return result
@@ -297,7 +297,7 @@ def _go(
                 if step == "turn":
                     rotation.turn(paths, settings)
                 elif step == "close":
-                    result |= rotation.close(paths, settings)
+                    result |= rotation.close(paths, catalogue, settings)
                 elif step == "leave":
                     rotation.leave(paths, settings)
                 else:

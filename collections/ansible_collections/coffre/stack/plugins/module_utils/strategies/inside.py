@@ -47,8 +47,8 @@ def work(context: Context, which: Which) -> list[compose.Container]:
             if time.monotonic() > min(deadline, last):
                 version = getattr(context.change, which).version
                 raise CoffreError(
-                    f"The container {each.name} does not work with {context.secret.name} {version}: "
-                    f"see `docker logs {each.name}`."
+                    f"The container {each.name} does not work with {context.secret.name} {version}: see `docker logs "
+                    f"{each.name}`, or, once it is rolled back, {context.paths.failed_log(each.service)}."
                 )
             time.sleep(POLL_SECONDS)
     return found

@@ -57,8 +57,10 @@ def _services(context: Context) -> list[str]:
 
 
 def _ring(context: Context, which: Which) -> list[str]:
-    """The earlier versions that count while this one is in force."""
+    """The earlier versions that count while this one is in force: of one that is, those that were staged with it."""
     record = context.state.secrets[context.secret.name]
+    if record.version == _version(context, which):
+        return [each.version for each in record.ring]
     return [each.version for each in rings.after(context.secret, record, _version(context, which), state.now())]
 
 
