@@ -3,7 +3,12 @@
 Reads one JSON object from standard input, {"current": KEY, "previous": [KEY, ...], "refused": [KEY, ...]} with keys in
 base64. Sessions under the current key and each previous one must go on, and be signed anew with the current one; those
 under a refused key must begin anew. `rehearse` tries that in this process with the app's own code, `confirm` asks the
-app that runs on this machine. Exits 0, or 1 with one sentence on standard error.
+app that runs on this machine. Exits 0, or else with one sentence on standard error, and a status that says the same,
+because whoever hands over keys does not pass on what is printed:
+
+2  the keys cannot be the app's                    5  no session is signed anew with the current key
+3  a session under the current key is refused      6  a session under a refused key is accepted
+4  a session under a previous key is refused       7  the app gives no session
 """
 
 import base64
@@ -30,7 +35,11 @@ Visit = Callable[[str], tuple[int, str]]
 
 
 class ProofError(Exception):
-    """One sentence that may be shown: it holds no value."""
+    """One sentence that may be shown: it holds no value. `status` is what the program exits with."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,11 @@ def read(text: str) -> Keys:
             for keys in ([data["current"]], data["previous"], data["refused"])
         )
     except (ValueError, KeyError, TypeError):
-        raise ProofError("Standard input is no JSON object of keys in base64.") from None
+        raise ProofError(2, "Standard input is no JSON object of keys in base64.") from None
     try:
         return Keys(_texts(current)[0], _texts(previous), _texts(refused))
     except ValueError as error:
-        raise ProofError(str(error)) from None
+        raise ProofError(2, str(error)) from None
 
 
 def _texts(keys: Sequence[bytes]) -> list[str]:
@@ -68,11 +77,11 @@ def prove(keys: Keys, visit: Visit) -> None:
         which = "the current" if key == keys.current else "a previous"
         visits, cookie = visit(_serializer(key).dumps({"visits": VISITS}))
         if visits != VISITS + 1:
-            raise ProofError(f"A session signed with {which} key is not accepted.")
+            raise ProofError(3 if key == keys.current else 4, f"A session signed with {which} key is not accepted.")
         if _visits(keys.current, cookie) != visits:
-            raise ProofError(f"A session signed with {which} key is not signed anew with the current one.")
+            raise ProofError(5, f"A session signed with {which} key is not signed anew with the current one.")
     if any(visit(_serializer(key).dumps({"visits": VISITS}))[0] != 1 for key in keys.refused):
-        raise ProofError("A session signed with a withdrawn key is still accepted.")
+        raise ProofError(6, "A session signed with a withdrawn key is still accepted.")
 
 
 def rehearse(keys: Keys, cookie: str) -> tuple[int, str]:
@@ -91,7 +100,7 @@ def confirm(port: int, cookie: str) -> tuple[int, str]:
         answer = connection.getresponse()
         return int(json.loads(answer.read())["visits"]), _given(answer.getheader("Set-Cookie"))
     except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        raise ProofError(f"The app gives no session ({type(error).__name__}).") from None
+        raise ProofError(7, f"The app gives no session ({type(error).__name__}).") from None
     finally:
         connection.close()
 
@@ -120,15 +129,17 @@ def _given(header: str | None) -> str:
     return (header or "").partition(";")[0].removeprefix(f"{COOKIE}=")
 
 
-def main(step: str, text: str) -> str:
-    """The sentence that says what is wrong, or ""."""
+def main(step: str, text: str) -> ProofError | None:
+    """What is wrong, if anything is."""
     try:
         keys = read(text)
         prove(keys, partial(confirm, 8000) if step == "confirm" else partial(rehearse, keys))
     except ProofError as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.stdin.read()) or 0)
+    if wrong := main(sys.argv[1], sys.stdin.read()):
+        print(wrong, file=sys.stderr)
+        sys.exit(wrong.status)

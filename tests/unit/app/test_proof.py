@@ -124,7 +124,7 @@ def test_rehearse_as_a_command() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     text = _text(NEW.encode(), refused=(NEW.encode(),))
     done = subprocess.run(command, cwd=root, input=text, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr == "A session signed with a withdrawn key is still accepted.\n"
 
 
@@ -138,9 +138,10 @@ def test_rehearse_as_a_command() -> None:
     ],
 )
 def test_unusable_keys(text: str, sentence: str) -> None:
-    said = proof.main("rehearse", text)
-    assert sentence in said
-    assert "canary" not in said
+    wrong = proof.main("rehearse", text)
+    assert wrong and wrong.status == 2
+    assert sentence in str(wrong)
+    assert "canary" not in str(wrong)
 
 
 def test_the_catalogue_keeps_a_key_as_long_as_the_app_keeps_a_session() -> None:

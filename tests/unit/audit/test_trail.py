@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -349,3 +350,138 @@ def test_a_service_that_never_ran_has_no_trail(trail: StackPaths) -> None:
     state.save(trail, deployed(host="k1-a"))
     never = audit.Trail("app", "app-audit", "audit.jsonl", "signing")
     assert [each["service"] for each in audit.examine(trail, [], [never])["trails"]] == [""]
+
+
+def turned_back(old: str, new: str, secret: str = audit.KEY) -> dict[str, Any]:
+    return {
+        "event": "rotation",
+        "secret": secret,
+        "direction": "back",
+        "old": old,
+        "new": new,
+        "outcome": "turned back",
+    }
+
+
+SIGNERS: dict[str, tuple[list[tuple[str, dict[str, Any]]], int]] = {
+    "one key": ([("k1", {}), ("k1", {})], 0),
+    "forward": ([("k1", {}), ("k2", {}), ("k2", {}), ("k3", {})], 0),
+    "a retired one": ([("k1", {}), ("k2", {}), ("k1", {})], 3),
+    "a retired one after a retired one": ([("k1", {}), ("k2", {}), ("k3", {}), ("k2", {})], 4),
+    "the first of three": ([("k1", {}), ("k2", {}), ("k3", {}), ("k1", {})], 4),
+    "undone": ([("k1", {}), ("k2", turned_back("k1", "k2")), ("k1", {}), ("k3", {})], 0),
+    "undone twice": (
+        [("k1", {}), ("k2", turned_back("k1", "k2")), ("k1", {}), ("k3", turned_back("k1", "k3")), ("k1", {})],
+        0,
+    ),
+    "the undone one again": ([("k1", {}), ("k2", turned_back("k1", "k2")), ("k1", {}), ("k2", {})], 4),
+    "undone, and forward again": ([("k1", {}), ("k2", turned_back("k1", "k2")), ("k3", {}), ("k1", {})], 4),
+    "undone by the retired one": ([("k1", {}), ("k2", {}), ("k1", turned_back("k1", "k2")), ("k1", {})], 3),
+    "undone before": ([("k1", turned_back("k1", "k2")), ("k2", {}), ("k1", {})], 3),
+    "undone to another": ([("k3", {}), ("k1", {}), ("k2", turned_back("k1", "k2")), ("k3", {})], 4),
+    "of another secret": ([("k1", {}), ("k2", turned_back("k1", "k2", "flask-secret-key")), ("k1", {})], 3),
+    "forward only": ([("k1", {}), ("k2", turned_back("k1", "k2") | {"direction": "forward"}), ("k1", {})], 3),
+    "without its name": ([("k1", {}), ("k2", {}), ("k1", {"key": None})], 3),
+}
+MORE = {**KEYS, "k3": b"canary-audit-key-3"}
+
+
+def chain(path: Path, signed: list[tuple[str, dict[str, Any]]], named: bool = True) -> None:
+    """A trail of records that these versions of the key signed; a detail of None takes a field away."""
+    lines: list[bytes] = []
+    for number, (version, details) in enumerate(signed, start=1):
+        record = {"seq": number, "time": "t", "key": version, "event": "x", **details}
+        record["previous"] = hashlib.sha256(lines[-1]).hexdigest() if lines else ""
+        record = {name: value for name, value in record.items() if value is not None and (named or name != "key")}
+        lines.append(audit._canonical(record | {"mac": audit._mac(MORE[version], record)}) + b"\n")
+    path.write_bytes(b"".join(lines))
+
+
+@pytest.mark.parametrize("case", SIGNERS)
+def test_keys_only_move_forward(case: str, paths: StackPaths) -> None:
+    signed, wrong = SIGNERS[case]
+    chain(paths.audit, signed)
+    audit.verify(paths.audit, MORE)  # each record by itself is in order
+    if not wrong:
+        assert audit.verify(paths.audit, MORE, signers=audit.Successors()).unheld == []
+        return
+    with pytest.raises(
+        CoffreError, match=f"Record {wrong} .* version {signed[wrong - 1][0]} of its key, which another"
+    ):
+        audit.verify(paths.audit, MORE, signers=audit.Successors())
+
+
+def adopted(version: str, outcome: str = "adopted", service: str = "app") -> dict[str, Any]:
+    return {"event": "adoption", "service": service, "versions": {"signing": version}, "outcome": outcome}
+
+
+BACK = turned_back("k1", "k2", "signing")
+# By case: what the stack's trail tells of the service, which instances signed with which key, and what is wrong.
+INSTANCES: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str]], int]] = {
+    "side by side": ([adopted("k1"), adopted("k2")], [("i1", "k1"), ("i2", "k2"), ("i1", "k1"), ("i2", "k2")], 0),
+    "a retired one": ([adopted("k1"), adopted("k2")], [("i1", "k1"), ("i2", "k2"), ("i3", "k1")], 3),
+    "two of one": ([adopted("k1"), adopted("k2")], [("i1", "k1"), ("i1", "k2")], 2),
+    "undone": ([adopted("k1"), adopted("k2"), BACK, adopted("k1")], [("i1", "k1"), ("i2", "k2"), ("i3", "k1")], 0),
+    "undone, and again": (
+        [adopted("k1"), adopted("k2"), BACK, adopted("k1"), adopted("k3")],
+        [("i1", "k1"), ("i2", "k2"), ("i3", "k1"), ("i4", "k2")],
+        4,
+    ),
+    "undone, then replaced": (
+        [adopted("k1"), adopted("k2"), BACK, adopted("k1"), adopted("k3")],
+        [("i1", "k1"), ("i2", "k2"), ("i3", "k1"), ("i4", "k3"), ("i5", "k1")],
+        5,
+    ),
+    "undone before it was adopted": (
+        [adopted("k1"), BACK, adopted("k1")],
+        [("i1", "k1"), ("i2", "k2"), ("i3", "k1")],
+        0,
+    ),
+    "refused": ([adopted("k1"), adopted("k2", "refused")], [("i1", "k1"), ("i2", "k2"), ("i3", "k1")], 0),
+    "refused, then adopted": (
+        [adopted("k1"), adopted("k2", "refused"), adopted("k2")],
+        [("i1", "k1"), ("i2", "k2"), ("i3", "k1"), ("i4", "k2"), ("i5", "k1")],
+        5,
+    ),
+    "not recorded yet": ([adopted("k1")], [("i1", "k1"), ("i2", "k2"), ("i2", "k2")], 0),
+    "killed, and never recorded": ([adopted("k1")], [("i1", "k1"), ("i2", "k2"), ("i3", "k1")], 0),
+    "begun anew": ([adopted("k2", "recovered")], [("i1", "k1"), ("i2", "k2"), ("i3", "k1")], 3),
+    "of another service": ([adopted("k1", service="db")], [("i1", "k1"), ("i2", "k2"), ("i3", "k1")], 0),
+    "no trail": ([], [("i1", "k1"), ("i2", "k2"), ("i3", "k1")], 0),
+}
+
+
+@pytest.mark.parametrize("case", INSTANCES)
+def test_an_instance_begins_with_no_retired_key(case: str, paths: StackPaths) -> None:
+    told, wrote, wrong = INSTANCES[case]
+    chain(paths.audit, [("k3", each) for each in told])
+    path = paths.lib / "app.jsonl"
+    chain(path, [(version, {"instance": instance}) for instance, version in wrote], named=False)
+    signers = audit.Instances(MORE, audit._in_force(paths, "app", "signing"))
+    if not wrong:
+        assert audit.verify(path, MORE, signers=signers).unheld == []
+        return
+    with pytest.raises(CoffreError, match=f"Record {wrong} .* version {wrote[wrong - 1][1]} of its key, which another"):
+        audit.verify(path, MORE, signers=signers)
+
+
+def test_a_key_with_two_names_is_one(paths: StackPaths) -> None:
+    keys = {"k1": MORE["k1"], "k2": MORE["k2"], "k4": MORE["k1"]}  # undone in a vault, which names the old one anew
+    chain(paths.audit, [("k3", each) for each in (adopted("k1"), adopted("k2"), BACK | {"old": "k4"}, adopted("k4"))])
+    path = paths.lib / "app.jsonl"
+    wrote = [("k1", {"instance": "i1"}), ("k2", {"instance": "i2"}), ("k1", {"instance": "i3"})]
+    chain(path, wrote, named=False)
+    audit.verify(path, keys, signers=audit.Instances(keys, audit._in_force(paths, "app", "signing")))
+
+
+def test_a_retired_key_is_told_of_both_trails(trail: StackPaths, app_trail: Path) -> None:
+    chain(trail.audit, [("k1", {}), ("k2", adopted("k1")), ("k1", {})])
+    chain(app_trail, [("k1", {"instance": "i1"}), ("k2", {"instance": "i1"})], named=False)
+    st = deployed(host="k1-a", app="app-2")
+    st.services["host"].bundles["k2-b"] = state.Bundle({}, {audit.KEY: "k2"}, state.now(), 0, 0)
+    st.services["app"].bundles = {
+        version: state.Bundle({}, {"signing": version}, state.now(), 0, 0) for version in ("k1", "k2")
+    }
+    state.save(trail, st)
+    with pytest.raises(CoffreError, match=r"Record 3 .* had replaced\. Record 2 .* had replaced\. This check"):
+        audit.examine(trail, [], [audit.Trail("app", "app-audit", "audit.jsonl", "signing")])

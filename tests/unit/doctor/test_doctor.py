@@ -459,6 +459,19 @@ def test_values_in_logs_are_told(plantation: Plantation, tmp_path: Path) -> None
     assert told(doctor_leaks.logs, plantation) == "the value of api-key stands in the log of demo-app-1"
 
 
+def test_a_value_of_several_lines_is_told_where_each_became_an_entry(plantation: Plantation, tmp_path: Path) -> None:
+    lines = ["the first line of it", "and yet another one"]
+    log = tmp_path / "c-json.log"
+    plantation.containers[0]["LogPath"] = str(log)
+    patient = plantation.patient()
+    patient.__dict__["values"] = {"note": "\n".join(lines).encode(), "api-key": plantation.canary.encode()}
+    log.write_text(json.dumps({"log": lines[0]}) + "\n")
+    assert doctor_leaks.logs(patient).startswith("no value in")
+    log.write_text("".join(json.dumps({"log": f"{line}\n"}) + "\n" for line in lines))
+    with pytest.raises(CoffreError, match="the value of note stands in the log of demo-app-1"):
+        doctor_leaks.logs(patient)
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Callable[..., None]:
     """A git repository in tmp_path/repo; calling it runs git there."""
@@ -512,10 +525,6 @@ def test_a_value_in_a_commits_message_is_told(
     repository("commit", "--allow-empty", "-m", f"Use {plantation.value('app', 'api-key').decode()}.")
     looked_at(plantation, tmp_path)
     assert told(doctor_leaks.git_history, plantation) == "the value of api-key stands in it"
-
-
-def test_no_repository_is_no_history(tmp_path: Path) -> None:
-    assert history.collect(tmp_path) is None
 
 
 def test_a_host_without_anything_is_told_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,17 @@ def test_a_command_that_fails_tells_the_line_that_says_why(said: str, told: str)
         compose.call(["sh", "-c", 'printf %s "$1" >&2; exit 3', "sh", said])
 
 
+def test_what_a_command_says_that_was_given_values_is_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docker").write_text('#!/bin/sh\nread -r line\necho "Error response from daemon: $line" >&2; exit 6\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(CoffreError) as caught:
+        compose.ask("app", "probe", stdin="canary-key\n")
+    assert str(caught.value) == (
+        "`docker exec` failed with exit code 6: what it said is withheld, because it was given values"
+    )
+
+
 def test_a_command_that_hangs_is_ended() -> None:
     with pytest.raises(CoffreError, match="did not end within"):
         compose.call(["sleep", "5"], timeout=0.1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+from ansible_collections.coffre.stack.plugins.module_utils import files
 
 
 class ActionModule(ActionBase):
@@ -26,38 +25,10 @@ class ActionModule(ActionBase):
         if head.splitlines() != [head]:
             raise AnsibleActionFail("The head of the audit trail is not one line, so it was not kept.")
         try:
-            before = self._read(path)
-            result["changed"] = head.encode() not in before.splitlines()
-            if result["changed"] and not self._task.check_mode:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._write(
-                    path, before + (b"" if before.endswith(b"\n") or not before else b"\n") + f"{head}\n".encode()
-                )
+            result["changed"] = files.add_line(path, head.encode(), self._task.check_mode)
         except OSError as error:
             raise AnsibleActionFail(
                 f"The head of the audit trail could not be kept in {path} on the controller ({error.strerror}); what "
                 "the play did is not concerned: mend that and run playbooks/verify_audit.yml, which keeps it."
             ) from None
         return result
-
-    @staticmethod
-    def _read(path: Path) -> bytes:
-        if not path.exists():
-            return b""
-        if not path.is_file():
-            raise OSError(errno.EINVAL, "it is no file")
-        return path.read_bytes()
-
-    @staticmethod
-    def _write(path: Path, data: bytes) -> None:
-        """Let the file be the old one or the new one, whatever happens meanwhile."""
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # its mode is 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise

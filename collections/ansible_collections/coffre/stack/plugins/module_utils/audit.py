@@ -3,7 +3,8 @@ kept elsewhere, can change, remove or reorder them unseen.
 
 A record is one line of JSON in canonical form (ASCII, sorted keys, no spaces): seq (1, 2, ...), time, event and its
 details, previous, which is the SHA-256 (hex) of the line before ("" in the first), and mac, the HMAC-SHA256 (hex) of
-all the rest. So a record also vouches for those before it, whichever key signed them.
+all the rest. So a record also vouches for those before it, whichever key signed them. Keys only move forward: one that
+another replaced signs nothing new, unless the trail says that this was undone.
 
 The stack's own trail tells which bundles were adopted: run, operator, service, bundle, versions by secret, and outcome,
 which is `adopted`, `refused` (the service did not become ready and kept what it had) or `recovered` (adopted by an
@@ -24,7 +25,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from . import bundles, compose, files, state
 from .catalogue import HOST
@@ -179,7 +180,9 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
     def check(service: str, where: Callable[[], Path], owner: str, secret: str, kept: Sequence[str]) -> None:
         try:
             path = where()
-            found = verify(path, bundles.versions(paths, st, owner, secret), kept)
+            keys = bundles.versions(paths, st, owner, secret)
+            signers = Instances(keys, _in_force(paths, service, secret)) if service else Successors()
+            found = verify(path, keys, kept, signers)
         except CoffreError as error:
             problems.append(str(error))
             return
@@ -213,11 +216,87 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
     return {"trails": trails, "warnings": warnings}
 
 
-def verify(path: Path, keys: Mapping[str, bytes], kept: Iterable[str] = ()) -> Verified:
+class Signers(Protocol):
+    """Which key may sign the next record of a trail."""
+
+    def admit(self, record: Mapping[str, Any], version: str) -> bool:
+        """Take in a record that this version of the key signed; False if another one had replaced it."""
+
+
+class Successors:
+    """Of the stack's own trail: each record may be signed with the version before, or one that never signed before.
+
+    An earlier one may sign again where the version that replaced it has recorded that this was undone.
+    """
+
+    def __init__(self) -> None:
+        self.now, self.replaced, self.undone = "", set[str](), ""
+
+    def admit(self, record: Mapping[str, Any], version: str) -> bool:
+        if version != self.now:
+            if version in self.replaced and version != self.undone:
+                return False
+            self.replaced.add(self.now)
+            self.replaced.discard(version)
+            self.now, self.undone = version, ""
+        if _turned_back(record, KEY) and record.get("new") == version:
+            self.undone = str(record.get("old"))
+        return True
+
+
+class Instances:
+    """Of a service's trail, to which its instances write side by side: each signs with one key, and none begins with a
+    key that was replaced before another began, by what the stack's trail tells of the versions in force.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes], in_force: Sequence[str]) -> None:
+        self.keys = keys
+        self.ahead = [self._key(version) for version in in_force]
+        self.told, self.passed = bool(in_force), set[bytes]()
+        self.began: dict[str, bytes] = {}
+
+    def _key(self, version: str) -> bytes:
+        return self.keys.get(version, version.encode())  # a vault may call one key by two names
+
+    def admit(self, record: Mapping[str, Any], version: str) -> bool:
+        key, instance = self._key(version), str(record.get("instance"))
+        if instance in self.began:
+            return self.began[instance] == key
+        before = list(self.began.values())
+        self.began[instance] = key
+        if key in self.ahead:
+            at = self.ahead.index(key)
+            self.passed.update(self.ahead[:at])
+            del self.ahead[:at]
+            return True
+        # Not recorded yet, if it is new; and without a trail of the stack's nobody knows what was undone.
+        return not self.told or (key not in self.passed and key not in before[:-1]) or before[-1:] == [key]
+
+
+def _turned_back(record: Mapping[str, Any], secret: str) -> bool:
+    return (record.get("event"), record.get("secret"), record.get("direction")) == ("rotation", secret, "back")
+
+
+def _in_force(paths: StackPaths, service: str, secret: str) -> list[str]:
+    """The versions of a secret that a service had or was to have, in order, as far as the stack's trail tells."""
+    told: list[str] = []
+    adopted = ""
+    for record in filter(None, map(_parse, _read(paths.audit)[0])):
+        if record.get("event") == "adoption" and record.get("service") == service:
+            version = str((record.get("versions") or {}).get(secret, ""))
+            told += [version, adopted] if record.get("outcome") == "refused" else [version]
+            adopted = adopted if record.get("outcome") == "refused" else version
+        elif _turned_back(record, secret):
+            told += [str(record.get("new")), str(record.get("old"))]
+    return [version for version in told if version]
+
+
+def verify(path: Path, keys: Mapping[str, bytes], kept: Iterable[str] = (), signers: Signers | None = None) -> Verified:
     """Check every record of a trail, and that it has each kept head (lines as of `str(Head)`).
 
-    `keys` are the keys by version. Raises CoffreError, which names the first record that is wrong. Records that are cut
-    off at the end go unnoticed where no kept head is among them.
+    `keys` are the keys by version; `signers` says which of them may sign next, any if it is not given. Raises
+    CoffreError, which names the first record that is wrong. Records that are cut off at the end go unnoticed where no
+    kept head is among them.
     """
     heads = _parse_kept(kept)
     last = Head(0, "", "", "")
@@ -231,13 +310,18 @@ def verify(path: Path, keys: Mapping[str, bytes], kept: Iterable[str] = ()) -> V
             break
         if record is None:
             raise CoffreError(f"Line {number} of the audit trail {path} is no record.")
-        signed = _signed(record, keys)
+        signed, version = _signed(record, keys)
         if signed is False:
             raise CoffreError(f"Record {number} of the audit trail {path} was changed.")
         if record["seq"] != number or record["previous"] != last.digest:
             raise CoffreError(
                 f"Record {number} of the audit trail {path} does not follow the one before it: "
                 "one of them was changed or moved, or others between them were removed."
+            )
+        if signers and version and not signers.admit(record, version):
+            raise CoffreError(
+                f"Record {number} of the audit trail {path} is signed with version {version} of its key, which another "
+                "one had replaced."
             )
         last = _head(record, line)
         if heads.get(number, last.digest) != last.digest:
@@ -293,11 +377,13 @@ def _parse_kept(lines: Iterable[str]) -> dict[int, str]:
     return heads
 
 
-def _signed(record: Mapping[str, Any], keys: Mapping[str, bytes]) -> bool | None:
-    """Whether a key signed the record; None if none that is held says so, while another one may have."""
-    candidates = [keys[record["key"]]] if record.get("key") in keys else [] if "key" in record else keys.values()
-    signed = any(hmac.compare_digest(record["mac"], _mac(key, record)) for key in candidates)
-    return signed or (False if record.get("key") in keys else None)
+def _signed(record: Mapping[str, Any], keys: Mapping[str, bytes]) -> tuple[bool | None, str]:
+    """(whether a key signed the record, None if none that is held says so, while another one may have; the version of
+    that key, "" if it is unknown)."""
+    named = record.get("key", "")
+    candidates = {named: keys[named]} if named in keys else {} if "key" in record else keys
+    signed = [version for version, key in candidates.items() if hmac.compare_digest(record["mac"], _mac(key, record))]
+    return (True, signed[-1]) if signed else (False if named in keys else None, named)
 
 
 def _read(path: Path) -> tuple[list[bytes], int]:

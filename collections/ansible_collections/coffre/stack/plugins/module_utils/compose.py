@@ -72,8 +72,8 @@ class Container:
     memory: int = 0  # the most that it may take, in bytes; 0 is no limit
 
 
-def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS) -> str:
-    """Run a command and return its standard output; CoffreError with the line that says why if it fails."""
+def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS, quotes: bool = True) -> str:
+    """Run a command and return its standard output; CoffreError if it fails, which quotes the line that says why."""
     what = " ".join(command[:2])
     try:
         done = subprocess.run(list(command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
@@ -84,6 +84,7 @@ def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["it said nothing"]
         why = next((line for line in said if line.startswith("Error response from daemon:")), said[-1])
+        why = why if quotes else "what it said is withheld, because it was given values"
         raise CoffreError(f"`{what}` failed with exit code {done.returncode}: {why[:300]}")
     return done.stdout
 
@@ -310,8 +311,8 @@ def save_logs(container: str, path: Path, lines: int = 200) -> bool:
 
 
 def ask(container: str, *command: str, stdin: str = "", seconds: float = PROBE_SECONDS) -> str:
-    """What a command run inside a container prints."""
-    return call(["docker", "exec", "-i", container, *command], stdin=stdin, timeout=seconds)
+    """What a command run inside a container prints. CoffreError if it fails, without its words if it was given any."""
+    return call(["docker", "exec", "-i", container, *command], stdin=stdin, timeout=seconds, quotes=not stdin)
 
 
 def succeeds(container: str, command: Sequence[str]) -> bool:

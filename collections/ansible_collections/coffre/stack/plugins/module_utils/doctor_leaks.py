@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import compose, leaks
 from .doctor_patient import Patient, insist
 
+BLOCK = 8 << 20  # bytes of words that are searched at once
 SECRET_VARIABLE = re.compile(r"(DEMO_MODE|.*(PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIALS?|_KEY))$", re.IGNORECASE)
 
 
@@ -80,8 +82,19 @@ def logs(patient: Patient) -> str:
 def git_history(patient: Patient) -> str:
     """No value and no private key in anything that the checkout's repository holds."""
     problems = [f"the object {key} is a private key" for key in patient.history.private_keys]
+    unsearched = list(patient.history.unsearched)
     if patient.history.words:
         with gzip.open(patient.history.words) as file:
-            names = patient.finder.names(file.read())
+            names = patient.finder.names_in(_blocks(file))
         problems += [f"the value of {name} stands in it" for name in names]
-    return insist(problems, patient.history.note)
+        if short := leaks.unsearchable(patient.values):
+            unsearched.append(f"what is too short to be searched for ({', '.join(short)})")
+        if without := patient.finder.without_words:
+            unsearched.append(f"what is no text, but for its encodings ({', '.join(without)})")
+    return insist(problems, patient.history.note, [f"not searched: {each}" for each in unsearched])
+
+
+def _blocks(file: gzip.GzipFile) -> Iterator[bytes]:
+    """Blocks of whole lines of some MiB."""
+    while block := file.read(BLOCK):
+        yield block + file.readline()

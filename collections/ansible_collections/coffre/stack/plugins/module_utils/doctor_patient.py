@@ -38,11 +38,14 @@ class Concern(str):
 
 @dataclass(frozen=True)
 class History:
-    """What the controller found in its checkout: the words of its history, as a file on this host, and private keys."""
+    """What the controller found in its checkout: the words of its history, as a file on this host, private keys, what
+    to say if all is well, and what it could not search.
+    """
 
     words: Path | None
     private_keys: tuple[str, ...]
     note: str
+    unsearched: tuple[str, ...] = ()
 
 
 @dataclass
@@ -91,8 +94,8 @@ class Patient:
         return found
 
     @functools.cached_property
-    def finder(self) -> leaks.Finder:
-        return leaks.of_values(self.values)
+    def finder(self) -> leaks.ValueFinder:
+        return leaks.ValueFinder(self.values)
 
     @functools.cached_property
     def inspected(self) -> list[dict[str, Any]]:

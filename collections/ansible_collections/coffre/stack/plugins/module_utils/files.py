@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +34,52 @@ def write(path: Path, content: bytes, mode: int) -> None:
         os.fsync(handle)
     temporary.rename(path)
     sync(path.parent)
+
+
+def add_line(path: Path, line: bytes, check: bool = False) -> bool:
+    """Add a line to a file, with mode 0600, unless it is there; whether it was not. Raises OSError.
+
+    The file has the lines of all who add some at once; they wait for each other by `.lock` beside it.
+    """
+    if line in _content(path).splitlines():
+        return False
+    if check:
+        return True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(".lock"), 30):
+        before = _content(path)
+        if line in before.splitlines():
+            return False
+        write(path, before + (b"" if before.endswith(b"\n") or not before else b"\n") + line + b"\n", 0o600)
+    return True
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds; nothing if it is not there."""
+    if not path.exists():
+        return b""
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.read_bytes()
+
+
+@contextmanager
+def locked(path: Path, seconds: float) -> Iterator[None]:
+    """Hold the lock that a file stands for. Raises TimeoutError if others keep it too long, or another OSError."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(errno.ETIMEDOUT, f"others have held {path} for {seconds:.0f} s") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

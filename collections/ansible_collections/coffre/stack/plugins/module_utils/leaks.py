@@ -17,6 +17,7 @@ from typing import NamedTuple
 # Shorter values occur by chance, and everywhere: they cannot be searched for.
 SHORTEST = 12
 WINDOW = 8
+WORD = re.compile(rb"[\t -~\x80-\xff]{%d,}" % SHORTEST)
 PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s+([A-Za-z0-9+/=\s]+?)-----END \1-----")
 
 
@@ -123,10 +124,42 @@ class Finder:
         return sorted({hit.secret for hit in self.find(data)})
 
 
-def of_values(values: Mapping[str, bytes]) -> Finder:
-    """A finder of whole values, without those that are too short."""
-    short = set(unsearchable(values))
-    return Finder((name, part) for name, value in values.items() if name not in short for part in secret_parts(value))
+def words(data: bytes) -> list[bytes]:
+    """The runs of text in data that are long enough to hold a value; blanks are text, line ends are not."""
+    return WORD.findall(data)
+
+
+class ValueFinder:
+    """Finds values, but those that are too short, also in what was cut into lines or `words`.
+
+    A value of several words is there if it stands there whole, in some encoding, or if each of its words does.
+    """
+
+    def __init__(self, values: Mapping[str, bytes]) -> None:
+        short = set(unsearchable(values))
+        parts = [(name, part) for name, value in values.items() if name not in short for part in secret_parts(value)]
+        known = {part: name for name, part in parts}
+        self._cut: dict[str, set[str]] = {}  # by secret of several words or none, what each is known by
+        for name, whole in parts:
+            cut = words(whole)
+            if cut != [whole] and not PEM.search(values[name]):
+                self._cut[name] = {known.setdefault(word, f"\0{len(known)}") for word in cut}
+        self._finder = Finder((name, part) for part, name in known.items())
+
+    @property
+    def without_words(self) -> list[str]:
+        """The values that cannot be found in words, but for their encodings."""
+        return sorted(name for name, cut in self._cut.items() if not cut)
+
+    def names(self, *data: bytes) -> list[str]:
+        """The secrets whose values stand in data."""
+        return self.names_in(data)
+
+    def names_in(self, blocks: Iterable[bytes]) -> list[str]:
+        """The secrets whose values stand in blocks, none of which ends in a line's middle."""
+        seen = {name for block in blocks for name in self._finder.names(block)}
+        whole = {name for name in seen if not name.startswith("\0")}
+        return sorted(whole | {name for name, cut in self._cut.items() if cut and cut <= seen})
 
 
 def _anchored(needles: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -5,12 +5,10 @@ One JSON file per stack, written atomically; the modules that change it hold its
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -148,23 +146,15 @@ def locked(paths: StackPaths, seconds: float = 60.0) -> Iterator[None]:
     """Hold the stack's lock; makes the stack's folder. Raises CoffreError if others keep it too long."""
     for directory in (paths.lib_root, paths.lib):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise CoffreError(
-                        f"Another run has been working on stack {paths.stack} for more than {seconds:.0f} s; "
-                        "nothing was changed: wait for it to end, then run again."
-                    ) from None
-                time.sleep(0.1)
+    with ExitStack() as held:
+        try:
+            held.enter_context(files.locked(paths.lock, seconds))
+        except TimeoutError:
+            raise CoffreError(
+                f"Another run has been working on stack {paths.stack} for more than {seconds:.0f} s; "
+                "nothing was changed: wait for it to end, then run again."
+            ) from None
         yield
-    finally:
-        os.close(handle)
 
 
 def load(paths: StackPaths) -> State:

@@ -8,9 +8,10 @@ module: git_history
 short_description: Collect the distinct words of everything that a git repository holds
 version_added: 0.1.0
 description:
-  - Reads every object of the repository, of all branches and of none, and writes the distinct words of at least 12
-    characters to a file, which a host can then search for the values of its secrets. So no value has to leave the host.
-  - Also names the objects that hold a private key.
+  - Reads every object of the repository, of all branches and of none, and what git keeps beside them, and writes the
+    distinct words to a file, which a host can then search for the values of its secrets. So no value has to leave the
+    host. A word is a run of at least 12 characters of text, blanks among them, that ends where its line does.
+  - Also names the objects that hold a private key, and says what could not be searched.
 options:
   repository:
     description: The checkout.
@@ -45,7 +46,7 @@ note:
   type: str
   sample: 1234 objects hold no private key and no value
 found:
-  description: Whether there is a repository, and so a file.
+  description: Whether there is a repository that could be read, and so a file.
   returned: success
   type: bool
 private_keys:
@@ -53,6 +54,12 @@ private_keys:
   returned: success
   type: list
   elements: str
+unsearched:
+  description: What was not searched, each as the rest of a sentence.
+  returned: success
+  type: list
+  elements: str
+  sample: ["what lies before this shallow clone: `git fetch --unshallow` fetches it"]
 """
 
 from pathlib import Path
@@ -69,11 +76,17 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     collected = history.collect(Path(params["repository"]))
     if collected is None:
         note = f"{params['repository']} is no git repository, so there is no history to look at"
-        return {"changed": False, "found": False, "note": note, "private_keys": []}
-    if not check:
+        return {"changed": False, "found": False, "note": note, "private_keys": [], "unsearched": []}
+    found = collected.objects > 0 or bool(collected.words)
+    if found and not check:
         history.write(Path(params["dest"]), collected.words)
-    note = f"{collected.objects} objects of the repository hold no private key and no value"
-    return {"changed": not check, "found": True, "note": note, "private_keys": collected.private_keys}
+    return {
+        "changed": found and not check,
+        "found": found,
+        "note": f"{collected.objects} objects of the repository hold no private key and no value",
+        "private_keys": collected.private_keys,
+        "unsearched": collected.unsearched,
+    }
 
 
 def main() -> None:

@@ -48,6 +48,11 @@ options:
     description: What to say of a history that is in order.
     type: str
     default: no history was given to look at
+  history_unsearched:
+    description: What of the history was not searched, each as the rest of a sentence. The check warns of it.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: It changes nothing in any mode.
@@ -109,7 +114,10 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
         url=params["url"].rstrip("/"),
         ca_path=Path(params["ca_path"]) if params["ca_path"] else None,
         history=doctor_patient.History(
-            Path(words) if words else None, tuple(params["history_private_keys"]), params["history_note"]
+            Path(words) if words else None,
+            tuple(params["history_private_keys"]),
+            params["history_note"],
+            tuple(params["history_unsearched"]),
         ),
         keyvault=keyvault.settings(vault) if vault is not None else None,
     )
@@ -129,6 +137,7 @@ def main() -> None:
             "history_words": {"type": "path"},
             "history_private_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "history_note": {"type": "str", "default": "no history was given to look at"},
+            "history_unsearched": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
