@@ -146,25 +146,34 @@ def moment(seconds: float) -> str:
 @contextmanager
 def locked(paths: StackPaths, seconds: float = 60.0) -> Iterator[None]:
     """Hold the stack's lock; makes the stack's folder. Raises CoffreError if others keep it too long."""
+    deadline = time.monotonic() + seconds
+    while (handle := _lock(paths)) is None:
+        if time.monotonic() >= deadline:
+            raise CoffreError(
+                f"Another run has been working on stack {paths.stack} for more than {seconds:.0f} s; "
+                "nothing was changed: wait for it to end, then run again."
+            )
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(paths: StackPaths) -> int | None:
+    """A descriptor that holds the lock, or None while others hold it."""
     for directory in (paths.lib_root, paths.lib):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise CoffreError(
-                        f"Another run has been working on stack {paths.stack} for more than {seconds:.0f} s; "
-                        "nothing was changed: wait for it to end, then run again."
-                    ) from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(handle)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A teardown may have removed the file before it was ours; whoever comes next locks another one.
+        if os.path.samestat(os.fstat(handle), paths.lock.stat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None
 
 
 def load(paths: StackPaths) -> State:
