@@ -4,9 +4,16 @@ ENV ?= demo
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Anybody but root becomes root by sudo; ask for its password only where it wants one.
-BECOME := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
-PLAYBOOK = $(BIN)/ansible-playbook -i inventory/$(ENV) $(BECOME) $(ARGS)
+# Whatever the caller's shell says of either: Ansible wants UTF-8, and the project its own settings.
+export LC_ALL := C.UTF-8
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Whether this machine is among the environment's hosts.
+HERE = grep -rqs 'ansible_connection: *local' 'inventory/$(ENV)'
+# Anybody but root becomes root here by sudo; ask for its password only where it wants one.
+BECOME = $(shell [ "$$(id -u)" = 0 ] || ! $(HERE) || sudo -n true 2>/dev/null || echo --ask-become-pass)
+PLAYBOOK = $(BIN)/ansible-playbook -i 'inventory/$(ENV)' $(BECOME) $(ARGS)
+# An empty SECRET is handed on, and refused: only without any is it all that are due.
+SECRETS = $(if $(filter undefined,$(origin SECRET)),,-e 'secrets="$(SECRET)"')
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -23,11 +30,11 @@ doctor: $(VENV)/controller ## Check everything, change nothing
 
 .PHONY: rotate-secret
 rotate-secret: $(VENV)/controller ## Replace the secrets SECRET=a,b, or all that are due, while the stack serves
-	$(PLAYBOOK) playbooks/rotate.yml -e 'secrets="$(SECRET)"'
+	$(PLAYBOOK) playbooks/rotate.yml $(SECRETS)
 
 .PHONY: rotate-secret-dry
 rotate-secret-dry: $(VENV)/controller ## Show which secrets that would replace and what hinders; change nothing
-	$(PLAYBOOK) playbooks/rotate.yml -e 'secrets="$(SECRET)"' --check
+	$(PLAYBOOK) playbooks/rotate.yml $(SECRETS) --check
 
 .PHONY: verify-audit
 verify-audit: $(VENV)/controller ## Check the audit trails against the heads that were kept here
@@ -101,15 +108,36 @@ $(VENV)/emulator: requirements/emulator.txt
 	@$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+# What would end in a riddle is refused here.
+.PHONY: checkout
+checkout:
+	@case "$$PWD" in *[][*?:\'\"]*) \
+	  echo "The path $$PWD cannot hold a checkout: move it to one without any of [ ] * ? : ' and \"."; exit 1;; esac
+	@[ -n '$(ENV)' ] && [ -d 'inventory/$(ENV)' ] || \
+	  { echo 'ENV is "$(ENV)", which is no folder of inventory/: name one that is ('$$(ls -d inventory/*/ | cut -d/ -f2)'), or make it.'; exit 1; }
+	@[ -z "$$(find . -maxdepth 0 -perm -o+w)" ] || \
+	  { echo 'Everybody may write to this checkout, and what it holds runs as root on the hosts: run chmod o-w on it, or move it to a file system that keeps modes.'; exit 1; }
+	@! grep -lsx '\.\./.*\.yml' inventory/*/group_vars/all/*.yml || \
+	  { echo 'These are links in the repository, and were checked out as files: run git config core.symlinks true, remove them, and run git checkout -- inventory (on a file system that has links).'; exit 1; }
+	@[ "$$(id -u)" = 0 ] || ! $(HERE) || command -v sudo >/dev/null || \
+	  { echo 'The environment $(ENV) deploys to this machine, and needs root here: install the package sudo, or run make as root.'; exit 1; }
+
+# The environment of a checkout that was moved, or of a Python that is gone, is made anew.
+ifeq ($(shell python=$$(grep -om1 '/[^"]*/bin/python[0-9.]*' $(BIN)/pip 2>/dev/null); [ -z "$$python" ] || [ -x "$$python" ] || echo gone),gone)
+.PHONY: $(VENV)/controller $(VENV)/development
+CLEAR := --clear
+endif
+
+$(VENV)/controller: | checkout
 $(VENV)/controller $(VENV)/development: $(VENV)/%: requirements/%.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || \
-	  { echo "Coffre needs Python 3.12 to 3.14 as $(PYTHON): install the package python3, or name one with PYTHON=/path/to/python3.13."; exit 1; }
+	  { echo "Coffre needs Python 3.12 to 3.14, and $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo none)."; \
+	    echo "Debian 13 has it as the package python3. Debian 12 has no such package: make one by pyenv (pyenv install 3.13) or uv"; \
+	    echo "(uv python install 3.13), and name it: make PYTHON=/path/to/python3.13 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "Coffre needs Python's venv module: install the package python3-venv."; exit 1; }
-	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null || \
-	  { echo "Coffre needs root on this machine: install the package sudo, or run make as root."; exit 1; }
 	@echo "Making the environment $(VENV) from $< (about 15 s for controller, 45 s for development)."
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(CLEAR) $(VENV)
 	@$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r $<
 	@for each in ansible jinja2 yaml cryptography; do \
 	  $(BIN)/python -m compileall -q -j 0 $(VENV)/lib/python*/site-packages/$$each; done  # what every playbook loads

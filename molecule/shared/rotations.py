@@ -44,7 +44,8 @@ class Site:
 
     def rotate(self, *secrets: str, arguments: Sequence[str] = ()) -> Play:
         """Rotate secrets, or all that are due."""
-        return self.play("rotate", "-e", f"secrets={','.join(secrets)}", *arguments)
+        words = ("-e", f"secrets={','.join(secrets)}") if secrets else ()
+        return self.play("rotate", *words, *arguments)
 
     def remember(self) -> None:
         """Keep the values that may come to be in force, on the host, for the judge to see them refused."""

@@ -18,7 +18,7 @@ SCHEDULE = ROOT / "schedule"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose ansible-playbook ends as the file `status` says, and leaves what is in `outcomes`."""
-    for folder in ("schedule", ".venv/bin", "outcomes"):
+    for folder in ("schedule", ".venv/bin", "outcomes", "inventory/demo"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(SCHEDULE / "rotate", tmp_path / "schedule")
     playbook = tmp_path / ".venv/bin/ansible-playbook"
@@ -63,6 +63,15 @@ def test_exit_codes(checkout: Path, status: int, outcomes: list[str], expected: 
     folder = r'-e {"secret_rotation_report": "(.+)"}'
     given = re.fullmatch(rf"-i inventory/demo playbooks/rotate.yml --limit a {folder}\n", arguments.read_text())
     assert given and not Path(given[1]).exists()
+
+
+@pytest.mark.parametrize("environment", ["", "mine"])
+def test_an_environment_that_is_none(checkout: Path, environment: str) -> None:
+    (checkout / "status").write_text("0")
+    done = subprocess.run([checkout / "schedule/rotate", environment], capture_output=True, text=True, check=False)
+    assert done.returncode == 5
+    assert f'"{environment}" is no folder of inventory/; nothing was done' in done.stderr
+    assert not (checkout / "arguments").exists()
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")

@@ -66,20 +66,30 @@ def _content(path: Path) -> bytes:
 @contextmanager
 def locked(path: Path, seconds: float) -> Iterator[None]:
     """Hold the lock that a file stands for. Raises TimeoutError if others keep it too long, or another OSError."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + seconds
+    while (handle := _lock(path)) is None:
+        if time.monotonic() >= deadline:
+            raise TimeoutError(errno.ETIMEDOUT, f"others have held {path} for {seconds:.0f} s")
+        time.sleep(0.05)
     try:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise TimeoutError(errno.ETIMEDOUT, f"others have held {path} for {seconds:.0f} s") from None
-                time.sleep(0.05)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(path: Path) -> int | None:
+    """A descriptor that holds the lock, or None while others hold it; makes the file and its folder."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It may have been removed, with its folder, before it was ours: whoever comes next locks another one.
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None
 
 
 @contextmanager

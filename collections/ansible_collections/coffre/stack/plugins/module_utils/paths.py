@@ -26,7 +26,7 @@ class StackPaths:
     lib_root: Path = LIB_ROOT
 
     def __post_init__(self) -> None:
-        if not STACK.fullmatch(self.stack):
+        if not isinstance(self.stack, str) or not STACK.fullmatch(self.stack):
             raise CatalogueError(
                 f"The stack name {self.stack!r} is ill-formed: use up to 40 of a-z, 0-9 and -, a letter first."
             )
