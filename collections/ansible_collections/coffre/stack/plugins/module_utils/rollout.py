@@ -146,6 +146,14 @@ class Stack:
         """Whether a rotation is going back."""
         return bool(self.state.run and self.state.run.direction == "back")
 
+    def undone(self, container: Container) -> bool:
+        """Whether a container has a new value of a rotation that is going back."""
+        bundle = self.entry(container.service).bundles.get(container.bundle or "")
+        changes = self.state.run.secrets.items() if self.state.run and self.undoing and bundle else ()
+        return any(
+            bundle and bundle.versions.get(name) == each.new.version != each.old.version for name, each in changes
+        )
+
     @property
     def again(self) -> str:
         """What to do once the cause is mended."""
@@ -401,7 +409,7 @@ def _replace(stack: Stack, step: Step) -> None:
         haproxy.empty(proxy, leaving)
     for each in step.others:
         compose.stop(each)
-        if stack.undoing:
+        if stack.undone(each):
             compose.save_logs(each.id, stack.paths.failed_log(service.name))
         compose.remove(each.id)
     if proxy:
