@@ -308,6 +308,9 @@ def test_all_are_seen_ready_and_stay_so_at_once(engine: Engine) -> None:
     engine.sick.add("postgres:1")
     found = rollout.steady("demo", ["app"], 10)
     assert found.startswith("demo-postgres-1: the container runs, but its health check fails after 10 s"), found
+    engine.sick.clear()
+    engine.change("postgres-1", state="paused")
+    assert rollout.steady("demo", ["app"], 10).startswith("demo-postgres-1: it is paused after 10 s")
     engine.change("postgres-1", health="unhealthy")  # as it was before, and no matter of the app's
     assert rollout.steady("demo", ["app"], 10) == ""
     engine.sick = {OLD}
