@@ -98,3 +98,16 @@ def test_nothing_needs_masking() -> None:
     words = re.compile(r"^\s*no_log\s*:|no_log\s*=\s*True", re.MULTILINE)
     found = [str(path) for path in tracked("*.yml", "*.py") if words.search(path.read_text())]
     assert found == []
+
+
+def test_a_rotation_can_roll_every_service() -> None:
+    """One that it stages and does not roll would stand in the way of the next rotation."""
+    named = []
+    for playbook in ("rotate.yml", "tasks/rotation_left_open.yml"):
+        text = (ROOT / "playbooks" / playbook).read_text(encoding="utf-8")
+        (found,) = re.findall(r"secret_rotation_services: .*?\[(.*?)\]", text)
+        named.append([each.strip(" '") for each in found.split(",")])
+    catalogue = yaml.safe_load((ROOT / "inventory/catalogue.yml").read_text(encoding="utf-8"))
+    services = {each["name"] for each in catalogue["stack_catalogue"]["services"]}
+    assert named[0] == named[1]
+    assert set(named[0]) == services

@@ -308,6 +308,9 @@ def test_all_are_seen_ready_and_stay_so_at_once(engine: Engine) -> None:
     engine.sick.add("postgres:1")
     found = rollout.steady("demo", ["app"], 10)
     assert found.startswith("demo-postgres-1: the container runs, but its health check fails after 10 s"), found
+    engine.sick.clear()
+    engine.change("postgres-1", state="paused")
+    assert rollout.steady("demo", ["app"], 10).startswith("demo-postgres-1: it is paused after 10 s")
     engine.change("postgres-1", health="unhealthy")  # as it was before, and no matter of the app's
     assert rollout.steady("demo", ["app"], 10) == ""
     engine.sick = {OLD}
@@ -336,8 +339,12 @@ def test_one_that_restarts_at_the_last_look_is_waited_for(engine: Engine, monkey
 
 
 def rotating(engine: Engine, direction: str) -> None:
+    """The app's bundle NEW has the new value of the rotation."""
     st = state.load(engine.paths)
-    st.run = state.Run("run-1", "run-1", "kim", state.now(), state.now(60), {}, direction)
+    change = state.Change("replace", state.Secret("v", state.now()), state.Secret("w", state.now()))
+    st.run = state.Run("run-1", "run-1", "kim", state.now(), state.now(60), {"key": change}, direction)
+    if NEW in st.services["app"].bundles:
+        st.services["app"].bundles[NEW].versions = {"key": "w"}
     state.save(engine.paths, st)
 
 
@@ -363,13 +370,16 @@ def test_the_log_that_an_undone_rotation_names_is_kept_until_something_new_is_ad
 
 
 def test_the_log_of_a_container_that_is_rolled_back_is_kept(engine: Engine) -> None:
-    """It may have been ready, and failed at what the rotation tried next."""
+    """It may have been ready, and failed at what the rotation tried next; one that never had the new value did not."""
     stage(engine, "app", NEW)
     rotating(engine, "forward")
     rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
     assert not engine.paths.failed_log("app").exists()
     stage(engine, "app", OLD)
     rotating(engine, "back")
+    rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    assert engine.paths.failed_log("app").read_text() == "logs of app-4"
+    stage(engine, "app", "2" * 12)  # a ring that keeps what was handed out
     rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
     assert engine.paths.failed_log("app").read_text() == "logs of app-4"
 

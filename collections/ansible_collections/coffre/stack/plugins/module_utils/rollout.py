@@ -146,6 +146,14 @@ class Stack:
         """Whether a rotation is going back."""
         return bool(self.state.run and self.state.run.direction == "back")
 
+    def undone(self, container: Container) -> bool:
+        """Whether a container has a new value of a rotation that is going back."""
+        bundle = self.entry(container.service).bundles.get(container.bundle or "")
+        changes = self.state.run.secrets.items() if self.state.run and self.undoing and bundle else ()
+        return any(
+            bundle and bundle.versions.get(name) == each.new.version != each.old.version for name, each in changes
+        )
+
     @property
     def again(self) -> str:
         """What to do once the cause is mended."""
@@ -401,7 +409,7 @@ def _replace(stack: Stack, step: Step) -> None:
         haproxy.empty(proxy, leaving)
     for each in step.others:
         compose.stop(each)
-        if stack.undoing:
+        if stack.undone(each):
             compose.save_logs(each.id, stack.paths.failed_log(service.name))
         compose.remove(each.id)
     if proxy:
@@ -487,7 +495,9 @@ def gate(container: Container, seconds: float) -> str:
         if time.monotonic() > began + min(seconds + starved, seconds * BUSY_TIMES):
             busy = f", in {starved:.0f} s of which it had to wait for a processor" if starved >= 1 else ""
             after = f"after {time.monotonic() - began:.0f} s{busy}"
-            return f"the container runs, but its {failed} fails {after}" if failed else f"{_health(now)} {after}"
+            if failed and now.state == "running":
+                return f"the container runs, but its {failed} fails {after}"
+            return f"{_health(now)} {after}"
         # What is ready is looked at once more, when the moment is over.
         time.sleep(POLL_SECONDS if since is None else max(since + HOLD_SECONDS - time.monotonic(), 0))
 
@@ -497,7 +507,7 @@ def steady(project: str, services: Collection[str], seconds: float) -> str:
 
     Who restarts meanwhile is waited for. Of services that are not named those do not count that are unhealthy already.
     """
-    running = [each for each in compose.containers(project) if each.state in ("running", "restarting")]
+    running = [each for each in compose.containers(project) if each.state in ("running", "restarting", "paused")]
     problems = [f"no container of {name} runs" for name in sorted(set(services) - {each.service for each in running})]
     concerned = [each for each in running if each.service in services or each.health != "unhealthy"]
     with ThreadPoolExecutor(max_workers=max(len(concerned), 1)) as pool:

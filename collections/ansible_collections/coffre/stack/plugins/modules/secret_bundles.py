@@ -13,6 +13,8 @@ description:
   - Takes and returns names, versions and paths. A value never passes through it.
   - A changed secret makes a new bundle for each of its consumers, to be adopted by a rollout. Owners and modes are
     mended in place; missing or altered content becomes a new bundle from the sealed copy; foreign files are removed.
+  - Earlier bundles that no container was made with are removed. While a service still has a secret that the catalogue
+    no longer gives it, a warning says so.
 options:
   stack:
     description: The stack's name.

@@ -38,7 +38,9 @@ options:
         to secrets, no value of one. Without it the file stays as it is.
     type: str
   timeout:
-    description: Seconds that each service has to become ready.
+    description:
+      - Seconds that each service has to become ready. Those in which it has to wait for a processor do not count, up to
+        four times as many in all.
     type: int
     default: 180
   run:

@@ -68,7 +68,10 @@ class Context:
                 # Right after a boot it runs, and answers errors.
                 if found.health == "healthy" or not (problem := rollout.gate(found, deadline - time.monotonic())):
                     return found
-                raise CoffreError(f"{service} does not become ready: {problem}: see `docker logs {found.name}`.")
+                raise CoffreError(
+                    f"{service} does not become ready: {problem}: see `docker logs {found.name}`, or, once it is "
+                    f"rolled back, {self.paths.failed_log(service)}."
+                )
             except CoffreError:
                 if time.monotonic() >= deadline:
                     raise
