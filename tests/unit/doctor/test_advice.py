@@ -42,6 +42,7 @@ SHOWN = {
     "values": "here",
     "certificates": "here",
     "containers": "tests/unit/rollout/test_roll.py",
+    "images": "tests/unit/images/test_image_tags.py",
     "hardening": "tests/unit/rollout/test_plan.py",
     "docker metadata": "here",
     "environment": "here",

@@ -52,6 +52,7 @@ EXAMINATIONS = (
         f"{ROTATE}, or give the source a new certificate, and {SITE}",
     ),
     Examination("containers", doctor_containers.containers, ("engine", "state"), SITE),
+    Examination("images", doctor_containers.images, ("engine", "state"), SITE),
     Examination(
         "hardening",
         doctor_containers.hardening,
