@@ -10,12 +10,13 @@ from pathlib import Path
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _VERSION = re.compile(r"[0-9a-f]{32}")
 SECRET_NAMES = ("flask-secret-key", "keycloak-service-client-secret", "audit-log-signing-key")
-_demo_values: defaultdict[str, str] = defaultdict(lambda: secrets.token_urlsafe(32))
+DEMO_MARK = "demo-"
+_demo_values: defaultdict[str, str] = defaultdict(lambda: DEMO_MARK + secrets.token_urlsafe(32))
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A value and where it came from: `file`, `environment` or `demo`.
+    """A value and where it came from: `file`, `environment`, `demo` or `default`.
 
     `previous` has the values before it that still count, in no order.
     """
@@ -51,19 +52,20 @@ class Config:
         return f"{self.public_url}/realms/{self.keycloak_realm}/account/"
 
     @staticmethod
-    def get_secret(name: str) -> str:
-        """The secret's value, exactly as delivered; see `find_secret`."""
-        return Config.find_secret(name).value
+    def get_secret(name: str, default: str | None = None) -> str:
+        """The secret's value; see `find_secret`."""
+        return Config.find_secret(name, default).value
 
     @staticmethod
-    def find_secret(name: str) -> Secret:
+    def find_secret(name: str, default: str | None = None) -> Secret:
         """Look in the file SECRETS_DIR/<name>, then the environment (`flask-secret-key` is FLASK_SECRET_KEY),
-        then, only with DEMO_MODE=true, make a random value that lasts as long as the process. Beside a file, the
-        files SECRETS_DIR/<name>.<version> are its previous values.
+        then, only with DEMO_MODE=true, make a random value that begins with `demo-` and lasts as long as the process,
+        and at last take the default, if one is given. Beside a file, the files SECRETS_DIR/<name>.<version> are its
+        previous values.
 
-        The value is text (UTF-8) and is never altered: whoever delivers it decides about a trailing newline, so
-        one that is still there is refused. Only a file that is absent lets the search go on. ValueError names the
-        secret, never its value.
+        The value is text (UTF-8). One newline at the end of a file is not part of it, as `echo` and editors leave
+        one; another is refused, and so is one at the end of a variable. Only a file and a variable that are absent
+        let the search go on. ValueError names the secret, never its value.
         """
         if not _NAME.fullmatch(name):
             raise ValueError(
@@ -75,6 +77,8 @@ class Config:
             return Secret(decoded(name, os.fsencode(variable)), "environment")
         if os.environ.get("DEMO_MODE") == "true":
             return Secret(_demo_values[name], "demo")
+        if default is not None:
+            return Secret(default, "default")
         raise ValueError(f"The secret {name} is missing: neither a file nor an environment variable has it.")
 
 
@@ -90,8 +94,10 @@ def _previous(name: str) -> tuple[str, ...]:
 
 
 def _from_file(name: str) -> bytes | None:
+    """What a file holds but for a newline at its end, or None if it is not there."""
     try:
-        return (_directory() / name).read_bytes()
+        delivered = (_directory() / name).read_bytes()
+        return delivered[:-1].removesuffix(b"\r") if delivered.endswith(b"\n") else delivered
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -104,7 +110,7 @@ def decoded(name: str, delivered: bytes) -> str:
     if not delivered:
         raise ValueError(f"The secret {name} is missing: it is empty.")
     if delivered.endswith(b"\n"):
-        raise ValueError(f"The secret {name} ends in a newline: deliver it without one.")
+        raise ValueError(f"The secret {name} ends in a newline: deliver it without.")
     try:
         return delivered.decode()
     except UnicodeDecodeError:

@@ -17,6 +17,10 @@ VARIABLE = "FLASK_SECRET_KEY"
         ("of-file", "of-variable", "true", Secret("of-file", "file")),
         ("of-file", None, None, Secret("of-file", "file")),
         (" spaces\tand ümläuts ", None, None, Secret(" spaces\tand ümläuts ", "file")),
+        ("of-echo\n", None, None, Secret("of-echo", "file")),
+        ("of-an-editor\r\n", None, None, Secret("of-an-editor", "file")),
+        ("two\nlines\n", None, None, Secret("two\nlines", "file")),
+        ("no-newline\r", None, None, Secret("no-newline\r", "file")),
         (None, "of-variable", "true", Secret("of-variable", "environment")),
         (None, "of-variable", None, Secret("of-variable", "environment")),
     ],
@@ -39,7 +43,8 @@ def test_demo_value_is_random_and_lasts(secrets_dir: Path, monkeypatch: pytest.M
     _plant(secrets_dir, monkeypatch, None, None, "true")
     secret = Config.find_secret(NAME)
     assert secret.source == "demo"
-    assert len(secret.value) >= 43
+    assert secret.value.startswith("demo-")
+    assert len(secret.value) >= 48
     assert Config.get_secret(NAME) == secret.value != Config.get_secret("another-one")
 
 
@@ -51,7 +56,8 @@ def test_demo_value_is_random_and_lasts(secrets_dir: Path, monkeypatch: pytest.M
         (None, None, "1", "is missing"),
         (b"", "of-variable", "true", "is empty"),
         (None, "", "true", "is empty"),
-        (b"canary\n", None, None, "ends in a newline"),
+        (b"\n", "of-variable", "true", "is empty"),
+        (b"canary\n\n", None, None, "ends in a newline"),
         (None, "canary\n", None, "ends in a newline"),
         (b"canary\xff\xfe", None, None, "is not UTF-8"),
         (None, "canary\udcff", None, "is not UTF-8"),
@@ -70,6 +76,34 @@ def test_refused(
         Config.get_secret(NAME)
     assert "canary" not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__context__ is None
+    if cause != "is missing":  # a default stands in for what is absent, not for what is wrong
+        with pytest.raises(ValueError, match=cause):
+            Config.get_secret(NAME, "default")
+
+
+@pytest.mark.parametrize(
+    ("file", "variable", "demo", "source"),
+    [
+        (b"x", "y", "true", "file"),
+        (None, "y", "true", "environment"),
+        (None, None, "true", "demo"),
+        (None, None, None, "default"),
+        (None, None, "1", "default"),
+    ],
+)
+@pytest.mark.parametrize("default", ["a default", ""])
+def test_a_default_is_the_last_resort(
+    secrets_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    default: str,
+    file: bytes | None,
+    variable: str | None,
+    demo: str | None,
+    source: str,
+) -> None:
+    _plant(secrets_dir, monkeypatch, file, variable, demo)
+    assert Config.find_secret(NAME, default).source == source
+    assert (Config.get_secret(NAME, default) == default) == (source == "default")
 
 
 def test_file_that_cannot_be_read_is_not_replaced(secrets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +150,7 @@ def test_previous_values(secrets_dir: Path) -> None:
     assert "old" not in repr(secret)
 
 
-@pytest.mark.parametrize(("content", "cause"), [(b"", "is empty"), (b"canary\n", "newline"), (b"\xff", "not UTF-8")])
+@pytest.mark.parametrize(("content", "cause"), [(b"", "is empty"), (b"canary\n\n", "newline"), (b"\xff", "not UTF-8")])
 def test_previous_value_that_is_none(secrets_dir: Path, content: bytes, cause: str) -> None:
     (secrets_dir / f"{NAME}.{OLD}").write_bytes(content)
     with pytest.raises(ValueError, match=rf"{NAME}\.{OLD} .*{cause}") as caught:

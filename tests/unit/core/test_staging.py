@@ -431,6 +431,16 @@ def test_values_arrive_byte_for_byte(stack: Any) -> None:
     assert stack.value("db-client", "db-password") == SUPPLIED["db-password"]
 
 
+def test_a_new_value_that_is_a_demos_is_refused(stack: Any) -> None:
+    stack.supplied = SUPPLIED | {"api-key": f"demo-{CANARY}".encode()}
+    with pytest.raises(
+        SourceError, match="api-key begins with demo-, as what a program has built in for a demo"
+    ) as caught:
+        stack.stage()
+    assert CANARY not in str(caught.value)
+    assert not stack.paths.state.exists()
+
+
 def test_a_value_that_a_file_cannot_take_is_refused(stack: Any) -> None:
     stack.supplied = SUPPLIED | {"db-password": f"{CANARY} $".encode()}
     with pytest.raises(SourceError) as caught:

@@ -411,6 +411,29 @@ def test_softened_containers_are_told(
     assert told(doctor_containers.hardening, plantation) == f"it is not so that demo-app-1 {what}"
 
 
+@pytest.mark.parametrize(
+    ("days", "sentence"),
+    [
+        ([0], "the packages of the images are 0 days old"),
+        ([0, 30], "the packages of the images are 30 days old"),
+        (
+            [0, 31],
+            "since they were built: app (31 days); give container_images_packages_of in the inventory",
+        ),
+        ([400, 20000], "since they were built: app (400 days)"),
+        ([20000], "the packages of the images are 0 days old"),
+    ],
+)
+def test_old_images_are_a_warning(
+    days: list[int], sentence: str, plantation: Plantation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [(datetime.now(UTC) - timedelta(days=each)).strftime("%Y-%m-%dT%H:%M:%SZ") for each in days]
+    monkeypatch.setattr(compose, "call", lambda *_, **__: "\n".join(layers))
+    note = doctor_containers.images(plantation.patient())
+    assert sentence in note
+    assert isinstance(note, doctor_patient.Concern) == ("since" in sentence)
+
+
 def test_the_proxy_may_be_on_a_network_that_is_not_internal(plantation: Plantation) -> None:
     plantation.containers[0]["NetworkSettings"]["Networks"]["demo_edge"] = {}
     plantation.containers[0]["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}

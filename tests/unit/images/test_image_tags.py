@@ -119,3 +119,16 @@ def test_a_broken_archive_leaves_nothing(root: Path) -> None:
     with pytest.raises(CoffreError):
         image_tags.pack(root, [Image("x", ("absent",))], root / "cache/contexts.tar.gz")
     assert list((root / "cache").iterdir()) == []
+
+
+def test_an_archive_says_by_its_name_what_its_tag_means(tmp_path: Path) -> None:
+    tags = {"app": "a" * 16, "haproxy": "b" * 16, "base": "c" * 16}
+    names = [f"app-{'a' * 16}.{each * 64}.tar.gz" for each in "21"]  # built by two plays at once
+    names += [f"haproxy-{'d' * 16}.{'3' * 64}.tar.gz", f"haproxy-{'b' * 16}.tar.gz", "app.contexts.gz", "x.tar.gz"]
+    names += [f"app-{'a' * 16}.{'0' * 64}.tar.gz.part"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert image_tags.archives(tmp_path, tags) == {
+        "app": {"file": f"app-{'a' * 16}.{'1' * 64}.tar.gz", "id": f"sha256:{'1' * 64}"}
+    }
+    assert image_tags.archives(tmp_path / "absent", tags) == {}

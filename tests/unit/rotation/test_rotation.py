@@ -31,7 +31,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     rotation_vault,
     state,
 )
-from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secret
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate, Secret
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.modules import rotation as module
@@ -610,8 +610,43 @@ def test_due(max_age: int | None, before: int, age: int, expected: bool) -> None
     moment = datetime(2026, 11, 24, tzinfo=UTC)
     created = (moment - timedelta(days=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
     secret = Secret("x", ("app",), "key_ring", max_age_days=max_age)
-    date = lifetimes.due(secret, state.Secret("1" * 32, created), before)
+    date = lifetimes.due(secret, state.Secret("1" * 32, created), before, moment)
     assert (date is not None and date <= moment) == expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "generate"), [("key_ring", None), ("replace", Generate("random")), ("replace", None)]
+)
+@pytest.mark.parametrize(("ahead", "expected"), [(timedelta(minutes=4), False), (timedelta(minutes=6), True)])
+@pytest.mark.parametrize("max_age", [None, 90])
+def test_what_a_clock_that_was_ahead_has_dated_is_due(
+    strategy: str, generate: Generate | None, ahead: timedelta, expected: bool, max_age: int | None
+) -> None:
+    moment = datetime(2026, 11, 24, tzinfo=UTC)
+    secret = Secret("x", ("app",), strategy, max_age_days=max_age, generate=generate)
+    record = state.Secret("1" * 32, (moment + ahead).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    date = lifetimes.due(secret, record, 14, moment)
+    mine = strategy == "replace" and generate is None
+    assert (date is not None and date <= moment) == (expected and not mine)
+
+
+@pytest.mark.parametrize(("later", "leased"), [(-1, False), (100, True), (200, True), (300, False), (31536000, False)])
+def test_a_lease_of_a_clock_that_was_ahead_keeps_nobody_out(
+    house: House, monkeypatch: pytest.MonkeyPatch, later: int, leased: bool
+) -> None:
+    ended = crashing(monkeypatch, house, 3, before=False)
+    with pytest.raises(Crash):
+        house.play("r1", "client")
+    assert ended()
+    st = house.state
+    assert st.run
+    st.run.lease, st.run.lease_until = 120.0, state.now(later)
+    state.save(house.paths, st)
+    if leased:
+        with pytest.raises(CoffreError, match="wait until it is done"):
+            house.play("r2", resolve=True)
+        return
+    assert house.play("r2", resolve=True) == "undone"
 
 
 @pytest.mark.parametrize(("before", "expected"), [(10, True), (9, False)])
@@ -620,7 +655,7 @@ def test_a_date_of_the_source_counts_too(before: int, expected: bool) -> None:
     moment = datetime(2026, 11, 24, tzinfo=UTC)
     for max_age in (None, 365):
         secret = Secret("x", ("app",), "key_ring", max_age_days=max_age)
-        date = lifetimes.due(secret, record, before)
+        date = lifetimes.due(secret, record, before, moment)
         assert date and (date <= moment) == expected
 
 
@@ -704,15 +739,19 @@ def test_nothing_due_is_nothing_done(house: House) -> None:
 def test_nothing_due_tells_what_is_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned(monkeypatch, house)["next"] == {}
     st = house.state
-    for name in ("client", "admin"):
-        house.data["secrets"][[each["name"] for each in house.data["secrets"]].index(name)]["max_age_days"] = 90
-        st.secrets[name].created = "2126-01-01T00:00:00Z" if name == "client" else "2126-01-02T00:00:00Z"
+    made = datetime.now(UTC).replace(microsecond=0)
+    for name, days in (("client", 90), ("admin", 91)):
+        house.data["secrets"][[each["name"] for each in house.data["secrets"]].index(name)]["max_age_days"] = days
+        st.secrets[name].created = made.strftime("%Y-%m-%dT%H:%M:%SZ")
     state.save(house.paths, st)
-    told = planned(monkeypatch, house)
-    assert (told["changed"], told["next"]) == (False, {"secret": "client", "date": "2126-03-18"})
-    st.secrets["deployment-audit-key"].ring = [state.Previous("1" * 32, "2026-01-01T00:00:00Z", "2126-02-01T00:00:00Z")]
+    told, date = planned(monkeypatch, house), made + timedelta(days=76)
+    assert (told["changed"], told["next"]) == (False, {"secret": "client", "date": f"{date:%Y-%m-%d}"})
+    retires = made + timedelta(days=20)
+    st.secrets["deployment-audit-key"].ring = [
+        state.Previous("1" * 32, "2026-01-01T00:00:00Z", retires.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    ]
     found = rotation_plan.coming(house.catalogue, st, rotation_plan.Wish((), "demo", 14))
-    assert found == (datetime(2126, 2, 1, tzinfo=UTC), "deployment-audit-key")
+    assert found == (retires, "deployment-audit-key")
 
 
 @pytest.mark.parametrize("resolve", [False, True], ids=["rotate", "site"])

@@ -33,12 +33,18 @@ EXAMINATIONS = (
     Examination(
         "memory", doctor_files.memory, (), f"{SITE}; swap must be off or encrypted where the kernel has no noswap"
     ),
-    Examination("permissions", doctor_files.permissions, ("state",), SITE),
+    Examination(
+        "permissions",
+        doctor_files.permissions,
+        ("state",),
+        f"{SITE}; from what is not Coffre's, take the rights of others (chown root, chmod go-w), or remove it",
+    ),
     Examination("bundles", doctor_files.content, ("state",), f"{SITE}, which mends them from the sealed copies"),
     Examination(
         "seals", doctor_files.sealed, ("state",), f"{SITE}, which seals anew what it can, and names what it cannot"
     ),
     Examination("ages", doctor_times.ages, ("state",), f"{ROTATE}, or give the source a new value, and {SITE}"),
+    Examination("values", doctor_times.values, ("state",), f"{ROTATE}, or give the source a new value, and {SITE}"),
     Examination(
         "certificates",
         doctor_times.certificates,
@@ -46,6 +52,7 @@ EXAMINATIONS = (
         f"{ROTATE}, or give the source a new certificate, and {SITE}",
     ),
     Examination("containers", doctor_containers.containers, ("engine", "state"), SITE),
+    Examination("images", doctor_containers.images, ("engine", "state"), SITE),
     Examination(
         "hardening",
         doctor_containers.hardening,

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from . import compose, rollout
 from . import state as states
-from .doctor_patient import Patient, insist, networks_of
+from .doctor_patient import SOON, Patient, insist, networks_of
 from .errors import CoffreError
+
+SERVICE = "com.docker.compose.service"
+NO_DATE = 2000
 
 
 def engine(_: Patient) -> str:
     """The Docker engine answers."""
     return f"Docker Engine {compose.call(['docker', 'version', '--format', '{{.Server.Version}}'], timeout=20).strip()}"
+
+
+def images(patient: Patient) -> str:
+    """The images' packages are of late: an image is not built anew as long as what it is made from stands still."""
+    now = datetime.now(UTC)
+    ages: dict[str, int] = {}
+    for image in sorted({data["Image"] for data in patient.inspected}):
+        # Its oldest layer tells: what is built on it may be of today. Years before are those of builds without a date.
+        lines = compose.call(["docker", "history", "--no-trunc", "--format", "{{.CreatedAt}}", image]).split()
+        dates = [date for line in lines if (date := datetime.fromisoformat(line)).year > NO_DATE]
+        names = {data["Config"]["Labels"][SERVICE] for data in patient.inspected if data["Image"] == image}
+        ages |= dict.fromkeys(names, (now - min(dates, default=now)).days)
+    old = [f"{name} ({days} days)" for name, days in sorted(ages.items()) if days > SOON.days]
+    warning = (
+        f"without Debian's security updates since they were built: {', '.join(old)}; give container_images_packages_of "
+        "in the inventory a new text, such as the month, and run playbooks/site.yml; of an image that "
+        "container_images_references names, name a newer one there"
+    )
+    note = f"the packages of the images are {max(ages.values(), default=0)} days old"
+    return insist([], note, [warning] if old else [])
 
 
 def containers(patient: Patient) -> str:

@@ -59,6 +59,7 @@ class Patient:
     history: History
     proc: Path = Path("/proc")
     keyvault: Settings | None = None  # where the source is a vault
+    source: str = "demo"
 
     @functools.cached_property
     def state(self) -> states.State:

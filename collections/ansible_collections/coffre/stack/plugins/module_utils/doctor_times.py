@@ -7,24 +7,55 @@ import urllib.parse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .catalogue import HOST
+from . import lifetimes, sources
+from .catalogue import HOST, Secret
 from .doctor_patient import SOON, Patient, insist
 
 
 def ages(patient: Patient) -> str:
-    """No secret is older than its catalogue allows."""
+    """No secret is older than its catalogue allows, and none is dated in the future."""
     now, problems, soon = datetime.now(UTC), [], []
     for name, secret in sorted(patient.catalogue.secrets.items()):
         held = patient.state.secrets.get(name)
+        if held and lifetimes.ahead(held, now):
+            problems.append(
+                f"{name} was made on {lifetimes.parsed(held.created):%Y-%m-%d}, which is to come, so a clock was ahead "
+                f"then{_by_hand(patient, secret)}"
+            )
         if secret.max_age_days is None or held is None:
             continue
-        due = datetime.fromisoformat(held.created) + timedelta(days=secret.max_age_days)
+        due = lifetimes.parsed(held.created) + timedelta(days=secret.max_age_days)
         if due <= now:
-            problems.append(f"{name} is due for rotation since {due:%Y-%m-%d}")
+            problems.append(f"{name} is due for rotation since {due:%Y-%m-%d}{_by_hand(patient, secret)}")
         elif due <= now + SOON:
             soon.append(f"{name} on {due:%Y-%m-%d}")
     warnings = [f"due within {SOON.days} days: {', '.join(soon)}"] if soon else []
     return insist(problems, "no secret is due soon", warnings)
+
+
+def values(patient: Patient) -> str:
+    """No value in force, outside a demo, is one that a program has built in for a demo."""
+    found = [
+        name
+        for name in sorted(patient.catalogue.secrets)
+        if patient.values.get(name, b"").startswith(sources.DEMO_MARK) and patient.source != "demo"
+    ]
+    problems = [
+        f"{name} begins with demo-, as what a program has built in for a demo"
+        f"{_by_hand(patient, patient.catalogue.secrets[name])}"
+        for name in found
+    ]
+    return insist(problems, "no value is one of a demo" if patient.source != "demo" else "the stack is a demo")
+
+
+def _by_hand(patient: Patient, secret: Secret) -> str:
+    """What else is to be done where the values are the operator's, but somebody else checks them."""
+    if patient.source != "file" or not secret.verified:
+        return ""
+    return (
+        f" (make rotate-secret SECRET={secret.name} ARGS='-e stack_secrets_source=demo', then put the new value into "
+        "its file)"
+    )
 
 
 def certificates(patient: Patient) -> str:
@@ -49,8 +80,10 @@ def certificates(patient: Patient) -> str:
                 notes.append(f"{file} expires on {expires:%Y-%m-%d}")
     if patient.ca_path:
         for authority in ssl.create_default_context(cafile=str(patient.ca_path)).get_ca_certs():
-            expires = _date(str(authority["notAfter"]))
-            if expires <= now:
+            begins, expires = _date(str(authority["notBefore"])), _date(str(authority["notAfter"]))
+            if begins > now:
+                problems.append(f"the authority in {patient.ca_path} is not valid before {begins:%Y-%m-%d}")
+            elif expires <= now:
                 problems.append(f"the authority in {patient.ca_path} expired on {expires:%Y-%m-%d}")
             elif expires <= now + SOON:
                 warnings.append(f"the authority in {patient.ca_path} expires soon, on {expires:%Y-%m-%d}")

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from .errors import CoffreError
 
 DIGITS = 16
+ARCHIVE = re.compile(r"(?P<name>[a-z0-9-]+)-(?P<tag>[0-9a-f]{16})\.(?P<id>[0-9a-f]{64})\.tar\.gz")
 IGNORED = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
 
 
@@ -83,6 +85,19 @@ def tags(root: Path, images: Sequence[Image]) -> dict[str, str]:
         others = json.dumps([sorted(image.args.items()), image.base and result[image.base]])
         result[image.name] = hashlib.sha256(content.getvalue() + others.encode()).hexdigest()[:DIGITS]
     return result
+
+
+def archives(folder: Path, tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """By image, the archive of its tag in a folder, {file, id}: `NAME-TAG.ID.tar.gz`, where the id says what is in it.
+
+    Of two for one tag, which plays at once have built, it is the same one for all.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(folder.glob("*.tar.gz")):
+        named = ARCHIVE.fullmatch(path.name)
+        if named and tags.get(named["name"]) == named["tag"]:
+            found.setdefault(named["name"], {"file": path.name, "id": f"sha256:{named['id']}"})
+    return found
 
 
 def pack(root: Path, images: Sequence[Image], target: Path) -> None:

@@ -90,7 +90,7 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
         name: "named"
         if wish.names
         else "due"
-        if (date := due(secret, st.secrets[name], wish.before_days)) and date <= moment
+        if (date := due(secret, st.secrets[name], wish.before_days, moment)) and date <= moment
         else ""
         for name, secret in catalogue.secrets.items()
         if name in st.secrets and (not wish.names or name in wish.names)
@@ -119,7 +119,7 @@ def coming(catalogue: Catalogue, st: state.State, wish: Wish) -> tuple[datetime,
         for name, secret in catalogue.secrets.items()
         if (record := st.secrets.get(name))
         for date in (
-            due(secret, record, wish.before_days),
+            due(secret, record, wish.before_days, present()),
             *(parsed(each.retires) for each in record.ring if each.retires),
         )
         if date
@@ -297,7 +297,7 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
     """
     run = st.run
     assert run
-    if run.lease_until > state.now() and wish.take_over != run.id:
+    if run.leased and wish.take_over != run.id:
         raise CoffreError(
             f"{run.operator} has been rotating {', '.join(run.secrets)} since {run.started}, in run {run.id}; nothing "
             f"was changed: wait until it is done. If its play is known to be dead, run again after {run.lease_until}, "

@@ -17,6 +17,8 @@ from .errors import SourceError
 # The largest value in bytes: what a vault takes, so that every source can hold every secret.
 LARGEST = 25600
 PEM = b"-----BEGIN "
+# How the values begin that a program has built in for a demo; what the demo source generates is as random as any.
+DEMO_MARK = b"demo-"
 DIRECTORY_MODE = 0o700
 FILE_MODES = (0o400, 0o600)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import audit, bundles, compose, files, rings, seals, state, tmpfs
+from . import audit, bundles, compose, files, rings, seals, sources, state, tmpfs
 from .catalogue import HOST, Catalogue, FileTemplate, Secret, Service
 from .errors import CoffreError, SealError, SourceError
 from .paths import BUNDLE, LINK, VALUE, StackPaths
@@ -266,9 +266,19 @@ def _check(catalogue: Catalogue, st: state.State, values: Values) -> None:
             {name: _attributes(catalogue, name, held) for name, held in values.items()},
         )
     if not problems and not st.run:
-        problems = _certificates(catalogue, st, values)
+        problems = _certificates(catalogue, st, values) + _of_a_demo(st, values)
     if problems:
         raise SourceError(f"The secrets cannot be staged: {'; '.join(problems)}.")
+
+
+def _of_a_demo(st: state.State, values: Values) -> list[str]:
+    """The new values that a program has built in for a demo. Of one that is in force, doctor tells."""
+    known = {name: secret.version for name, secret in st.secrets.items()}
+    return [
+        f"{name} begins with demo-, as what a program has built in for a demo: give it a value of your own"
+        for name, held in values.items()
+        if held.value.startswith(sources.DEMO_MARK) and held.version != known.get(name)
+    ]
 
 
 def _certificates(catalogue: Catalogue, st: state.State, values: Values) -> list[str]:
@@ -414,6 +424,8 @@ def _sweep(paths: StackPaths, st: state.State, catalogue: Catalogue, settings: S
         ours = (path.suffix == ".cred" and BUNDLE.fullmatch(name)) or VALUE.fullmatch(path.name)
         if not ours or path.is_symlink() or not path.is_file():
             _discard(path, settings, report)
+        else:
+            _mend(path, (0, 0, 0o600), settings, report)
 
 
 def _content(catalogue: Catalogue, service: Service, values: Values) -> bundles.Content:

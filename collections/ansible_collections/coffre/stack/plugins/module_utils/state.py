@@ -119,6 +119,11 @@ class Run:
     def renew(self) -> None:
         self.lease_until = now(self.lease)
 
+    @property
+    def leased(self) -> bool:
+        """Whether the lease lasts. One that ends later than any can was taken by a clock that was ahead."""
+        return now() < self.lease_until <= now(2 * self.lease)
+
 
 @dataclass
 class State:

@@ -45,6 +45,9 @@ options:
     description: What the references begin with, before the image's name.
     type: str
     default: coffre
+  archives:
+    description: A folder with archives of images, to tell which of them are of these tags.
+    type: path
   archive:
     description: Write all that the images are made from to this file, a tar.gz.
     type: path
@@ -77,6 +80,11 @@ references:
   type: dict
   returned: success
   sample: {"base": "coffre/base:5f0c9a7be2d41a3c", "app": "coffre/app:0b1d1f9e8a7c6d55"}
+archives:
+  description: The name of the archive of each image that has one, and the id of the image in it.
+  type: dict
+  returned: success
+  sample: {"app": {"file": "app-0b1d1f9e8a7c6d55.4e5f.tar.gz", "id": "sha256:4e5f"}}
 """
 
 from pathlib import Path
@@ -102,6 +110,7 @@ def main() -> None:
                 },
             },
             "repository": {"type": "str", "default": "coffre"},
+            "archives": {"type": "path"},
             "archive": {"type": "path"},
         },
         supports_check_mode=True,
@@ -123,7 +132,8 @@ def main() -> None:
         if wish["archive"] and not module.check_mode:
             image_tags.pack(root, images, Path(wish["archive"]))
         references = {name: f"{wish['repository']}/{name}:{tag}" for name, tag in tags.items()}
-        return {"changed": bool(wish["archive"]), "tags": tags, "references": references}
+        kept = image_tags.archives(Path(wish["archives"]), tags) if wish["archives"] else {}
+        return {"changed": bool(wish["archive"]), "tags": tags, "references": references, "archives": kept}
 
     outcome.report(module, work)
 

@@ -30,6 +30,11 @@ options:
   ca_path:
     description: A file on the host with the authority that signed the proxy's certificate. By default the host's own.
     type: path
+  source:
+    description: Where the values come from, as C(stack_secrets_source).
+    type: str
+    choices: [demo, file, keyvault]
+    default: demo
   keyvault:
     description:
       - The settings of the Key Vault that is the source, as C(stack_secrets_keyvault), to compare the host with it.
@@ -120,6 +125,7 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
             tuple(params["history_unsearched"]),
         ),
         keyvault=keyvault.settings(vault) if vault is not None else None,
+        source=params["source"],
     )
     told, _ = guard(lambda: {"metrics": metrics.exposition(patient.paths, patient.state, patient.catalogue)})
     checks = [asdict(check) for check in doctor.examine(patient)]
@@ -133,6 +139,7 @@ def main() -> None:
             "catalogue": {"type": "dict", "required": True},
             "url": {"type": "str", "required": True},
             "ca_path": {"type": "path"},
+            "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
             "keyvault": {"type": "dict"},
             "history_words": {"type": "path"},
             "history_private_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
