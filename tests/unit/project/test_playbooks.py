@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 LOCAL = {"ansible_connection": "local", "ansible_become": False}
 # By name of a host: what its stack_name is; None is null.
-NAMES = {
+NAMES: dict[str, object] = {
     "empty": "",
     "nothing": None,
     "number": 12,
@@ -48,7 +48,7 @@ def write(path: Path, names: dict[str, object]) -> Path:
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_no_stack_has_such_a_name(playbook: str, tmp_path: Path) -> None:
-    names = NAMES if playbook == "teardown" else {"empty": ""}
+    names = NAMES if playbook == "teardown" else {"empty": NAMES["empty"]}
     status, said = play(playbook, "-i", write(tmp_path, names))
     assert status == 2
     recap = re.findall(r"(\w+) : ok=\d changed=0 unreachable=0 failed=1 ", said[said.index("PLAY RECAP") :])
