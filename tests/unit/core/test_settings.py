@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ FIT: dict[str, list[Any]] = {
         {"app": {"memory": "6m", "pids": 1, "cpus": 0.5, "cpu_shares": 2}},
         {"keycloak": {"memory": "1g", "heap": "1023m"}, "postgres": {"cpus": "1.5", "memory": "512MB"}},
     ],
+    "stack_logging": [{"driver": "journald"}, {"driver": "json-file", "options": {"max-size": "10m", "max-file": 3}}],
     "stack_environment": [{}, {"HTTPS_PROXY": "http://proxy:3128", "N": 1}],
     "stack_services_timeout": [1, 600, "180"],
     "stack_services_ca_path": ["", None, "/etc/ssl/ca.pem"],
@@ -130,6 +132,7 @@ UNFIT: dict[str, list[Any]] = {
         {"keycloak": {"heap": "256mb"}},
         {"keycloak": {"memory": "512m", "heap": "512m"}},
     ],
+    "stack_logging": ["journald", None, {}, {"driver": ""}, {"driver": "a", "b": 1}, {"driver": "a", "options": ["b"]}],
     "stack_environment": ["", None, ["A=b"], {"A B": "c"}, {"A": None}, {"A": ["b"]}, {1: "a"}],
     "stack_services_timeout": [0, -1, "", "3m", 86401, 1.5, True],
     "stack_services_ca_path": ["ca.pem", "~/ca.pem", "/", 1],
@@ -151,6 +154,7 @@ UNFIT: dict[str, list[Any]] = {
     "docker_host_container_interfaces": ["docker*", None, [""], ['a"'], ["a b"], ["br-*x"], ["a" * 16]],
 }
 SAME = {
+    "docker_host_live_restore": "stack_secrets_require_noswap",
     "stack_services_url": "stack_public_url",
     "stack_http_port": "stack_https_port",
     "stack_services_health_seconds": "stack_services_timeout",
@@ -199,3 +203,10 @@ def test_the_roles_defaults_will_do(role: str) -> None:
     path = ROOT / "roles" / role / "defaults/main.yml"
     defaults = yaml.safe_load(path.read_text()) if path.exists() else {}
     assert problems({name: value for name, value in defaults.items() if "{{" not in str(value)}) == []
+
+
+def test_what_each_may_be_is_written_down() -> None:
+    text = (ROOT / "docs/operations.md").read_text().partition("## What each setting may be")[2].partition("\n## ")[0]
+    named = set(re.findall("`([a-z_]+)`", "".join(line.split("|")[1] for line in text.splitlines() if "|" in line)))
+    assert named - set(RULES) == {"stack_secrets_keyvault", "secret_rotation_report", "teardown_destroy"}
+    assert set(RULES) <= named

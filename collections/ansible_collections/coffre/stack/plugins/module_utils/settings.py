@@ -163,6 +163,18 @@ def _limits(value: Any) -> str:
     return ""
 
 
+def _logging(value: Any) -> str:
+    options = value.get("options", {}) if isinstance(value, Mapping) else None
+    fits = (
+        isinstance(options, Mapping)
+        and set(value) <= {"driver", "options"}
+        and isinstance(value.get("driver"), str)
+        and value["driver"]
+        and all(isinstance(name, str) and isinstance(each, str | int) for name, each in options.items())
+    )
+    return "" if fits else "a driver, and its options by name if any"
+
+
 def _references(value: Any) -> str:
     fits = isinstance(value, Mapping) and all(
         name in IMAGES and isinstance(image, str) and IMAGE.fullmatch(image) for name, image in value.items()
@@ -189,6 +201,7 @@ RULES: dict[str, Rule] = {
     "stack_bind_addresses": _each(_address),
     "stack_admin_console": _switch,
     "stack_limits": _limits,
+    "stack_logging": _logging,
     "stack_environment": _environment,
     "stack_services_timeout": SECONDS,
     "stack_services_health_seconds": SECONDS,
@@ -210,6 +223,7 @@ RULES: dict[str, Rule] = {
     "container_images_cache": _path(empty=False),
     "docker_host_blocked_addresses": _each(_network),
     "docker_host_container_interfaces": _each(_matches(INTERFACE, "names of interfaces, * at the end")),
+    "docker_host_live_restore": _switch,
 }
 
 
