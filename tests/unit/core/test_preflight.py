@@ -231,6 +231,16 @@ def test_memory(docker: dict[str, str], tmp_path: Path, needed: int, running: st
     assert fit or "has 1000 MiB of memory left and the stack needs 1001 MiB" in problems[0]
 
 
+@pytest.mark.usefixtures("host")
+def test_a_ca_that_is_not_there(data: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    with pytest.raises(CoffreError, match=r"which stack_services_ca_path names, is no file: put the CA's certificate"):
+        preflight.check(request(data, ca_path=path))
+    path.touch()
+    for fit in (path, None, Path("/var/lib/coffre/demo/ca.crt")):
+        assert preflight.check(request(data, ca_path=fit)) == []
+
+
 def test_docker_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     ask: Callable[..., str | None] = preflight._docker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,3 +75,23 @@ def test_is_strict_and_has_no_secret(environment: str) -> None:
 def test_staging_differs_from_production_in_names_only() -> None:
     staging, production = (environments.variables(environment) for environment in ("staging", "production"))
     assert staging == production | {"stack_name": "coffre-staging"}
+
+
+def test_the_recipe_for_an_operators_directory_names_every_secret_and_no_other() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    recipe = text.partition("## Secrets from an operator's directory")[2].partition("\n## ")[0]
+    told = recipe.partition("says what is missing or wrong:")[2].partition("The last holds")[0]
+    names = [entry["name"] for entry in environments.catalogue("production")["secrets"]]
+    assert re.findall("`([a-z-]+)`", told) == names
+
+
+def test_the_recipe_for_an_operators_directory_is_accepted(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(ROOT / "inventory/production", folder)
+    for path in (folder / "hosts.yml", folder / "group_vars/all/stack.yml"):
+        text = path.read_text().replace("says FILL-IN", "is blank").replace("https://FILL-IN.vault", "none")
+        text = re.sub(r"(?m)^stack_secrets_keyvault:\n(  .*\n)+", "", text).replace("fill_host: localhost\n", "")
+        path.write_text(text.replace("FILL-IN", "filled.invalid").replace("source: keyvault", "source: file"))
+    output = play("secrets", folder)
+    assert "unreachable=1" in output
+    assert "FILL-IN" not in output

@@ -146,7 +146,9 @@ def test_a_changed_bundle_changes_exactly_its_service() -> None:
     assert [name for name in SERVICES if before["services"][name] != after["services"][name]] == ["app"]
 
 
-@pytest.mark.parametrize(("wanted", "expected"), [(True, "open"), (False, "closed")])
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [(True, "open"), (False, "closed"), ("true", "open"), ("false", "closed")]
+)
 def test_the_admin_console_is_open_only_where_an_environment_says_so(wanted: bool, expected: str) -> None:
     assert rendered(stack_admin_console=wanted)["services"]["proxy"]["environment"]["ADMIN_CONSOLE"] == expected
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,13 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.coffre.stack.plugins.module_utils.paths import STACK
-
 ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 LOCAL = {"ansible_connection": "local", "ansible_become": False}
 # By name of a host: what its stack_name is; None is null.
-NAMES = {
+NAMES: dict[str, object] = {
     "empty": "",
     "nothing": None,
     "number": 12,
@@ -48,19 +47,50 @@ def write(path: Path, names: dict[str, object]) -> Path:
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_no_stack_has_such_a_name(playbook: str, tmp_path: Path) -> None:
-    names = NAMES if playbook == "teardown" else {"empty": ""}
+    names = NAMES if playbook == "teardown" else {"empty": NAMES["empty"]}
     status, said = play(playbook, "-i", write(tmp_path, names))
     assert status == 2
     recap = re.findall(r"(\w+) : ok=\d changed=0 unreachable=0 failed=1 ", said[said.index("PLAY RECAP") :])
     assert sorted(recap) == sorted([*names, "unset"])
-    # The name of the run, the types of the role's variables, and the refusal.
-    assert said.count("TASK [") <= 3
-    assert "nothing was changed: set it to the name of the stack" in said
+    # The name of the run, the types of the role's variables, and the two looks.
+    assert said.count("TASK [") <= 4
+    assert "make it up to 40 of a-z, 0-9 and -, a letter first. Nothing was changed" in said
 
 
-def test_the_playbooks_take_the_names_that_the_core_takes() -> None:
-    settings = yaml.safe_load((ROOT / "roles/stack_secrets/vars/main.yml").read_text())
-    assert settings["__stack_secrets_name"] == STACK.pattern + r"\Z"
+@pytest.mark.parametrize("playbook", ["site", "rotate"])
+def test_a_setting_that_cannot_work(playbook: str, tmp_path: Path) -> None:
+    (tmp_path / "all.yml").write_text(f"stack_hosts: {{hosts: {{a: }}, vars: {json.dumps(LOCAL)}}}")
+    wrong = {
+        "stack_name": "demo",
+        "stack_public_url": "https://localhost:{{ stack_https_port }}/",
+        "stack_https_port": 8443,
+        "stack_services_timeout": "3m",
+        "stack_catalogue": {},
+        "stack_secrets_source": "demo",
+    }
+    status, said = play(playbook, "-i", tmp_path, "-e", json.dumps(wrong))
+    assert status == 2
+    assert (
+        "stack_public_url is 'https://localhost:8443/': make it https://localhost:8443. stack_services_timeout is"
+        in said
+    )
+    assert f"Nothing was changed: look at {tmp_path}, and at what follows -e." in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("secrets=", "secrets is given and names no secret; nothing was changed"),
+        ('secrets=" , "', "secrets is given and names no secret; nothing was changed"),
+        ('{"secrets": null}', "secrets is given and names no secret; nothing was changed"),
+        ("secret_rotation_report=/nowhere", "secret_rotation_report is /nowhere, which is no folder on this machine"),
+    ],
+)
+def test_a_rotation_that_asks_for_nothing(words: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "all.yml").write_text(f"stack_hosts: {{hosts: {{a: }}, vars: {json.dumps(LOCAL)}}}")
+    status, said = play("rotate", "-i", tmp_path, "-e", "stack_name=demo", "-e", words)
+    assert status == 2
+    assert sentence in said
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from . import compose
+from collections.abc import Iterable
+
+from . import bundles, compose, state
 from .errors import CoffreError
+from .paths import StackPaths
 
 
 def healthy(stack: str, service: str) -> compose.Container:
@@ -27,3 +30,20 @@ def address(container: compose.Container) -> str:
     if not container.addresses:
         raise CoffreError(f"The container {container.name} has no address on any network; run site.yml again.")
     return min(container.addresses)
+
+
+def to_come(paths: StackPaths, service: str, secrets: Iterable[tuple[str, str]]) -> bool:
+    """Whether a deploy would first have to start the service, or to stage one of these secrets, (consumer, name) each.
+
+    A check then has nobody to ask, and tells that the deploy would see to it.
+    """
+    if not paths.compose.exists():
+        return True
+    try:
+        st = state.load(paths)
+        for consumer, name in secrets:
+            bundles.in_force(st, consumer, name)
+        healthy(paths.stack, service)
+    except CoffreError:
+        return True
+    return False

@@ -19,7 +19,7 @@ from . import catalogue as catalogues
 from . import keyvault_settings, sources, state, tmpfs
 from .catalogue import Catalogue
 from .errors import CatalogueError, CoffreError
-from .paths import RUN_ROOT, StackPaths
+from .paths import LIB_ROOT, RUN_ROOT, StackPaths
 
 RELEASES = {"debian": ("12", "13")}
 LISTENING = "0A"  # the state in /proc/net/tcp
@@ -30,7 +30,8 @@ PUBLISHED = re.compile(r":(\d+)(?:-(\d+))?->[\d-]+/tcp")  # in `docker ps`: the 
 class Request:
     """What is to run on the host; `memory_mb` is in MiB.
 
-    `directory` is the operator's, for the source `file`; `keyvault` is stack_secrets_keyvault, for that source.
+    `directory` is the operator's, for the source `file`; `keyvault` is stack_secrets_keyvault, for that source;
+    `ca_path` is the file of the CA that the stack is asked with.
     """
 
     stack: str
@@ -41,6 +42,7 @@ class Request:
     keyvault: Any = None
     trailing_newline: str = "refuse"
     ports: tuple[int, ...] = ()
+    ca_path: Path | None = None
     memory_mb: int = 0
     require_noswap: bool = False
 
@@ -68,6 +70,7 @@ def check(request: Request) -> list[str]:
         distribution(),
         engine(),
         ports(request.ports, request.stack),
+        authority(request.ca_path),
         memory(request.memory_mb, request.stack),
     ):
         problems += found
@@ -97,6 +100,13 @@ def _source(request: Request, catalogue: Catalogue) -> list[str]:
     if problems := sources.misfits(catalogue, supplied, attributes):
         raise CatalogueError(f"The files in {request.directory} cannot be used: {'; '.join(problems)}.")
     return warnings
+
+
+def authority(path: Path | None) -> list[str]:
+    """A CA that the operator names and that is not there; the demo's comes with the deploy itself."""
+    if path is None or LIB_ROOT in path.parents or path.is_file():
+        return []
+    return [f"{path}, which stack_services_ca_path names, is no file: put the CA's certificate there."]
 
 
 def logins(catalogue: Catalogue, lookup: Callable[[int], Any] = pwd.getpwuid) -> list[str]:

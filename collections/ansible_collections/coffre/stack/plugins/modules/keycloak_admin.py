@@ -64,6 +64,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Mend by the module's parameters. Raises CoffreError."""
     paths = StackPaths(params["stack"])
+    if check and containers.to_come(paths, params["service"], [(catalogue.HOST, params["secret"])]):
+        return {"changed": True, "mended": ["admin"]}
     with state.locked(paths):
         st = state.load(paths)
         state.admit(st)

@@ -79,6 +79,9 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Mend by the module's parameters. Raises CoffreError."""
     paths = StackPaths(params["stack"])
+    needed = [(catalogue.HOST, params[name]) for name in ("secret", "admin_secret")]
+    if check and containers.to_come(paths, params["service"], needed):
+        return {"changed": True, "mended": ["secret"]}
     with state.locked(paths):
         st = state.load(paths)
         state.admit(st)

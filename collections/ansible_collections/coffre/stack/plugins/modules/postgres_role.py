@@ -59,7 +59,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 role:
-  description: The role that the version in force belongs to.
+  description: The role that the version in force belongs to; empty in check mode where none is deployed yet.
   returned: success
   type: str
 mended:
@@ -82,6 +82,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Mend by the module's parameters. Raises CoffreError."""
     paths, secret = StackPaths(params["stack"]), params["secret"]
+    if check and containers.to_come(paths, params["service"], [(params["consumer"], secret)]):
+        return {"changed": True, "role": "", "mended": ["roles", "verifier"]}
     with state.locked(paths):
         st = state.load(paths)
         state.admit(st)
