@@ -11,9 +11,9 @@ description:
   - Checks the catalogue, the source of the secrets and the host, changes nothing, and fails with one message that has
     every problem. Needs neither Docker nor a library, only the system's Python.
   - "It looks for an ill-formed catalogue, uids that a login of the host has, an operator's directory or settings of a
-    Key Vault that are not right, values that a composed file cannot take, ports in use by something else, too little
-    memory, an unsupported distribution, a rootless or userns-remapped engine, and unencrypted swap that secrets could
-    reach."
+    Key Vault that are not right, values that a composed file cannot take, addresses that the host has not, ports in
+    use by something else, too little memory, an unsupported distribution, a rootless or userns-remapped engine, and
+    unencrypted swap that secrets could reach."
 options:
   stack:
     description: The stack's name.
@@ -43,6 +43,11 @@ options:
     description: The ports that the stack is to publish.
     type: list
     elements: int
+    default: []
+  addresses:
+    description: The host's addresses at which it is to publish them; empty is all of them.
+    type: list
+    elements: str
     default: []
   memory_mb:
     description: The memory in MiB that must be available where the stack does not run yet.
@@ -95,6 +100,7 @@ def main() -> None:
             "keyvault": {"type": "dict"},
             "trailing_newline": {"type": "str", "choices": ["refuse", "strip"], "default": "refuse"},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "addresses": {"type": "list", "elements": "str", "default": []},
             "memory_mb": {"type": "int", "default": 0},
             "require_noswap": {"type": "bool", "default": False},
             "host": {"type": "str"},
@@ -108,6 +114,7 @@ def main() -> None:
             "host": given["host"] or os.uname().nodename,
             "directory": Path(given["directory"]) if given["directory"] else None,
             "ports": tuple(given["ports"]),
+            "addresses": tuple(given["addresses"]),
         }
     )
     report(module, lambda: {"changed": False, "warnings": preflight.check(request)})
