@@ -97,13 +97,14 @@ def test_what_hashes_passwords_yields_to_what_serves() -> None:
     [
         ([], ["8443:8443", "8080:8080"]),  # every address, IPv4 and IPv6
         (["127.0.0.1"], ["127.0.0.1:8443:8443", "127.0.0.1:8080:8080"]),
+        ("127.0.0.1", ["127.0.0.1:8443:8443", "127.0.0.1:8080:8080"]),
         (
             ["10.0.0.1", "::1"],
             ["10.0.0.1:8443:8443", "10.0.0.1:8080:8080", "[::1]:8443:8443", "[::1]:8080:8080"],
         ),
     ],
 )
-def test_the_proxy_listens_where_inventory_says(addresses: list[str], ports: list[str]) -> None:
+def test_the_proxy_listens_where_inventory_says(addresses: list[str] | str, ports: list[str]) -> None:
     assert rendered(stack_bind_addresses=addresses)["services"]["proxy"]["ports"] == ports
 
 
