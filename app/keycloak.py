@@ -10,6 +10,7 @@ import requests
 TIMEOUTS = (1.0, 4.0)  # seconds, for the connection to each address and for the answer: the first token of a Keycloak
 # that has just started takes it about one, and on a busy machine more
 KEEP = 1.0  # seconds that an answer is shared: at most one call in each
+PUBLIC_KEEP = 5.0  # seconds that a good one serves those outside: each call is a row in Keycloak's database
 USABLE = 6.0  # seconds that an answer serves while the next call is under way; longer than a call can take
 UNREACHABLE = "keycloak unreachable"
 REFUSED = "client refused"
@@ -60,8 +61,10 @@ class SharedAnswer:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _answer: tuple[float, str | None] = (float("-inf"), UNREACHABLE)
 
-    def get(self) -> str | None:
-        if self._age() < KEEP:
+    def get(self, *, outside: bool = False) -> str | None:
+        """None, or why there was no token; `outside` is whoever has nothing to decide by it at once."""
+        keep = PUBLIC_KEEP if outside and self._answer[1] is None else KEEP
+        if self._age() < keep:
             return self._answer[1]
         if not self._lock.acquire(blocking=False):
             if self._age() < USABLE:
@@ -69,7 +72,7 @@ class SharedAnswer:
             if not self._lock.acquire(timeout=USABLE):
                 return UNREACHABLE
         try:
-            if self._age() >= KEEP:
+            if self._age() >= keep:
                 answer = self.ask()
                 self._answer = (self.clock(), answer)
             return self._answer[1]

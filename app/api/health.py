@@ -1,4 +1,7 @@
-"""GET /health: the secrets are here. GET /ready: Keycloak accepts them too."""
+"""GET /health: the secrets are here. GET /ready: Keycloak accepts them too.
+
+Who asks from inside the container, as its probes do, also hears the names of secrets and where the audit log fails.
+"""
 
 from typing import Any
 
@@ -14,18 +17,18 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/health")
 def health() -> tuple[dict[str, Any], int]:
-    """200 `healthy`, or 503 with what is missing. It asks nobody else, so Keycloak's outage is not the app's."""
+    """200 `healthy`, or 503 and inside what is missing. It asks nobody else: Keycloak's outage is not the app's."""
     now = runtime.current()
     if now.stopping.is_set():
         if request.host == CHECK:
             now.refused.release()
         return {"status": "stopping"}, 503
-    secrets = now.secrets()
-    if problem := now.audit_problem():
-        return {"status": "unhealthy", "secrets": secrets, "audit": problem}, 503
-    if "missing" in secrets.values():
-        return {"status": "unhealthy", "secrets": secrets}, 503
-    return {"status": "healthy", "secrets": secrets}, 200
+    secrets, problem = now.secrets(), now.audit_problem()
+    sound = not problem and "missing" not in secrets.values()
+    answer: dict[str, Any] = {"status": "healthy" if sound else "unhealthy"}
+    if _inside():
+        answer |= {"secrets": secrets} | ({"audit": problem} if problem else {})
+    return answer, 200 if sound else 503
 
 
 @blueprint.get("/ready")
@@ -37,8 +40,16 @@ def ready() -> tuple[dict[str, Any], int]:
 
 
 def _cause(now: Runtime) -> str | None:
+    inside = _inside()
     if now.stopping.is_set():
         return "stopping"
     if missing := [name for name, state in now.secrets().items() if state == "missing"]:
-        return f"secret missing: {', '.join(missing)}"
-    return now.audit_problem() or now.token.get()
+        return f"secret missing: {', '.join(missing)}" if inside else "secret missing"
+    if problem := now.audit_problem():
+        return problem if inside else "audit log not writable"
+    return now.token.get(outside=not inside)
+
+
+def _inside() -> bool:
+    """Whether a process of the container's own asks: through the proxy comes the client's address, set by it alone."""
+    return request.remote_addr == "127.0.0.1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any
 
 from machines import STACK, Container, fetch, read_state, run_playbook
@@ -19,10 +20,13 @@ SECRETS = {
 UIDS = {"app": 60611, "keycloak": 60612, "postgres": 60613, "proxy": 60614}
 
 
-def test_healthy_through_the_proxy_for_those_who_trust_its_ca(host: Any) -> None:
+def test_healthy_through_the_proxy_for_those_who_trust_its_ca(host: Any, containers: list[Container]) -> None:
     status, body = fetch(host, "/health")
     assert status == 200
-    assert json.loads(body) == {"status": "healthy", "secrets": dict.fromkeys(SECRETS["app"], "loaded")}
+    assert json.loads(body) == {"status": "healthy"}  # the secrets' names are for those inside
+    app = next(each for each in containers if each.service == "app")
+    inside = json.loads(host.check_output(f"docker exec {app.inspect['Id']} python3 -IS /opt/app/app/probe.py /health"))
+    assert inside == {"status": "healthy", "secrets": dict.fromkeys(SECRETS["app"], "loaded")}
     assert fetch(host, "/ready")[0] == 200
     assert fetch(host, "/realms/iam/.well-known/openid-configuration")[0] == 200
 
@@ -88,6 +92,7 @@ def test_containers_are_held_down(host: Any, containers: list[Container]) -> Non
         assert settings["Privileged"] is False
         assert settings["Memory"] == settings["MemorySwap"] > 0
         assert 0 < settings["PidsLimit"] <= 512
+        assert (settings["CpuShares"] > 1024) == (container.service == "proxy")
         assert settings["RestartPolicy"]["Name"] == "unless-stopped"
         assert settings["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
         # What the kernel says of every process in it, not what the engine was asked for.
@@ -120,16 +125,18 @@ def test_nothing_can_be_written_where_it_would_stay(host: Any, containers: list[
 
 
 def test_only_the_proxy_is_on_a_network_that_leads_outside(host: Any, containers: list[Container]) -> None:
-    networks = json.loads(host.check_output(f"docker network inspect {STACK}_edge {STACK}_web {STACK}_data"))
+    names = " ".join(f"{STACK}_{name}" for name in ("edge", "app", "web", "data"))
+    networks = json.loads(host.check_output(f"docker network inspect {names}"))
     assert {entry["Name"]: entry["Internal"] for entry in networks} == {
         f"{STACK}_edge": False,
+        f"{STACK}_app": True,
         f"{STACK}_web": True,
         f"{STACK}_data": True,
     }
     places = {container.service: set(container.inspect["NetworkSettings"]["Networks"]) for container in containers}
     assert places == {
-        "proxy": {f"{STACK}_edge", f"{STACK}_web"},
-        "app": {f"{STACK}_web"},
+        "proxy": {f"{STACK}_edge", f"{STACK}_app", f"{STACK}_web"},
+        "app": {f"{STACK}_app"},
         "keycloak": {f"{STACK}_web", f"{STACK}_data"},
         "postgres": {f"{STACK}_data"},
     }
@@ -137,6 +144,36 @@ def test_only_the_proxy_is_on_a_network_that_leads_outside(host: Any, containers
         container.service for container in containers if any(container.inspect["NetworkSettings"]["Ports"].values())
     }
     assert published == {"proxy"}
+
+
+def test_the_demo_is_there_for_this_machine_alone(host: Any) -> None:
+    listening = host.check_output("ss --no-header --listening --tcp --numeric 'sport = :8443 or sport = :8080'")
+    assert {line.split()[3] for line in listening.splitlines()} == {"127.0.0.1:8443", "127.0.0.1:8080"}
+
+
+def test_the_app_reaches_neither_keycloak_nor_the_database(host: Any, containers: list[Container]) -> None:
+    """By address, from inside, where no name is needed; the proxy, for comparison, does reach Keycloak."""
+    places = {each.service: each for each in containers}
+    addresses = {
+        name: [each["IPAddress"] for each in places[name].inspect["NetworkSettings"]["Networks"].values()]
+        for name in ("keycloak", "postgres")
+    }
+    targets = [f"{address} {port}" for address in addresses["keycloak"] for port in (8080, 9000, 7800)]
+    targets += [f"{address} 5432" for address in addresses["postgres"]]
+    connect = (
+        "import socket, sys\n"
+        "for target in sys.argv[1:]:\n"
+        "    address, port = target.split()\n"
+        "    try:\n"
+        "        socket.create_connection((address, int(port)), 0.5)\n"
+        "        print(target)\n"
+        "    except OSError:\n"
+        "        pass"
+    )
+    command = f"nsenter --net --target {{}} python3 -c {shlex.join([connect, *targets])}"
+    assert host.check_output(command.format(places["app"].pid)) == ""
+    reached = host.check_output(command.format(places["proxy"].pid)).splitlines()
+    assert {line.split()[1] for line in reached} >= {"8080", "9000"}
 
 
 def test_the_host_is_brought_up_in_the_right_order(host: Any) -> None:

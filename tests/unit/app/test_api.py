@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.audit import verify
 from app import create_app
 from app.api.health import CHECK
 from app.config.settings import SECRET_NAMES
+from app.keycloak import PUBLIC_KEEP
 from app.runtime import REFUSALS, Runtime
 
 if TYPE_CHECKING:
@@ -41,6 +43,34 @@ def test_missing_secret(secrets_dir: Path, name: str, when: str) -> None:
     assert health.json and health.json["status"] == "unhealthy"
     assert health.json["secrets"] == LOADED | {name: "missing"}
     assert ready.json == {"status": "not ready", "cause": f"secret missing: {name}"}
+
+
+OUTSIDE = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Host": "example.org"}  # as the proxy sets them
+
+
+def test_nobody_outside_hears_a_name(app: Flask, secrets_dir: Path, tmp_path: Path) -> None:
+    client = app.test_client()
+    assert client.get("/health", headers=OUTSIDE).json == {"status": "healthy"}
+    (secrets_dir / SECRET_NAMES[0]).unlink()
+    assert client.get("/health", headers=OUTSIDE).json == {"status": "unhealthy"}
+    assert client.get("/ready", headers=OUTSIDE).json == {"status": "not ready", "cause": "secret missing"}
+    (secrets_dir / SECRET_NAMES[0]).write_text("there")
+    (tmp_path / "audit.jsonl").unlink()
+    (tmp_path / "audit.jsonl").mkdir()
+    assert client.get("/health", headers=OUTSIDE).json == {"status": "unhealthy"}
+    assert client.get("/ready", headers=OUTSIDE).json == {"status": "not ready", "cause": "audit log not writable"}
+
+
+def test_those_outside_share_an_answer_longer(app: Flask, token_server: "TokenServer") -> None:
+    client = app.test_client()
+    shared = app.extensions["coffre"].token
+    moments = iter([100.0 + step for step in range(40)])
+    shared.clock = lambda: next(moments)
+    while shared.clock() < 100 + PUBLIC_KEEP:
+        assert client.get("/ready", headers=OUTSIDE).status_code == 200
+    assert len(token_server.forms) == 1
+    assert client.get("/ready").status_code == 200
+    assert len(token_server.forms) == 2
 
 
 def test_secret_that_came_too_late_is_missing(secrets_dir: Path) -> None:
@@ -134,6 +164,14 @@ def test_the_app_and_the_proxy_mean_the_same_checks() -> None:
     settings = (Path(__file__).parents[3] / "images/haproxy/haproxy.cfg").read_text()
     assert f" fall {REFUSALS} " in settings
     assert f"uri /health ver HTTP/1.1 hdr Host {CHECK}\n" in settings
+
+
+def test_the_proxy_leaves_threads_for_checks() -> None:
+    root = Path(__file__).parents[3]
+    threads = re.search(r"^threads = (\d+)$", (root / "app/gunicorn.conf.py").read_text(), re.MULTILINE)
+    most = re.search(r"server-template app .* maxconn (\d+)$", (root / "images/haproxy/haproxy.cfg").read_text(), re.M)
+    assert threads and most
+    assert int(most[1]) <= int(threads[1]) - 2
 
 
 def test_session_goes_round(app: Flask) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.keycloak import KEEP, REFUSED, UNREACHABLE, USABLE, Client, SharedAnswer
+from app.keycloak import KEEP, PUBLIC_KEEP, REFUSED, UNREACHABLE, USABLE, Client, SharedAnswer
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import TokenServer
@@ -72,6 +72,22 @@ def test_answer_is_shared_for_a_second(problem: str | None) -> None:
         clock.now = 100.0 + step / 10
         assert shared.get() == problem
     assert len(calls) == 5
+
+
+@pytest.mark.parametrize(("problem", "calls"), [(None, 1), (REFUSED, 5)])
+def test_a_good_answer_serves_those_outside_longer(problem: str | None, calls: int) -> None:
+    asked: list[float] = []
+    clock = _Clock()
+
+    def ask() -> str | None:
+        asked.append(clock.now)
+        return problem
+
+    shared = SharedAnswer(ask, clock)
+    for step in range(int(PUBLIC_KEEP)):
+        clock.now = 100.0 + step
+        assert shared.get(outside=True) == problem
+    assert len(asked) == calls
 
 
 def test_second_counts_from_the_end_of_a_call() -> None:

@@ -210,6 +210,8 @@ def test_ports_that_are_none(numbers: list[int], problem: str) -> None:
         ("0.0.0.0:9443->{port}/tcp", False),  # the port of a container's own, as a second stack's proxy has it
         ("{port}/tcp", False),
         ("0.0.0.0:{port}->{port}/udp", False),
+        (":::{port}->8443/tcp", True),  # as engines before 23 write it
+        ("[fe80::1]:{port}->8443/tcp", True),
     ],
 )
 def test_only_a_port_of_the_host_is_taken_by_a_container(docker: dict[str, str], published: str, stopped: bool) -> None:
@@ -218,6 +220,44 @@ def test_only_a_port_of_the_host_is_taken_by_a_container(docker: dict[str, str],
         port = free.getsockname()[1]
     docker["ps"] = f"demo\tdemo-app-1\t\nother\tother-proxy-1\t{published.format(port=port)}\n"
     assert bool(preflight.ports([port], "demo")) == stopped
+
+
+@pytest.mark.parametrize(
+    ("published", "addresses", "stopped"),
+    [
+        ("0.0.0.0:{port}->8443/tcp, [::]:{port}->8443/tcp", ["127.0.0.1"], True),
+        ("127.0.0.1:{port}->8443/tcp", ["127.0.0.1"], True),
+        ("127.0.0.1:{port}->8443/tcp", ["0.0.0.0"], True),  # noqa: S104
+        ("127.0.0.1:{port}->8443/tcp", ["127.0.0.2"], False),  # two stacks with a loopback address each
+        ("[::]:{port}->8443/tcp", ["127.0.0.2"], False),
+        (":::{port}->8443/tcp", ["::1"], True),
+    ],
+)
+def test_a_port_is_taken_where_it_is_wanted(
+    docker: dict[str, str], published: str, addresses: list[str], stopped: bool
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    docker["ps"] = f"other\tother-proxy-1\t{published.format(port=port)}\n"
+    assert bool(preflight.ports([port], "demo", addresses)) == stopped
+
+
+def test_a_listener_elsewhere_is_none_here(docker: dict[str, str]) -> None:  # noqa: ARG001
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.2", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert preflight.ports([port], "demo", ["127.0.0.1"]) == []
+        assert preflight.ports([port], "demo", ["127.0.0.1", "127.0.0.2"]) != []
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [("localhost", "is no address"), ("127.0.0.1:80", "is no address"), ("192.0.2.7", "is none of this host's")],
+)
+def test_addresses_that_are_none(docker: dict[str, str], address: str, problem: str) -> None:  # noqa: ARG001
+    assert problem in preflight.ports([8443], "demo", [address])[0]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     bundles,
     compose,
     doctor,
+    doctor_answers,
     doctor_containers,
     doctor_files,
     doctor_leaks,
@@ -99,6 +100,13 @@ HARDENED: dict[str, Any] = {
     },
     "NetworkSettings": {"Networks": {"demo_web": {"IPAddress": "172.18.0.2"}}},
     "Mounts": [],
+}
+RUNNING: dict[str, Any] = HARDENED | {
+    "Created": "2026-01-01T00:00:00Z",
+    "State": {"Status": "running", "ExitCode": 0, "Pid": 1},
+    "Config": HARDENED["Config"]
+    | {"Image": "app", "Labels": HARDENED["Config"]["Labels"] | {"coffre.ready": "probe /ready"}},
+    "HostConfig": HARDENED["HostConfig"] | {"RestartPolicy": {"Name": "no"}},
 }
 
 
@@ -396,6 +404,7 @@ SOFTENED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda data: data["HostConfig"].update(MemorySwap=2000), "has a memory limit that covers swap"),
     (lambda data: data["HostConfig"].update(Memory=0, MemorySwap=0), "has a memory limit that covers swap"),
     (lambda data: data["HostConfig"].update(PidsLimit=None), "has a limit of processes"),
+    (lambda data: data["HostConfig"].update(CpuShares=2048), "leaves the proxy its share of the processors"),
     (lambda data: data["HostConfig"].update(Ulimits=None), "dumps no core"),
     (lambda data: data["HostConfig"].update(PidMode="host"), "shares no namespace of the host"),
     (lambda data: data["NetworkSettings"]["Networks"].update(demo_edge={}), "is on internal networks only"),
@@ -432,6 +441,16 @@ def test_old_images_are_a_warning(
     note = doctor_containers.images(plantation.patient())
     assert sentence in note
     assert isinstance(note, doctor_patient.Concern) == ("since" in sentence)
+
+
+def test_a_proxy_without_a_share_is_told(plantation: Plantation) -> None:
+    proxy = json.loads(json.dumps(HARDENED)) | {"Name": "/demo-proxy-1"}
+    proxy["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}
+    plantation.containers.append(proxy)
+    sentence = "it is not so that demo-app-1 leaves the proxy its share of the processors"
+    assert told(doctor_containers.hardening, plantation) == sentence
+    proxy["HostConfig"]["CpuShares"] = 8192
+    assert doctor_containers.hardening(plantation.patient())
 
 
 def test_the_proxy_may_be_on_a_network_that_is_not_internal(plantation: Plantation) -> None:
@@ -493,6 +512,62 @@ def test_a_value_of_several_lines_is_told_where_each_became_an_entry(plantation:
     log.write_text("".join(json.dumps({"log": f"{line}\n"}) + "\n" for line in lines))
     with pytest.raises(CoffreError, match="the value of note stands in the log of demo-app-1"):
         doctor_leaks.logs(patient)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"), [(b"started", ""), (b"got %s", "the value of api-key stands in the log")]
+)
+def test_logs_of_another_driver_are_searched_as_the_engine_tells_them(
+    text: bytes, sentence: str, plantation: Plantation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = plantation.value("app", "api-key")
+    monkeypatch.setattr(compose, "logged", lambda _: text.replace(b"%s", value))
+    if sentence:
+        assert sentence in told(doctor_leaks.logs, plantation)
+    else:
+        assert not isinstance(doctor_leaks.logs(plantation.patient()), doctor_patient.Concern)
+
+
+def test_logs_that_the_engine_cannot_read_are_not_called_clean(
+    plantation: Plantation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> bytes:
+        raise CoffreError("configured logging driver does not support reading")
+
+    plantation.containers[0]["HostConfig"]["LogConfig"] = {"Type": "gelf"}
+    monkeypatch.setattr(compose, "logged", refuse)
+    note = doctor_leaks.logs(plantation.patient())
+    assert isinstance(note, doctor_patient.Concern)
+    assert note == "not searched: the log of demo-app-1, which the driver gelf does not give back"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "own", "sentence"),
+    [
+        ((200, 200), (True, '{"status": "ready"}'), ""),
+        ((200, 200), (False, '{"cause": "client refused"}'), 'demo-app-1 is not ready ({"cause": "client refused"})'),
+        ((503, 503), (False, '{"cause": "secret missing: api-key"}'), "/health answers 503; "),
+        ((0, 0), (True, ""), "/health gives no answer that can be trusted"),
+    ],
+)
+def test_the_app_is_asked_through_the_proxy_and_in_its_container(
+    statuses: tuple[int, int],
+    own: tuple[bool, str],
+    sentence: str,
+    plantation: Plantation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter(statuses)
+    container = compose.parse(json.loads(json.dumps(RUNNING)))
+    monkeypatch.setattr(doctor_answers, "fetch", lambda *_: (next(answers), None))
+    monkeypatch.setattr(compose, "parse", lambda _: container)
+    monkeypatch.setattr(compose, "checked", lambda _: own)
+    if not sentence:
+        assert doctor_answers.app(plantation.patient()) == "https://localhost:8443 is healthy and ready"
+        return
+    text = told(doctor_answers.app, plantation)
+    assert sentence in text
+    assert own[0] or own[1] in text
 
 
 @pytest.fixture

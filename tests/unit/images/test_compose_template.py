@@ -1,5 +1,6 @@
 """docker-compose.yml.j2: every container is held to the same, and sees its own secrets only, by reference."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.images.render import INVENTORY, rendered, text
+from tests.unit.images.render import INVENTORY, ROOT, rendered, text
 
 SERVICES = ("postgres", "keycloak", "app", "proxy")
 UIDS = {each["name"]: each["uid"] for each in INVENTORY["stack_catalogue"]["services"]}
@@ -75,6 +76,41 @@ class TestEveryService:
         assert changed["mem_limit"] == changed["memswap_limit"] == "1g"
         assert changed["pids_limit"] == service["pids_limit"]
 
+    def test_has_a_bound_of_processors_where_inventory_says_so(self, name: str) -> None:
+        assert "cpus" not in rendered()["services"][name]
+        changed = rendered(stack_limits={name: {"cpus": 1.5, "cpu_shares": 99}})["services"][name]
+        assert (changed["cpus"], changed["cpu_shares"]) == (1.5, 99)
+
+    def test_logs_as_inventory_says(self, name: str) -> None:
+        journal = {"driver": "journald", "options": {"tag": "a: b"}}
+        assert rendered(stack_logging=journal)["services"][name]["logging"] == journal
+
+
+def test_what_hashes_passwords_yields_to_what_serves() -> None:
+    shares = {name: service.get("cpu_shares") for name, service in rendered()["services"].items()}
+    # The engine's default is 1024, of which no version makes more of the kernel's weight than it has without a word.
+    assert shares == {"postgres": None, "keycloak": None, "app": None, "proxy": 8192}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "ports"),
+    [
+        ([], ["8443:8443", "8080:8080"]),  # every address, IPv4 and IPv6
+        (["127.0.0.1"], ["127.0.0.1:8443:8443", "127.0.0.1:8080:8080"]),
+        ("127.0.0.1", ["127.0.0.1:8443:8443", "127.0.0.1:8080:8080"]),
+        (
+            ["10.0.0.1", "::1"],
+            ["10.0.0.1:8443:8443", "10.0.0.1:8080:8080", "[::1]:8443:8443", "[::1]:8080:8080"],
+        ),
+    ],
+)
+def test_the_proxy_listens_where_inventory_says(addresses: list[str] | str, ports: list[str]) -> None:
+    assert rendered(stack_bind_addresses=addresses)["services"]["proxy"]["ports"] == ports
+
+
+def test_without_a_word_the_proxy_listens_everywhere() -> None:
+    assert rendered()["services"]["proxy"]["ports"] == ["8443:8443", "8080:8080"]
+
 
 def test_only_the_proxy_is_on_a_network_that_leads_out() -> None:
     stack = rendered()
@@ -84,9 +120,18 @@ def test_only_the_proxy_is_on_a_network_that_leads_out() -> None:
     assert {name for name in SERVICES if "ports" in stack["services"][name]} == {"proxy"}
 
 
-def test_the_app_cannot_reach_the_database() -> None:
-    services = rendered()["services"]
-    assert not set(services["app"]["networks"]) & set(services["postgres"]["networks"])
+def test_only_those_share_a_network_that_must_talk() -> None:
+    networks = {name: set(service["networks"]) for name, service in rendered()["services"].items()}
+    together = {
+        frozenset(pair) for pair in itertools.combinations(SERVICES, 2) if networks[pair[0]] & networks[pair[1]]
+    }
+    assert together == {
+        frozenset({"proxy", "app"}),
+        frozenset({"proxy", "keycloak"}),
+        frozenset({"keycloak", "postgres"}),
+    }
+    members = [{name for name in SERVICES if network in networks[name]} for network in rendered()["networks"]]
+    assert all(len(each) <= 2 for each in members)
 
 
 def test_names_that_begin_alike_are_kept_apart() -> None:
@@ -137,6 +182,23 @@ def test_no_environment_names_a_secret() -> None:
         suspects = {name for name in service.get("environment", {}) if words.search(name)} - {"SECRETS_DIR"}
         assert not suspects
         assert not words.search(" ".join(service.get("command", [])).replace("/run/secrets/keycloak.conf", ""))
+
+
+def test_a_trace_that_anybody_can_cause_fills_no_log() -> None:
+    (form,) = [word for word in rendered()["services"]["keycloak"]["command"] if "log-console-format" in word]
+    assert re.search(r"%\.(\d{3,4})e%n$", form)
+
+
+def test_outsiders_cannot_take_the_connections_of_those_inside() -> None:
+    text = (ROOT / "images/haproxy/haproxy.cfg").read_text()
+    sections = {part.split()[1] if part[:1] != "g" else "all": part for part in re.split(r"\n(?=\w)", text)}
+    most = {
+        name: int(found[1])
+        for name, part in sections.items()
+        if (found := re.search(r"^    maxconn (\d+)$", part, re.M))
+    }
+    assert most.keys() == {"all", "redirect", "public"}
+    assert most["redirect"] + most["public"] <= most["all"] - 100
 
 
 def test_a_changed_bundle_changes_exactly_its_service() -> None:

@@ -1,6 +1,7 @@
 """Keycloak's prompts as a stand-in command gives them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,50 @@ def test_a_command_that_hangs_is_ended(
     monkeypatch.setattr(keycloak_admin, "BOOTSTRAP_SECONDS", 0.5)
     with pytest.raises(CoffreError, match="did not end within"):
         keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
+
+
+class Master:
+    """Realm master as an admin's session reads and changes it."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings, self.changes = settings, 0
+
+    def get_realm(self, name: str) -> dict[str, Any]:
+        assert name == "master"
+        return dict(self.settings)
+
+    def update_realm(self, name: str, payload: dict[str, Any]) -> None:
+        assert name == "master"
+        self.changes += 1
+        self.settings |= payload
+
+
+SWITCHES = ("bruteForceProtected", "eventsEnabled", "adminEventsEnabled")
+
+
+def test_realm_master_is_guarded_once() -> None:
+    master = Master({"realm": "master", "bruteForceProtected": False, "eventsEnabled": False, "failureFactor": 30})
+    guard: Any = keycloak_admin._guard
+    assert guard(master, dry=True)
+    assert master.changes == 0
+    assert guard(master)
+    assert all(master.settings[name] for name in SWITCHES)
+    assert master.settings["permanentLockout"] is False
+    # A rotation's own look at the old password is one failure, however soon after another.
+    assert master.settings["quickLoginCheckMilliSeconds"] == 0
+    assert master.settings["eventsExpiration"] == 2592000
+    assert not guard(master)
+    assert master.changes == 1
+
+
+def test_what_somebody_has_set_of_realm_master_stays() -> None:
+    stricter = {"bruteForceProtected": True, "failureFactor": 3, "permanentLockout": True}
+    master = Master(stricter | {"eventsEnabled": True, "eventsExpiration": 60})
+    guard: Any = keycloak_admin._guard
+    assert guard(master)
+    assert master.settings == stricter | {
+        "eventsEnabled": True,
+        "eventsExpiration": 60,
+        "adminEventsEnabled": True,
+        "adminEventsDetailsEnabled": False,
+    }

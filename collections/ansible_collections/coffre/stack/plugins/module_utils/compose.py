@@ -310,9 +310,41 @@ def save_logs(container: str, path: Path, lines: int = 200) -> bool:
     return False
 
 
+def logged(container: str) -> bytes:
+    """All that the engine tells of a container's log. CoffreError where the driver keeps it from the engine."""
+    try:
+        done = subprocess.run(
+            ["docker", "logs", container],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=CALL_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        raise CoffreError("The engine does not tell the log of a container.") from None
+    return done.stdout
+
+
 def ask(container: str, *command: str, stdin: str = "", seconds: float = PROBE_SECONDS) -> str:
     """What a command run inside a container prints. CoffreError if it fails, without its words if it was given any."""
     return call(["docker", "exec", "-i", container, *command], stdin=stdin, timeout=seconds, quotes=not stdin)
+
+
+def checked(container: Container) -> tuple[bool, str]:
+    """Whether a container's own readiness check succeeds in time, and the first of what it prints."""
+    try:
+        done = subprocess.run(
+            ["docker", "exec", container.id, *container.ready],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"it did not answer within {PROBE_SECONDS:.0f} s"
+    return done.returncode == 0, done.stdout.strip()[:300]
 
 
 def succeeds(container: str, command: Sequence[str]) -> bool:

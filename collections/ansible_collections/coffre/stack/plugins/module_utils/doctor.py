@@ -64,7 +64,7 @@ EXAMINATIONS = (
     ),
     Examination("environment", doctor_leaks.environment, ("engine", "state"), "replace the secret, then what shows it"),
     Examination("container logs", doctor_leaks.logs, ("engine", "state"), "replace the secret, then what logs it"),
-    Examination("app", doctor_answers.app, ("state",), f"see docker logs of the app and the proxy, or {SITE}"),
+    Examination("app", doctor_answers.app, ("engine", "state"), f"see docker logs of the app and the proxy, or {SITE}"),
     Examination("keycloak", doctor_answers.keycloak, ("engine", "state"), f"see docker logs of Keycloak, or {SITE}"),
     Examination("git history", doctor_leaks.git_history, (), "replace the secret; what was pushed once is known"),
 )

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from . import bundles
+from . import bundles, compose
 from .catalogue import HOST
 from .doctor_patient import Patient, insist
 from .errors import CoffreError
@@ -38,16 +38,21 @@ def fetch(url: str, context: ssl.SSLContext | None = None, form: dict[str, str] 
 
 
 def app(patient: Patient) -> str:
-    """The app is healthy, and ready with a token from Keycloak, asked through the proxy over TLS."""
+    """The app is healthy and ready with a token from Keycloak: through the proxy over TLS, and by its own check, which
+    also says what is missing."""
     problems = []
     context = patient.trusting()
     for path in ("/health", "/ready"):
         status, told = fetch(patient.url + path, context)
-        cause = told.get("cause") or told.get("secrets") if isinstance(told, dict) else None
+        cause = told.get("cause") if isinstance(told, dict) else None
         if status == 0:
             problems.append(f"{patient.url}{path} gives no answer that can be trusted")
         elif status != 200:
             problems.append(f"{patient.url}{path} answers {status}" + (f" ({cause})" if cause else ""))
+    for each in map(compose.parse, patient.inspected):
+        if each.ready and each.state == "running":
+            ready, says = compose.checked(each)
+            problems += [] if ready else [f"{each.name} is not ready ({says or 'it says nothing'})"]
     return insist(problems, f"{patient.url} is healthy and ready")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from . import compose, rollout
 from . import state as states
@@ -12,6 +13,7 @@ from .errors import CoffreError
 
 SERVICE = "com.docker.compose.service"
 NO_DATE = 2000
+DEFAULT_SHARES = 1024  # what the engine takes no word about processors for
 
 
 def engine(_: Patient) -> str:
@@ -70,15 +72,21 @@ def containers(patient: Patient) -> str:
     return insist(problems, f"{len(actual)} containers run their current bundles, healthy")
 
 
+def _published(data: dict[str, Any]) -> bool:
+    """Whether a container has ports of the host, as only the proxy has."""
+    return any(data["HostConfig"].get("PortBindings") or {})
+
+
 def hardening(patient: Patient) -> str:
     """What every container is held to, as the engine has it."""
     networks = {network["Name"]: network["Internal"] for network in patient.ask("network", patient.networks())}
+    shares = [data["HostConfig"].get("CpuShares") or DEFAULT_SHARES for data in patient.inspected if _published(data)]
     problems = []
     for data in patient.inspected:
         host, config, name = data["HostConfig"], data["Config"], data["Name"].removeprefix("/")
         service = patient.catalogue.services.get((config.get("Labels") or {}).get("com.docker.compose.service", ""))
         ulimits = {limit["Name"]: limit["Hard"] for limit in host.get("Ulimits") or []}
-        published = any(host.get("PortBindings") or {})
+        published = _published(data)
         must = {
             "runs as its service's uid": service is None or config.get("User") == f"{service.uid}:{service.gid}",
             "has a read-only root": host.get("ReadonlyRootfs") is True,
@@ -89,6 +97,8 @@ def hardening(patient: Patient) -> str:
             "keeps seccomp on": not any("seccomp=unconfined" in option for option in host.get("SecurityOpt") or []),
             "has a memory limit that covers swap": 0 < host.get("Memory", 0) == host.get("MemorySwap"),
             "has a limit of processes": (host.get("PidsLimit") or 0) > 0,
+            "leaves the proxy its share of the processors": published
+            or (host.get("CpuShares") or DEFAULT_SHARES) < min(shares, default=DEFAULT_SHARES + 1),
             "dumps no core": ulimits.get("core") == 0,
             "shares no namespace of the host": not any(host.get(key) == "host" for key in ("PidMode", "IpcMode")),
             "is on internal networks only": published or all(networks.get(net) for net in networks_of(data)),

@@ -23,13 +23,28 @@ from .keycloak import answered, refusal, session, url
 BOOTSTRAP_SECONDS = 300.0
 BOOTSTRAP_PREFIX = "coffre-bootstrap-"
 PROMPTS = (b"Enter password:", b"Enter password again:")
+DAYS_30 = 30 * 24 * 3600
+# What realm master is to have, by the switch without which the rest means nothing; it has none of it by itself. A
+# lockout ends by itself, and no single fast failure makes one: a rotation sees the old password refused.
+GUARDS: dict[str, dict[str, bool | int]] = {
+    "bruteForceProtected": {
+        "permanentLockout": False,
+        "failureFactor": 10,
+        "waitIncrementSeconds": 60,
+        "maxFailureWaitSeconds": 900,
+        "quickLoginCheckMilliSeconds": 0,
+    },
+    "eventsEnabled": {"eventsExpiration": DAYS_30},
+    "adminEventsEnabled": {"adminEventsDetailsEnabled": False},
+}
 
 
 def ensure_admin(file: Path, container: compose.Container, user: str, password: str, dry: bool = False) -> list[str]:
     """Make the permanent admin of realm master log in with this password; return what was mended.
 
     `admin` stands for the admin itself, made or repaired through a one-time admin that is then gone;
-    `leftovers` for one-time admins of a run that was cut short. `file` is the stack's Compose file.
+    `leftovers` for one-time admins of a run that was cut short; `realm` for what guards the logins of realm master.
+    `file` is the stack's Compose file.
     """
     server = url(container)
     with answered("let its admin log in"):
@@ -37,7 +52,7 @@ def ensure_admin(file: Path, container: compose.Container, user: str, password: 
             if admin is not None and (left := _leftovers(admin)) is not None:
                 if not dry:
                     _remove(admin, left)
-                return ["leftovers"] if left else []
+                return (["leftovers"] if left else []) + (["realm"] if _guard(admin, dry) else [])
         if dry:
             return ["admin"]
         name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -54,6 +69,7 @@ def ensure_admin(file: Path, container: compose.Container, user: str, password: 
                             "console for a second factor or a lockout of this user."
                         )
                     _remove(admin, left)
+                    _guard(admin)
             except BaseException:
                 with suppress(KeycloakError):
                     _remove(helper, _leftovers(helper) or [])
@@ -220,6 +236,15 @@ def _identity(admin: KeycloakAdmin, user: str) -> str:
 def _remove(admin: KeycloakAdmin, users: list[str]) -> None:
     for user in users:
         admin.delete_user(user)
+
+
+def _guard(admin: KeycloakAdmin, dry: bool = False) -> bool:
+    """Switch on what is off of `GUARDS`, and leave what somebody has set; return whether anything was off."""
+    realm = admin.get_realm("master")
+    off = [switch for switch in GUARDS if not realm.get(switch)]
+    if off and not dry:
+        admin.update_realm("master", {k: v for switch in off for k, v in ({switch: True} | GUARDS[switch]).items()})
+    return bool(off)
 
 
 def _repair(admin: KeycloakAdmin, user: str, password: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import json
 import os
 import pwd
@@ -23,7 +24,9 @@ from .paths import LIB_ROOT, RUN_ROOT, StackPaths
 
 RELEASES = {"debian": ("12", "13")}
 LISTENING = "0A"  # the state in /proc/net/tcp
-PUBLISHED = re.compile(r":(\d+)(?:-(\d+))?->[\d-]+/tcp")  # in `docker ps`: the host's ports, before the arrow
+# In `docker ps`: the host's address and ports, before the arrow.
+PUBLISHED = re.compile(r"([\d.]+|\[?[\da-f:]+\]?):(\d+)(?:-(\d+))?->[\d-]+/tcp")
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - as Docker publishes
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Request:
     trailing_newline: str = "refuse"
     ports: tuple[int, ...] = ()
     ca_path: Path | None = None
+    addresses: tuple[str, ...] = ()  # of the host, where the ports are published; empty is everywhere
     memory_mb: int = 0
     require_noswap: bool = False
 
@@ -69,8 +73,8 @@ def check(request: Request) -> list[str]:
     for found in (
         distribution(),
         engine(),
-        ports(request.ports, request.stack),
         authority(request.ca_path),
+        ports(request.ports, request.stack, request.addresses),
         memory(request.memory_mb, request.stack),
     ):
         problems += found
@@ -163,48 +167,73 @@ def engine(configuration: Path = Path("/etc/docker/daemon.json")) -> list[str]:
     return problems
 
 
-def ports(wanted: Iterable[int], stack: str) -> list[str]:
+def ports(wanted: Iterable[int], stack: str, addresses: Iterable[str] = ()) -> list[str]:
     """The ports that cannot be had, because something other than the stack itself listens on them, say."""
-    numbers = list(wanted)
+    numbers, places = list(wanted), list(addresses)
+    if problems := [problem for each in places if (problem := _foreign(each))]:
+        return problems
+    places = places or list(EVERYWHERE)
     problems = [f"{port} is no port: choose one from 1 to 65535." for port in numbers if not 0 < port < 65536]
     problems += [f"Port {port} is wanted twice: choose another." for port in set(numbers) if numbers.count(port) > 1]
     if problems:
         return problems
     for port in numbers:
-        owner = _publisher(port)
+        owner = _publisher(port, places)
         if owner and owner[0] == stack:
             continue
         if owner:
             problems.append(f"Port {port} is in use by the container {owner[1]}: stop it, or choose another port.")
-        elif not _free(port):
+        elif not all(_free(port, place) for place in places):
             holder = _listener(port)
             problems.append(f"Port {port} is in use by {holder or 'another program'}: stop it, or choose another port.")
     return problems
 
 
-def _publisher(port: int) -> tuple[str, str] | None:
-    """(Compose project, name) of the container that publishes a port of the host."""
+def _foreign(address: str) -> str:
+    """Why an address cannot be listened on: "", or a sentence."""
+    try:
+        _bind(address, 0)
+    except ValueError:
+        return f"stack_bind_addresses has {address}, which is no address: write it as 127.0.0.1 or ::1 is written."
+    except OSError as error:
+        return f"stack_bind_addresses has {address}, which is none of this host's ({error.strerror}): name one it has."
+    return ""
+
+
+def _publisher(port: int, places: Iterable[str]) -> tuple[str, str] | None:
+    """(Compose project, name) of the container that publishes a port of the host at one of these addresses."""
     # Not `--filter publish=`: that means the container's own port.
     listed = _docker("ps", "--format", '{{.Label "com.docker.compose.project"}}\t{{.Names}}\t{{.Ports}}') or ""
     for line in listed.splitlines():
         project, name, published = line.split("\t")
-        if any(int(first) <= port <= int(last or first) for first, last in PUBLISHED.findall(published)):
-            return project, name
+        for address, first, last in PUBLISHED.findall(published):
+            if int(first) <= port <= int(last or first) and any(_meet(address.strip("[]"), each) for each in places):
+                return project, name
     return None
 
 
-def _free(port: int) -> bool:
-    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - as Docker publishes
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind((address, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
+def _meet(one: str, other: str) -> bool:
+    """Whether two listeners at these addresses and one port exclude each other."""
+    here, there = ipaddress.ip_address(one), ipaddress.ip_address(other)
+    return here.version == there.version and (here == there or here.is_unspecified or there.is_unspecified)
+
+
+def _free(port: int, address: str) -> bool:
+    try:
+        _bind(address, port)
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE
     return True
+
+
+def _bind(address: str, port: int) -> None:
+    """Take a port of an address, and let it go. Raises OSError, and ValueError for what is no address."""
+    family = socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind((address, port))
 
 
 def _listener(port: int, proc: Path = Path("/proc")) -> str | None:

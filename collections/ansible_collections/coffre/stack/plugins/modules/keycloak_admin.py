@@ -11,6 +11,8 @@ description:
   - Logs in to realm master with the password of the host's bundle. Only when Keycloak refuses is the admin made, or
     repaired, through a one-time admin of Keycloak's own bootstrap command, which is gone afterwards.
   - A one-time admin that a run left behind, because it was cut short, is removed.
+  - Realm master is made to lock out for a while whoever guesses passwords, and to keep its events for 30 days. What
+    somebody has set otherwise stays, as long as both are on.
   - The password is read on the host and goes to Keycloak alone.
 options:
   stack:
@@ -46,7 +48,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 mended:
-  description: What was amiss. V(admin) stands for the permanent admin, V(leftovers) for one-time admins left behind.
+  description:
+    - What was amiss. V(admin) stands for the permanent admin, V(leftovers) for one-time admins left behind, V(realm)
+      for the realm's protection against guessing and its record of events.
   returned: success
   type: list
   elements: str

@@ -11,8 +11,9 @@ description:
   - Checks the catalogue, the source of the secrets and the host, changes nothing, and fails with one message that has
     every problem. Needs neither Docker nor a library, only the system's Python.
   - "It looks for an ill-formed catalogue, uids that a login of the host has, an operator's directory or settings of a
-    Key Vault that are not right, a CA's file that is not there, values that a composed file cannot take, ports in use
-    by something else, too little memory, an unsupported distribution, a rootless or userns-remapped engine, and
+    Key Vault that are not right, a CA's file that is not there, values that a composed file cannot take, addresses
+    that the host has not, ports in use by something else, too little memory, an unsupported distribution, a rootless
+    or userns-remapped engine, and
     unencrypted swap that secrets could reach."
 options:
   stack:
@@ -47,6 +48,11 @@ options:
   ca_path:
     description: The file of the CA that the stack is asked with, which must be there unless the deploy itself makes it.
     type: path
+  addresses:
+    description: The host's addresses at which it is to publish them; empty is all of them.
+    type: list
+    elements: str
+    default: []
   memory_mb:
     description: The memory in MiB that must be available where the stack does not run yet.
     type: int
@@ -99,6 +105,7 @@ def main() -> None:
             "trailing_newline": {"type": "str", "choices": ["refuse", "strip"], "default": "refuse"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "ca_path": {"type": "path"},
+            "addresses": {"type": "list", "elements": "str", "default": []},
             "memory_mb": {"type": "int", "default": 0},
             "require_noswap": {"type": "bool", "default": False},
             "host": {"type": "str"},
@@ -113,6 +120,7 @@ def main() -> None:
             "directory": Path(given["directory"]) if given["directory"] else None,
             "ports": tuple(given["ports"]),
             "ca_path": Path(given["ca_path"]) if given["ca_path"] else None,
+            "addresses": tuple(given["addresses"]),
         }
     )
     report(module, lambda: {"changed": False, "warnings": preflight.check(request)})
