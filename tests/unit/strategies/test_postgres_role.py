@@ -19,6 +19,7 @@ class Server:
     def __init__(self) -> None:
         self.passwords: dict[str, bytes | None] = {"role_a": b"old", "role_b": None}
         self.sessions: dict[str, list[str]] = {"role_a": [], "role_b": []}
+        self.amiss = ""
         self.changes = 0
         self.deaths: dict[int, bool] = {}
 
@@ -30,7 +31,7 @@ class Server:
         if what.startswith("list"):
             return "\n".join(self.sessions[role])
         if what.startswith("read"):
-            return "t"
+            return self.amiss
         self.changes += 1
         made = self.deaths.get(self.changes)
         if made is not False:
