@@ -7,6 +7,8 @@ from typing import Any
 
 from machines import ROOT, STACK, note_files, read_state, run_playbook, same_files
 
+from ansible_collections.coffre.stack.plugins.module_utils import doctor
+
 testinfra_hosts = ["ansible://debian13"]
 
 REPORT = ROOT / ".coffre" / "inventory" / "doctor.json"
@@ -21,7 +23,9 @@ def test_a_sound_stack_passes_every_check(host: Any) -> None:
     report = json.loads(REPORT.read_text(encoding="utf-8"))
     assert report["ok"] is True
     assert report["hosts"].keys() == {"debian12", "debian13"}
-    assert all(len(checks) == 17 and all(check["ok"] for check in checks) for checks in report["hosts"].values())
+    for checks in report["hosts"].values():
+        assert len(checks) == len(doctor.EXAMINATIONS)
+        assert all(check["ok"] for check in checks)
     assert same_files(host, f"/var/lib/coffre/{STACK}", "/root/before")
     assert host.check_output("find /run -maxdepth 1 -name 'coffre-*'") == ""
 

@@ -113,6 +113,19 @@ def test_what_hinders_is_told(server: Server, context: Given) -> None:
     assert "refuses the deployed password of role_a" in strategy.hinders(context)[0]
 
 
+def test_why_the_deployed_password_is_refused_is_told(server: Server, context: Given) -> None:
+    assert strategy.deployed(context) == []
+    server.passwords["role_a"] = None
+    server.amiss = "the password of role_a counts until 2026-11-01 00:00:00+00"
+    told = [
+        "PostgreSQL refuses the deployed password of role_a (the password of role_a counts until 2026-11-01 "
+        "00:00:00+00): run site.yml, which mends it."
+    ]
+    assert strategy.deployed(context) == strategy.hinders(context) == told
+    server.amiss = ""
+    assert "(role_a has another password): run site.yml" in strategy.deployed(context)[0]
+
+
 @pytest.mark.usefixtures("server")
 def test_a_password_that_still_works_is_told(context: Given) -> None:
     with pytest.raises(CoffreError, match="still accepts the old password of role_a"):
