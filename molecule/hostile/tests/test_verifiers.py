@@ -1,4 +1,4 @@
-"""PostgreSQL and Keycloak are made to refuse what is deployed; the next run of site.yml makes them accept it again."""
+"""PostgreSQL and Keycloak are made to refuse what is deployed; doctor tells why, and the next site.yml mends it."""
 
 from __future__ import annotations
 
@@ -62,11 +62,39 @@ def look():
         "policies": names,
         "description": ours.get("description"),
         "granted": keycloak.granted(url, "iam", "automation-cli", secret),
+        "current": ours["secret"] == secret and "client.secret.rotated" not in ours["attributes"],
         "logins": sql("SELECT rolname FROM pg_authid WHERE rolname ~ '^keycloak' AND rolpassword IS NOT NULL"),
         "members": sql("SELECT count(*) FROM pg_auth_members WHERE roleid = 'keycloak'::regrole"),
     }))
 
-{"plant": plant, "look": look}[sys.argv[2]]()
+def helper():
+    return keycloak.session(url, "by-hand", "by-hand")
+
+def hinder():
+    sql("ALTER ROLE keycloak_a VALID UNTIL '2026-01-01'")
+    with keycloak.session(url, "admin", password) as admin:
+        theirs = [{"type": "password", "value": "by-hand", "temporary": False}]
+        made = admin.create_user({"username": "by-hand", "enabled": True, "credentials": theirs})
+        admin.assign_realm_roles(made, [admin.get_realm_role("admin")])
+    with helper() as admin:
+        found = admin.get_users({"username": "admin", "exact": True})[0]
+        data = {"subType": "totp", "digits": 6, "period": 30, "algorithm": "HmacSHA1", "counter": 0}
+        phone = {"type": "otp", "secretData": json.dumps({"value": "x" * 20}), "credentialData": json.dumps(data)}
+        admin.update_user(found["id"], found | {"credentials": [phone]})
+        ours = client(admin)
+        admin.generate_client_secrets(ours["id"])
+        user = admin.get_client_service_account_user(ours["id"])
+        admin.update_user(user["id"], user | {"enabled": False})
+
+def lose_phone():
+    with helper() as admin:
+        found = admin.get_user_id("admin")
+        for each in admin.get_credentials(found):
+            if each["type"] == "otp":
+                admin.delete_credential(found, each["id"])
+        admin.delete_user(admin.get_user_id("by-hand"))
+
+{"plant": plant, "look": look, "hinder": hinder, "lose-phone": lose_phone}[sys.argv[2]]()
 """
 
 
@@ -88,9 +116,34 @@ def test_what_no_longer_authenticates_is_mended_and_nothing_else(host: Any) -> N
         "policies": [["secret-rotation"], ["foreign", "secret-rotation"]],
         "description": "Kept.",
         "granted": True,
+        "current": True,
         "logins": "keycloak_a",
         "members": "2",
     }
     assert fetch(host, "/ready")[0] == 200
     assert [container.inspect["Id"] for container in list_containers(host)] == before
     assert run_playbook("--limit", "debian13").recap["debian13"]["changed"] == 0
+
+
+def test_why_a_login_is_refused_is_told_before_a_deploy_takes_its_time(host: Any) -> None:
+    run(host, "hinder")
+    examined = run_playbook("--limit", "debian13", playbook="doctor")
+    for said in (
+        "keycloak-admin-password: Keycloak's admin admin has a second factor",
+        "the password of keycloak_a counts until 2026-01-01",
+        "Keycloak refuses the deployed secret of the client automation-cli",
+    ):
+        assert said in " ".join(examined.output.split()), examined.output
+    stopped = run_playbook("--limit", "debian13")
+    assert stopped.status != 0
+    assert "has a second factor, which automation cannot give" in " ".join(stopped.output.split())
+    assert "Build or load the images" not in stopped.output
+    run(host, "lose-phone")
+    play = run_playbook("--limit", "debian13")
+    assert play.status == 0, play.output
+    told = " ".join(play.output.split())
+    assert "Mended: the service account of the client automation-cli is disabled." in told
+    assert "Somebody gave the client automation-cli of realm iam another secret" in told
+    found = json.loads(run(host, "look"))
+    assert (found["users"], found["granted"], found["current"]) == (["admin"], True, True)
+    assert fetch(host, "/ready")[0] == 200

@@ -26,6 +26,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     doctor_patient,
     doctor_times,
     history,
+    rotation_plan,
     seals,
     sources,
     staging,
@@ -33,7 +34,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     tmpfs,
 )
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 RANDOM = {"type": "random", "bytes": 32}
@@ -623,6 +624,23 @@ def test_a_value_in_a_commits_message_is_told(
     repository("commit", "--allow-empty", "-m", f"Use {plantation.value('app', 'api-key').decode()}.")
     looked_at(plantation, tmp_path)
     assert told(doctor_leaks.git_history, plantation) == "the value of api-key stands in it"
+
+
+def test_logins_that_do_not_count_for_good_are_told(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, list[str]] = {"client": [], "db-password": []}
+    monkeypatch.setattr(rotation_plan, "refusals", lambda *_: found)
+    assert doctor_answers.logins(plantation.patient()) == "accepted as deployed: client, db-password"
+    found |= {"client": [Aside("Somebody gave it another secret.")], "db-password": ["It is refused: run site.yml."]}
+    text = told(doctor_answers.logins, plantation)
+    assert text == "client: Somebody gave it another secret.; db-password: It is refused: run site.yml."
+
+
+def test_logins_need_the_python_of_the_modules(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError
+
+    monkeypatch.setattr(rotation_plan, "refusals", missing)
+    assert "the modules' Python is not on this host" in told(doctor_answers.logins, plantation)
 
 
 def test_a_host_without_anything_is_told_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,9 @@ def server() -> Iterator[str]:
         ((401, {"error": "unauthorized_client"}), False),
         ((401, {"error": "invalid_client"}), False),
         ((400, {"error": "invalid_grant"}), False),
+        ((401, {"error": "invalid_request", "error_description": "User 'x' disabled"}), False),
+        ((403, {"error": "access_denied", "error_description": "Realm not enabled"}), False),
+        ((404, {"error": "Realm does not exist"}), False),
     ],
 )
 def test_only_a_no_to_the_secret_is_a_refusal(server: str, answer: tuple[int, object], accepted: bool) -> None:
@@ -54,7 +57,7 @@ def test_only_a_no_to_the_secret_is_a_refusal(server: str, answer: tuple[int, ob
     assert keycloak.granted(server, "iam", "cli", CANARY) is accepted
 
 
-@pytest.mark.parametrize("answer", [(500, {"error": CANARY}), (503, CANARY)])
+@pytest.mark.parametrize("answer", [(500, {"error": CANARY}), (503, CANARY), (400, {"error": "invalid_request"})])
 def test_other_answers_are_told_without_their_body(server: str, answer: tuple[int, object]) -> None:
     Answers.answer = answer
     with pytest.raises(CoffreError, match=f"answered {answer[0]} when asked to try") as told, keycloak.answered("try"):
@@ -62,9 +65,13 @@ def test_other_answers_are_told_without_their_body(server: str, answer: tuple[in
     assert CANARY not in str(told.value)
 
 
-def test_a_realm_that_is_none_is_told(server: str) -> None:
-    Answers.answer = (404, {"error": "Realm does not exist"})
-    with pytest.raises(CoffreError, match="Keycloak has no realm iam; nothing was changed"):
+def test_a_policy_that_refuses_a_password_is_named(server: str) -> None:
+    said = "Invalid password: minimum length 100."
+    Answers.answer = (400, {"error": "invalidPasswordMinLengthMessage", "error_description": said})
+    with (
+        pytest.raises(CoffreError, match=r"policy of realm master refuses it \(Invalid password: minimum length 100\)"),
+        keycloak.answered("give admin its new password"),
+    ):
         keycloak.granted(server, "iam", "cli", CANARY)
 
 

@@ -48,8 +48,8 @@ def test_a_version_of_a_foreign_role_is_refused() -> None:
 
 def test_the_script_gives_login_to_the_role_in_force_only() -> None:
     script = postgres.repair_script(TARGET)
-    assert 'ALTER ROLE "keycloak_a" LOGIN;' in script
-    assert 'ALTER ROLE "keycloak_b" LOGIN;' not in script
+    assert 'ALTER ROLE "keycloak_a" LOGIN ' in script
+    assert 'ALTER ROLE "keycloak_b" LOGIN ' not in script
     assert "PASSWORD" not in script
 
 
@@ -64,8 +64,8 @@ class Server:
         return self.roles_right if self.password_right else None
 
     def psql(self, _container: object, script: str, _what: str) -> str:
-        if script.lstrip().startswith("SELECT EXISTS"):
-            return "t" if self.roles_right else "f"
+        if script.lstrip().startswith("SELECT concat_ws"):
+            return "" if self.roles_right else "keycloak_a may not log in"
         self.scripts.append(script)
         self.password_right |= "PASSWORD" in script
         self.roles_right |= "GRANT" in script
@@ -98,7 +98,7 @@ def test_only_what_is_amiss_is_mended(
 
 def test_a_refusal_that_stays_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "login", lambda *_: None)
-    monkeypatch.setattr(postgres, "psql", lambda *_: "t")
+    monkeypatch.setattr(postgres, "psql", lambda *_: "")
     with pytest.raises(CoffreError, match="still refuses keycloak_a") as refusal:
         postgres.ensure(None, TARGET, b"canary")  # type: ignore[arg-type]
     assert "canary" not in str(refusal.value)

@@ -71,6 +71,7 @@ class Verifier:
     accepted: dict[str, set[bytes]] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     fails_once: str = ""
+    told: list[str] = field(default_factory=list)  # what a look finds
 
     def ask(self, act: str, name: str) -> set[bytes]:
         if act == self.fails_once:
@@ -95,8 +96,14 @@ class Both:
             new.attributes = {"role": "b" if old.attributes["role"] == "a" else "a"}
         return new
 
+    def deployed(self, context: Context) -> list[str]:
+        known = self.verifier.ask("deployed", context.secret.name)
+        return [*self.verifier.told] + ([] if context.value("old") in known else ["not accepted"])
+
     def hinders(self, context: Context) -> list[str]:
         known = self.verifier.ask("hinders", context.secret.name)
+        if self.verifier.told:
+            return [*self.verifier.told]
         return [] if known == {context.value("old")} else [f"{context.secret.name} has an open overlap"]
 
     def make(self, context: Context) -> bytes:

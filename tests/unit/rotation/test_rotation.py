@@ -32,7 +32,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     state,
 )
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate, Secret
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, ByHand, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.modules import rotation as module
 from tests.unit.rotation.conftest import RANDOM, Both, Crash, House, Shelf
@@ -944,3 +944,47 @@ def test_the_plan_is_a_table(house: House) -> None:
         ["admin", version["admin"], "0", "d", "-", "keycloak_user", "-", "named"],
         ["database", version["database"], "0", "d", "-", "postgres_role", "keycloak", "named"],
     ]
+
+
+def test_what_a_rotation_puts_right_stands_below_its_table_and_hinders_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.verifier, "told", [Aside("Somebody gave it another secret.")])
+    told = planned(monkeypatch, house, check=True, secrets=["client"])
+    assert told["diff"]["prepared"].splitlines()[2] == "client: Somebody gave it another secret."
+    assert (told["refusal"], told["open"]) == ("", True)
+    monkeypatch.setattr(house.verifier, "told", ["It is disabled: run site.yml.", "It is disabled: run site.yml."])
+    told = planned(monkeypatch, house, check=True, secrets=["client", "admin"])
+    assert told["refusal"] == "The rotation cannot begin, and nothing was changed: It is disabled: run site.yml."
+
+
+def test_a_deploy_stops_at_once_at_what_it_cannot_mend(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for told in ([], ["It is disabled: run site.yml."], [Aside("Somebody gave it another secret.")]):
+        monkeypatch.setattr(house.verifier, "told", told)
+        assert not planned(monkeypatch, house, resolve=True)["open"]
+    house.verifier.down.add("deployed")
+    assert not planned(monkeypatch, house, resolve=True)["open"]
+    house.verifier.down.clear()
+    monkeypatch.setattr(house.verifier, "told", [ByHand("It has a second factor: take it away.")])
+    for check in (False, True):
+        with pytest.raises(CoffreError, match=r"^It has a second factor: take it away\. Nothing was changed\.$"):
+            planned(monkeypatch, house, check=check, resolve=True)
+
+
+def test_a_look_tries_what_is_deployed_and_leaves_an_open_run_alone(house: House) -> None:
+    def look() -> dict[str, list[str]]:
+        return rotation_plan.refusals(house.paths, house.catalogue, house.state, 0.0)
+
+    verified: dict[str, list[str]] = {name: [] for name, secret in house.catalogue.secrets.items() if secret.verified}
+    assert look() == verified
+    house.verifier.accepted["database"] = {b"by hand"}
+    house.verifier.accepted["client"].add(b"another")
+    assert look() == verified | {"database": ["not accepted"]}
+    house.verifier.down.add("deployed")
+    assert look()["admin"] == ["The verifier gives no answer to deployed."]
+    chosen = rotation_plan.changes(
+        house.catalogue, house.state, rotation_plan.Wish(("client",), "demo", 14), rotation_plan.present()
+    )
+    rotation_plan.begin(house.paths, house.catalogue, house.state, chosen, house.settings("r1"))
+    assert house.state.run
+    assert "client" not in look()

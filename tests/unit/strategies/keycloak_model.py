@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-CLIENT, USER, PREFIX = "client-uuid", "user-uuid", "client.secret."
+CLIENT, USER, SERVICE, PREFIX = "client-uuid", "user-uuid", "service-account-uuid", "client.secret."
 PERIOD, OVERLAP = 315360000, 2592000
 Answer = tuple[int, Any]
 
@@ -27,11 +27,22 @@ class Keycloak:
     def __init__(self, secret: str, password: str, entries: dict[str, Any]) -> None:
         self.password, self.entries, self.policy = password, copy.deepcopy(entries), ""
         self.sessions: set[str] = set()
+        self.realms: dict[str, dict[str, Any]] = {name: {"realm": name, "enabled": True} for name in ("iam", "master")}
+        self.users = {each: {"id": each, "username": each, "enabled": True} for each in (USER, SERVICE)}
+        self.users[USER]["username"] = "admin"
+        self.answers_to_admin: dict[str, Any] = {}  # what is said to a login with the right password, where not a yes
+        self.logins = 0
         self.client: dict[str, Any] = {
             "id": CLIENT,
             "clientId": "automation-cli",
             "secret": secret,
             "description": "Kept.",
+            "enabled": True,
+            "protocol": "openid-connect",
+            "publicClient": False,
+            "bearerOnly": False,
+            "clientAuthenticatorType": "client-secret",
+            "serviceAccountsEnabled": True,
             "attributes": {"foreign": "kept", **self._times("", PERIOD)},
         }
         self.changes = 0
@@ -56,40 +67,61 @@ class Keycloak:
             if name.endswith(".time"):
                 self.client["attributes"][name] = str(int(text) - seconds)
 
-    def token(self, form: dict[str, str]) -> Answer:
+    def token(self, realm: str, form: dict[str, str]) -> Answer:
         match form["grant_type"]:
-            case "client_credentials" if self.accepts(form["client_secret"]):
-                return 200, {"access_token": "t", "expires_in": 60}
             case "client_credentials":
-                return 401, {"error": "unauthorized_client"}
+                return self.grant(realm, form["client_secret"])
+            case "password" if self.answers_to_admin:
+                self.logins += 1
+                return 400, self.answers_to_admin
             case "password" if form["password"] == self.password:
+                self.logins += 1
                 session = secrets.token_hex(8)
                 self.sessions.add(session)
                 return 200, {"access_token": "t", "refresh_token": session, "expires_in": 60}
             case "refresh_token" if form["refresh_token"] in self.sessions:
                 return 200, {"access_token": "t", "refresh_token": form["refresh_token"], "expires_in": 60}
-        return 400, {"error": "invalid_grant"}
+        self.logins += form["grant_type"] == "password"
+        return 400, {"error": "invalid_grant", "error_description": "Invalid user credentials"}
+
+    def grant(self, realm: str, secret: str) -> Answer:
+        """Each refusal in the words of Keycloak 26.7.3."""
+        if realm not in self.realms:
+            return 404, {"error": "Realm does not exist"}
+        if not self.realms[realm]["enabled"]:
+            return 403, {"error": "access_denied", "error_description": "Realm not enabled"}
+        able = ("enabled", True), ("clientAuthenticatorType", "client-secret"), ("protocol", "openid-connect")
+        if any(self.client.get(name) != wanted for name, wanted in able):
+            return 401, {"error": "invalid_client", "error_description": "Invalid client or Invalid client credentials"}
+        if not self.accepts(secret) or self.client["publicClient"] or not self.client["serviceAccountsEnabled"]:
+            return 401, {"error": "unauthorized_client"}
+        if not self.users[SERVICE]["enabled"]:
+            return 401, {"error": "invalid_request", "error_description": "User 'service-account' disabled"}
+        return 200, {"access_token": "t", "expires_in": 60}
 
     def answer(self, method: str, path: str, body: Any) -> Answer:
         client, iam, master = f"/admin/realms/iam/clients/{CLIENT}", "/admin/realms/iam", "/admin/realms/master"
         match method, path:
             case "POST", _ if path.endswith("/token"):
-                return self.token(body)
+                return self.token(path.split("/")[2], body)
             case "POST", _ if path.endswith("/openid-connect/logout"):
                 self.sessions.discard(body["refresh_token"])
                 return 204, None
             case "GET", _ if path == f"{iam}/clients":
-                return 200, [self.client]
+                return 200, [self.client] if self.client else []
+            case "GET", _ if path == f"{client}/service-account-user":
+                return 200, self.users[SERVICE]
             case "GET", _ if path == client:
                 return 200, self.client
             case "GET", _ if path.startswith(f"{iam}/client-policies/"):
                 kind = path.rpartition("/")[2]
                 return 200, {kind: self.entries[kind]}
             case "GET", _ if path == f"{master}/users":
-                return 200, [{"id": USER, "username": "admin"}]
-            case "GET", _ if path == master:
-                return 200, {"passwordPolicy": self.policy}
-        return self._change(method, path.removeprefix(iam).removeprefix(master), body)
+                return 200, [self.users[USER]]
+            case "GET", _ if path in (iam, master):
+                found = self.realms.get(path.rpartition("/")[2])
+                return (200, found | {"passwordPolicy": self.policy}) if found else (404, {"error": "Realm not found."})
+        return self._change(method, path.removeprefix(iam).removeprefix(master) or "/", body)
 
     def _change(self, method: str, path: str, body: Any) -> Answer:
         self.changes += 1
@@ -100,8 +132,22 @@ class Keycloak:
         return answer
 
     def _apply(self, method: str, path: str, body: Any) -> Answer:
-        attributes = self.client["attributes"]
+        attributes = self.client.get("attributes", {})
         match method, path:
+            case "PUT", "/":
+                self.realms[body["realm"]].update(body)
+                return 204, None
+            case "POST", "/admin/realms":
+                self.realms[body["realm"]] = {"realm": body["realm"], "enabled": body["enabled"]}
+                return self._apply("POST", "/clients", body["clients"][0])
+            case "POST", "/clients":
+                rest = {"publicClient": False, "bearerOnly": False, "protocol": "openid-connect"}
+                times = {"attributes": self._times("", PERIOD), "secret": secrets.token_urlsafe(64)}
+                self.client = {"id": CLIENT} | rest | times | body
+                return 201, None
+            case "PUT", _ if path.startswith("/users/") and path.rpartition("/")[2] in self.users:
+                self.users[path.rpartition("/")[2]] = body
+                return 204, None
             case "POST", "/clients/client-uuid/client-secret":
                 attributes.update({"client.secret.rotated": self.client["secret"], **self._times("rotated.", OVERLAP)})
                 attributes.update(self._times("", PERIOD))
@@ -146,6 +192,8 @@ def serving(model: Keycloak) -> Iterator[str]:
             payload = b"" if answer is None else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
+            if status == 201:
+                self.send_header("Location", f"{self.path}/{CLIENT}")
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
             self.wfile.write(payload)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,22 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import compose, keycloak, keycloak_client, state
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import inside
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_client as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from tests.unit.strategies.given import DEATHS, back, container, forward, given, survive
-from tests.unit.strategies.keycloak_model import OVERLAP, Keycloak
+from tests.unit.strategies.keycloak_model import OVERLAP, SERVICE, Keycloak
 
 OLD, DEPLOYED = "old", "deployed"
+IMPORTED = json.loads((Path(__file__).parents[3] / "images/keycloak/iam-realm.json").read_text(encoding="utf-8"))
 FOREIGN = {"name": "foreign", "enabled": False}
+
+
+def ensure(secret: str, admin: str = "admin-password", dry: bool = False) -> tuple[list[str], list[str]]:
+    return keycloak_client.ensure_client(
+        container("keycloak"), "iam", "automation-cli", secret, ("admin", admin), dry=dry
+    )
 
 
 def rest(model: Keycloak) -> dict[str, Any]:
@@ -60,9 +68,23 @@ def test_a_call_that_got_no_answer_is_not_repeated(model: Keycloak) -> None:
     with pytest.raises(CoffreError, match="gave no answer"):
         strategy.make(context)
     assert model.changes == 1
+    lost = model.client["secret"]
     assert strategy.make(context).decode() == model.client["secret"]
-    assert model.changes == 1
+    assert not model.accepts(lost)
     assert model.accepts("old")
+
+
+@pytest.mark.parametrize("ahead", [-1200, 0, 1200], ids=["slow", "right", "fast"])
+def test_a_lost_secret_is_ended_whatever_the_clock_was(model: Keycloak, ahead: int) -> None:
+    """The run was opened by a wrong clock, and died between the making of the secret and its sealing."""
+    context = given("client", b"old")
+    context.run.started = state.now(ahead)
+    model.deaths = {1: True}
+    with pytest.raises(CoffreError, match="gave no answer"):
+        strategy.make(context)
+    back(strategy, context)
+    assert model.client["secret"] == OLD
+    assert "client.secret.rotated" not in model.client["attributes"]
 
 
 def test_the_old_secret_comes_back_when_its_time_beside_an_unknown_one_is_over(model: Keycloak) -> None:
@@ -97,17 +119,60 @@ def test_a_secret_that_outlived_its_period_can_be_set_back(model: Keycloak) -> N
     assert not model.accepts(context.values["new"].decode())
 
 
-def test_an_overlap_of_others_is_refused_and_kept(model: Keycloak) -> None:
+@pytest.fixture
+def regenerated(model: Keycloak) -> str:
+    """Somebody pressed Regenerate in the admin console a minute ago: what the client has in the place of `old`."""
     model.answer("POST", "/admin/realms/iam/clients/client-uuid/client-secret", None)
     model.age(60)
-    theirs, changes, context = model.client["secret"], model.changes, given("client", b"old")
-    assert "has a second secret" in strategy.hinders(context)[0]
-    with pytest.raises(CoffreError, match="not the deployed one; nothing was changed"):
-        strategy.make(context)
-    strategy.withdraw(context, "old", "new")
-    strategy.prove(context, "old")
-    assert (model.changes, model.client["secret"]) == (changes, theirs)
-    assert model.accepts("old")
+    return str(model.client["secret"])
+
+
+def test_a_secret_in_the_place_of_the_deployed_one_is_told(model: Keycloak, regenerated: str) -> None:
+    changes, context = model.changes, given("client", b"old")
+    for told in (strategy.deployed(context), strategy.hinders(context)):
+        assert len(told) == 1
+        assert isinstance(told[0], Aside)
+        assert "Somebody gave the client automation-cli of realm iam another secret on " in told[0]
+        assert "accepted until " in told[0] and "make the deployed one current again" in told[0]
+        assert regenerated not in told[0]
+    assert model.changes == changes
+
+
+def test_a_rotation_ends_a_secret_in_the_place_of_the_deployed_one_and_no_other(
+    model: Keycloak, regenerated: str
+) -> None:
+    context, refused = given("client", b"old"), []
+    change = model._change
+
+    def watched(*request: Any) -> Any:
+        answer = change(*request)
+        refused.append(not model.accepts(OLD))
+        return answer
+
+    model._change = watched  # type: ignore[method-assign, assignment]
+    context.values["new"] = strategy.make(context)
+    assert refused and not any(refused)  # whoever has the deployed one is served at each moment
+    assert not model.accepts(regenerated)
+    forward(strategy, context)
+    assert model.accepts(context.values["new"].decode())
+    assert not model.accepts(OLD)
+
+
+def test_an_undone_rotation_ends_it_too(model: Keycloak, regenerated: str) -> None:
+    back(strategy, given("client", b"old"))
+    assert model.client["secret"] == OLD
+    assert not model.accepts(regenerated)
+
+
+def test_a_deploy_ends_a_secret_in_the_place_of_the_deployed_one(model: Keycloak, regenerated: str) -> None:
+    mended, told = ensure(OLD, dry=True)
+    assert mended == ["secret"]
+    assert model.client["secret"] == regenerated
+    assert ensure(OLD) == (mended, told)
+    assert "The deployed one is made current again, which ends it." in told[0]
+    assert model.client["secret"] == OLD
+    assert not model.accepts(regenerated)
+    assert ensure(OLD) == ([], [])
 
 
 def test_a_second_secret_beside_the_deployed_one_is_refused(model: Keycloak) -> None:
@@ -124,7 +189,6 @@ def test_a_second_secret_beside_the_deployed_one_is_refused(model: Keycloak) -> 
 
 def test_what_else_hinders_is_told(model: Keycloak) -> None:
     assert "refuses the deployed secret" in strategy.hinders(given("client", b"another"))[0]
-    assert "refuses its admin admin" in strategy.hinders(given("client", b"old", admins=(b"another",)))[0]
     model.entries["policies"] = [FOREIGN]
     context = given("client", b"old")
     assert "lacks the client policies" in strategy.hinders(context)[0]
@@ -188,18 +252,81 @@ def test_patience_begins_once_all_containers_are_up(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("accepted", [True, False])
 def test_a_dry_run_tells_of_the_client_although_the_admin_is_yet_to_be_made(accepted: bool) -> None:
     secret = OLD if accepted else DEPLOYED
-    ensure = keycloak_client.ensure_client
-    told = ensure(container("keycloak"), "iam", "automation-cli", secret, ("admin", "wrong"), dry=True)
-    assert told == ([] if accepted else ["secret"])
+    assert ensure(secret, "wrong", dry=True) == ([] if accepted else ["secret"], [])
     with pytest.raises(CoffreError, match="refuses its admin admin; nothing was changed"):
-        ensure(container("keycloak"), "iam", "automation-cli", secret, ("admin", "wrong"))
+        ensure(secret, "wrong")
 
 
 def test_the_deployed_secret_is_repaired(model: Keycloak) -> None:
-    told = keycloak_client.ensure_client(
-        container("keycloak"), "iam", "automation-cli", DEPLOYED, ("admin", "admin-password")
-    )
-    assert told == ["secret"]
+    assert ensure(DEPLOYED) == (["secret"], [])
     assert model.client["secret"] == DEPLOYED
     assert not model.accepts("old")
     assert keycloak.granted(keycloak.url(container("keycloak")), "iam", "automation-cli", DEPLOYED)
+
+
+def shut(what: str, **changed: Any) -> Callable[[Keycloak], None]:
+    return lambda model: getattr(model, what).update(changed)
+
+
+DISABLED: dict[str, tuple[Callable[[Keycloak], Any], str, list[str]]] = {
+    "client": (shut("client", enabled=False), "the client automation-cli is disabled", ["client"]),
+    "authenticator": (
+        shut("client", clientAuthenticatorType="client-jwt"),
+        "the client automation-cli authenticates by other means than a secret",
+        ["client"],
+    ),
+    "public": (shut("client", publicClient=True), "the client automation-cli is public", ["client"]),
+    "no service account": (
+        shut("client", serviceAccountsEnabled=False),
+        "the client automation-cli has no service account",
+        ["client"],
+    ),
+    "service account": (
+        lambda model: model.users[SERVICE].update(enabled=False),
+        "the service account of the client automation-cli is disabled",
+        ["client"],
+    ),
+    "realm": (lambda model: model.realms["iam"].update(enabled=False), "realm iam is disabled", ["realm"]),
+    "client gone": (lambda model: model.client.clear(), "the client automation-cli is gone", ["client", "secret"]),
+    "realm gone": (lambda model: model.realms.pop("iam"), "realm iam is gone", ["realm", "secret"]),
+}
+
+
+@pytest.mark.parametrize(("shut", "said", "mended"), DISABLED.values(), ids=DISABLED)
+def test_a_client_that_cannot_authenticate_is_told_and_mended(
+    model: Keycloak, monkeypatch: pytest.MonkeyPatch, shut: Any, said: str, mended: list[str]
+) -> None:
+    monkeypatch.setattr(compose, "call", lambda *_, **__: json.dumps(IMPORTED))
+    before = rest(model)
+    shut(model)
+    told = strategy.deployed(given("client", b"old"))
+    assert len(told) == 1
+    assert f"of realm iam, for {said}: run site.yml" in told[0]
+    changes = model.changes
+    assert ensure(OLD, dry=True)[0] == mended[:1]
+    assert model.changes == changes
+    assert ensure(OLD) == (mended, [f"Mended: {said}."])
+    assert model.client["secret"] == OLD
+    assert strategy.deployed(given("client", b"old")) == []
+    if "gone" not in said:
+        assert rest(model) == before
+
+
+def test_a_client_that_was_given_another_secret_and_disabled_has_the_deployed_one_for_good(
+    model: Keycloak, regenerated: str
+) -> None:
+    model.client["enabled"] = False
+    mended, told = ensure(OLD)
+    assert mended == ["client", "secret"]
+    assert [each.partition(" ")[0] for each in told] == ["Mended:", "Somebody"]
+    assert model.client["secret"] == OLD
+    assert not model.accepts(regenerated)
+
+
+def test_a_client_that_the_image_does_not_have_is_left_to_a_person(
+    model: Keycloak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "call", lambda *_, **__: json.dumps(IMPORTED | {"clients": []}))
+    model.client.clear()
+    with pytest.raises(CoffreError, match=r"no client automation-cli, and its image has none .* make it in the admin"):
+        ensure(OLD)

@@ -1,14 +1,18 @@
 """The admin's password: whatever dies where, one of both logs in, and nobody is locked out."""
 
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, keycloak_admin
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils import bundles, compose, keycloak_admin, postgres
+from ansible_collections.coffre.stack.plugins.module_utils.errors import ByHand, CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_client
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_user as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
-from tests.unit.strategies.given import DEATHS, Given, back, forward, given, survive
+from tests.unit.strategies.given import DEATHS, Given, back, container, forward, given, survive
 from tests.unit.strategies.keycloak_model import Keycloak
 
 OLD, FOREIGN = "admin-password", "by-hand"
@@ -80,3 +84,115 @@ def test_a_session_that_goes_on_is_told(model: Keycloak, context: Given, monkeyp
     context.values["new"] = b"admin-password"
     with pytest.raises(CoffreError, match="still renews a session"):
         strategy.withdraw(context, "new", "old")
+
+
+def login_error(error: str) -> str:
+    """An event as Keycloak 26.7.3 logs it."""
+    return (
+        f'2026-11-29 17:42:58,234 WARN  [org.keycloak.events] (executor-thread-5) type="LOGIN_ERROR", realmId="r", '
+        f'realmName="master", clientId="admin-cli", userId="u", ipAddress="172.19.0.1", error="{error}", '
+        'auth_method="openid-connect", grant_type="password", client_auth_method="client-secret", username="admin"\n'
+    )
+
+
+NO = {"error": "invalid_grant", "error_description": "Invalid user credentials"}
+# The answer, the event that is logged, whether the database has a second factor, and what is said of it.
+REFUSALS = {
+    "disabled": (NO | {"error_description": "Account disabled"}, "user_disabled", False, "is disabled: run site.yml"),
+    "an action": (
+        NO | {"error_description": "Account is not fully set up"},
+        "resolve_required_actions",
+        True,
+        "has to do something at its next login",
+    ),
+    "a second factor": (NO, "invalid_user_credentials", True, "has a second factor, which automation cannot give"),
+    "locked": (NO, "user_temporarily_disabled", False, "is locked for a while"),
+    "gone": (NO, "user_not_found", False, "is gone: run site.yml"),
+    "another password": (NO, "invalid_user_credentials", False, "refuses the deployed password of its admin admin"),
+    "no log": (NO, "", False, "refuses the deployed password of its admin admin"),
+}
+
+
+@pytest.mark.parametrize(("answer", "event", "factor", "said"), REFUSALS.values(), ids=REFUSALS)
+def test_why_the_admin_is_refused_is_told_after_one_try(
+    model: Keycloak, monkeypatch: pytest.MonkeyPatch, answer: dict[str, str], event: str, factor: bool, said: str
+) -> None:
+    asked = []
+
+    def call(command: list[str], *_: Any, **__: Any) -> str:
+        asked.append(command)
+        if not event:
+            raise CoffreError("this logging driver does not support reading")
+        return login_error("invalid_user_credentials").replace('"admin"', '"another"') + login_error(event)
+
+    def psql(_container: object, script: str, _what: str) -> str:
+        assert script.startswith('\\connect "own"\n')
+        assert "u.username = 'admin'" in script
+        return "t" if factor else "f"
+
+    monkeypatch.setattr(compose, "call", call)
+    monkeypatch.setattr(postgres, "psql", psql)
+    model.answers_to_admin = answer
+    context = given("password", b"admin-password")
+    told = strategy.deployed(context)
+    assert len(told) == 1
+    assert said in told[0]
+    assert isinstance(told[0], ByHand) == ("second factor" in said)
+    assert all(words[:2] == ["docker", "logs"] for words in asked)
+    # A second wrong login within a second would get the admin locked.
+    client = replace(given("client", b"old"), refused=context.refused)
+    assert keycloak_client.hinders(client) == strategy.hinders(context) == told
+    assert keycloak_client.deployed(client) == []
+    assert model.logins == 1
+
+
+def test_an_admin_without_the_rights_of_one_is_told(model: Keycloak, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = model.answer
+
+    def forbidden(method: str, path: str, body: Any) -> Any:
+        return (403, {"error": "HTTP 403 Forbidden"}) if path.endswith("/users") else answer(method, path, body)
+
+    monkeypatch.setattr(model, "answer", forbidden)
+    assert "has lost the rights of one: run site.yml" in strategy.deployed(given("password", b"admin-password"))[0]
+
+
+@pytest.mark.parametrize("factor", [False, True])
+def test_a_locked_admin_is_unlocked_but_a_second_factor_stays(
+    model: Keycloak, monkeypatch: pytest.MonkeyPatch, factor: bool
+) -> None:
+    """By the one-time admin, who logs in beside the locked one."""
+    helpers = []
+    model.answers_to_admin = NO
+    answer, token = model.answer, model.token
+
+    def answers(method: str, path: str, body: Any) -> Any:
+        if path.endswith("/credentials"):
+            return 200, [{"id": "1", "type": "password"}, *([{"id": "2", "type": "otp"}] if factor else [])]
+        if method == "DELETE" and "/attack-detection/brute-force/users/" in path:
+            model.answers_to_admin = {}
+            return 204, None
+        if "/roles/" in path or "/role-mappings/" in path:
+            return (200, {"name": "admin"}) if method == "GET" else (204, None)
+        return answer(method, path, body)
+
+    def tokens(realm: str, form: dict[str, str]) -> Any:
+        if form.get("username", "").startswith(keycloak_admin.BOOTSTRAP_PREFIX):
+            return 200, {"access_token": "t", "refresh_token": "r", "expires_in": 60}
+        return token(realm, form)
+
+    monkeypatch.setattr(model, "answer", answers)
+    monkeypatch.setattr(model, "token", tokens)
+    monkeypatch.setattr(keycloak_admin, "bootstrap", lambda _file, _container, name, _password: helpers.append(name))
+
+    def ensure() -> list[str]:
+        return keycloak_admin.ensure_admin(Path("compose.yml"), container("keycloak"), "admin", OLD)
+
+    if factor:
+        with pytest.raises(CoffreError, match="has a second factor, which automation cannot give: take it away"):
+            ensure()
+        assert model.changes == 0
+    else:
+        with suppress(CoffreError):  # the model knows no end of a one-time admin's life
+            ensure()
+        assert strategy.deployed(given("password", b"admin-password")) == []
+    assert len(helpers) == 1

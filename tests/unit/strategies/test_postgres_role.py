@@ -19,6 +19,7 @@ class Server:
     def __init__(self) -> None:
         self.passwords: dict[str, bytes | None] = {"role_a": b"old", "role_b": None}
         self.sessions: dict[str, list[str]] = {"role_a": [], "role_b": []}
+        self.amiss = ""
         self.changes = 0
         self.deaths: dict[int, bool] = {}
 
@@ -30,7 +31,7 @@ class Server:
         if what.startswith("list"):
             return "\n".join(self.sessions[role])
         if what.startswith("read"):
-            return "t"
+            return self.amiss
         self.changes += 1
         made = self.deaths.get(self.changes)
         if made is not False:
@@ -110,6 +111,19 @@ def test_what_hinders_is_told(server: Server, context: Given) -> None:
     assert "role_b, which is to come next, is in use from 10.0.0.7" in strategy.hinders(context)[0]
     server.passwords["role_a"] = b"by-hand"
     assert "refuses the deployed password of role_a" in strategy.hinders(context)[0]
+
+
+def test_why_the_deployed_password_is_refused_is_told(server: Server, context: Given) -> None:
+    assert strategy.deployed(context) == []
+    server.passwords["role_a"] = None
+    server.amiss = "the password of role_a counts until 2026-11-01 00:00:00+00"
+    told = [
+        "PostgreSQL refuses the deployed password of role_a (the password of role_a counts until 2026-11-01 "
+        "00:00:00+00): run site.yml, which mends it."
+    ]
+    assert strategy.deployed(context) == strategy.hinders(context) == told
+    server.amiss = ""
+    assert "(role_a has another password): run site.yml" in strategy.deployed(context)[0]
 
 
 @pytest.mark.usefixtures("server")

@@ -66,6 +66,7 @@ EXAMINATIONS = (
     Examination("container logs", doctor_leaks.logs, ("engine", "state"), "replace the secret, then what logs it"),
     Examination("app", doctor_answers.app, ("engine", "state"), f"see docker logs of the app and the proxy, or {SITE}"),
     Examination("keycloak", doctor_answers.keycloak, ("engine", "state"), f"see docker logs of Keycloak, or {SITE}"),
+    Examination("logins", doctor_answers.logins, ("engine", "state"), f"{SITE}, unless it says another thing above"),
     Examination("git history", doctor_leaks.git_history, (), "replace the secret; what was pushed once is known"),
 )
 # Where the source is a Key Vault.

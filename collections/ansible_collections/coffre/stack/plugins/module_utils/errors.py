@@ -21,3 +21,11 @@ class VaultUnavailable(SourceError):
 
 class SealError(CoffreError):
     """A sealed copy cannot be written or opened on this host."""
+
+
+class Aside(str):
+    """A sentence on what is amiss that a rotation itself puts right, so that it hinders none."""
+
+
+class ByHand(str):
+    """A sentence on what is amiss that site.yml cannot mend, so that it stops at it before it changes anything."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import secrets
 import select
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError, KeycloakGetError
+from psycopg import sql
 
-from . import compose
-from .errors import CoffreError
-from .keycloak import answered, refusal, session, url
+from . import compose, postgres
+from .errors import ByHand, CoffreError
+from .keycloak import answered, login, refusal, session, url
 
 BOOTSTRAP_SECONDS = 300.0
 BOOTSTRAP_PREFIX = "coffre-bootstrap-"
@@ -36,6 +38,19 @@ GUARDS: dict[str, dict[str, bool | int]] = {
     },
     "eventsEnabled": {"eventsExpiration": DAYS_30},
     "adminEventsEnabled": {"adminEventsDetailsEnabled": False},
+}
+SECOND_FACTOR = """\\connect {database}
+SELECT EXISTS (SELECT FROM credential JOIN user_entity u ON u.id = user_id JOIN realm r ON r.id = u.realm_id
+  WHERE r.name = 'master' AND u.username = {user} AND type = 'otp');
+"""
+# What is wrong with an admin, by Keycloak's answer to the right password, or by the event that it logs.
+WRONG = {
+    "Account disabled": "is disabled: run site.yml, which enables it again.",
+    "Account is not fully set up": "has to do something at its next login (Required user actions): run site.yml, which "
+    "takes that off it.",
+    "user_temporarily_disabled": "is locked for a while, because somebody tried wrong passwords: run site.yml, which "
+    'unlocks it, and see in the log of its container who it was (type="LOGIN_ERROR").',
+    "user_not_found": "is gone: run site.yml, which makes it anew.",
 }
 
 
@@ -65,8 +80,8 @@ def ensure_admin(file: Path, container: compose.Container, user: str, password: 
                 with session(server, user, password) as admin:
                     if admin is None or (left := _leftovers(admin)) is None:
                         raise CoffreError(
-                            f"Keycloak still refuses {user} after its password and role were set: look in the admin "
-                            "console for a second factor or a lockout of this user."
+                            f"Keycloak still refuses {user} after its password and role were set and it was unlocked: "
+                            'see the log of its container (type="LOGIN_ERROR").'
                         )
                     _remove(admin, left)
                     _guard(admin)
@@ -141,17 +156,37 @@ def end_sessions(container: compose.Container, user: str, password: str) -> None
     raise CoffreError(f"Keycloak still renews a session of {user} after its logout: end its sessions in the console.")
 
 
-def obstacles(container: compose.Container, user: str, password: str) -> list[str]:
+@contextmanager
+def looking(
+    container: compose.Container, user: str, password: str, second_factor: Callable[[], bool]
+) -> Iterator[KeycloakAdmin | str]:
+    """A session of the permanent admin, or a sentence why there is none, after one try. Reads only.
+
+    Keycloak tells neither a second factor nor a lockout from a wrong password: `second_factor` knows of the first.
+    """
+    began = time.time()
+    with login(url(container), user, password) as found:
+        if isinstance(found, str):
+            yield _why(container, user, found, second_factor, began)
+        elif _leftovers(found) is None:
+            yield f"Keycloak's admin {user} has lost the rights of one: run site.yml, which gives them back."
+        else:
+            yield found
+
+
+def second_factor(database: compose.Container, name: str, user: str) -> bool:
+    """Whether a user of realm master has a second factor, by Keycloak's own database of this name."""
+    query = sql.SQL(SECOND_FACTOR).format(database=sql.Identifier(name), user=sql.Literal(user)).as_string(None)
+    return postgres.psql(database, query, f"look for a second factor of {user}") == "t"
+
+
+def obstacles(admin: KeycloakAdmin) -> list[str]:
     """Why the permanent admin's password cannot be replaced now, as sentences. Reads only."""
-    with session(url(container), user, password) as admin:
-        if admin is None:
-            return [f"Keycloak refuses the deployed password of its admin {user}: run site.yml, which repairs it."]
-        policy = str(admin.get_realm("master").get("passwordPolicy", ""))
-        if "passwordHistory" in policy:
-            return [
-                "The password policy of realm master forbids a password of before, so a rotation could not be undone: "
-                "take passwordHistory out of it."
-            ]
+    if "passwordHistory" in str(admin.get_realm("master").get("passwordPolicy", "")):
+        return [
+            "The password policy of realm master forbids a password of before, so a rotation could not be undone: "
+            "take passwordHistory out of it."
+        ]
     return []
 
 
@@ -225,6 +260,32 @@ def _leftovers(admin: KeycloakAdmin) -> list[str] | None:
     return [user["id"] for user in users if user["username"].startswith(BOOTSTRAP_PREFIX)]
 
 
+def _why(container: compose.Container, user: str, answer: str, second_factor: Callable[[], bool], began: float) -> str:
+    """Why Keycloak refused the admin's deployed password, as a sentence, from its answer and what it logged since."""
+    if answer not in WRONG and second_factor():
+        return ByHand(_two_factors(user))
+    said = WRONG.get(answer) or WRONG.get(_event(container, user, began))
+    if said:
+        return f"Keycloak's admin {user} {said}"
+    return f"Keycloak refuses the deployed password of its admin {user}: run site.yml, which repairs it."
+
+
+def _two_factors(user: str) -> str:
+    return (
+        f"Keycloak's admin {user} has a second factor, which automation cannot give: take it away in the admin console "
+        f"(realm master, Users, {user}, Credentials), and give persons admins of their own."
+    )
+
+
+def _event(container: compose.Container, user: str, began: float) -> str:
+    """The error that Keycloak logged last of a login of a user since a time (epoch s); "" where it cannot be read."""
+    with suppress(CoffreError):
+        said = compose.call(["docker", "logs", "--since", f"{began:.3f}", container.id])
+        found = re.findall(rf'type="LOGIN_ERROR".* error="(\w+)".* username="{re.escape(user)}"', said)
+        return str(found[-1]) if found else ""
+    return ""
+
+
 def _identity(admin: KeycloakAdmin, user: str) -> str:
     """Keycloak's own id of a user of realm master."""
     identity: str | None = admin.get_user_id(user)
@@ -252,6 +313,9 @@ def _repair(admin: KeycloakAdmin, user: str, password: str) -> None:
     found = admin.get_users({"username": user, "exact": True})
     if found:
         identity = found[0]["id"]
+        if any(each["type"] == "otp" for each in admin.get_credentials(identity)):
+            raise CoffreError(_two_factors(user))
+        admin.clear_bruteforce_attempts_for_user(identity)
         attributes = {k: v for k, v in found[0].get("attributes", {}).items() if k != "is_temporary_admin"}
         admin.update_user(identity, found[0] | {"enabled": True, "requiredActions": [], "attributes": attributes})
     else:

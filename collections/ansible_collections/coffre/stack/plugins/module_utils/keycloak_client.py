@@ -11,7 +11,7 @@ from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakDeleteError, KeycloakGetError, KeycloakPutError, raise_error_from_response
 
 from . import compose
-from .errors import CoffreError
+from .errors import Aside, CoffreError
 from .keycloak import answered, granted, session, url
 
 # What lets a client's old secret live beside the new one while a rotation is under way. The period is ten
@@ -41,6 +41,19 @@ POLICY: dict[str, Any] = {
 ENTRIES = (("profiles", PROFILE), ("policies", POLICY))
 
 
+# What lets a client authenticate by a secret and obtain a token, and what is said of one that has it otherwise.
+ABLE: dict[str, tuple[Any, str]] = {
+    "enabled": (True, "is disabled"),
+    "protocol": ("openid-connect", "has another protocol"),
+    "publicClient": (False, "is public"),
+    "bearerOnly": (False, "only takes tokens"),
+    "clientAuthenticatorType": ("client-secret", "authenticates by other means than a secret"),
+    "serviceAccountsEnabled": (True, "has no service account"),
+}
+# Where the image has the realms that Keycloak imports at its first start.
+IMPORTS = "/opt/keycloak/data/import"
+
+
 @dataclass(frozen=True)
 class Held:
     """What Keycloak holds of a client: its secret, made at `created` (epoch s), and the one before if both are live."""
@@ -58,71 +71,97 @@ def ensure_client(
     secret: str,
     admin: tuple[str, str],
     dry: bool = False,
-) -> list[str]:
-    """Make a client's secret, and its realm's rotation profile and policy, agree; return what was mended.
+) -> tuple[list[str], list[str]]:
+    """Make a client's secret, and its realm's rotation profile and policy, agree.
 
-    `admin` is (name, password) of an admin of realm master. A secret that authenticates is left alone,
-    and with it everything else of the client.
+    Returns what was mended, and a sentence for each thing that somebody may have wanted otherwise. `admin` is (name,
+    password) of an admin of realm master. A client whose secret is the deployed one and authenticates is left alone.
     """
     server = url(container)
     with answered(f"let the client {client} of realm {realm} authenticate"):
-        mended = [] if granted(server, realm, client, secret) else ["secret"]
+        accepted = granted(server, realm, client, secret)
         with session(server, *admin) as keeper:
             if keeper is None and dry:
-                return mended  # a real run repairs the admin first, and only then sees the policies
+                return ([] if accepted else ["secret"]), []  # a real run repairs the admin first, and then sees more
             if keeper is None:
                 raise CoffreError(
                     f"Keycloak refuses its admin {admin[0]}; nothing was changed: "
                     "run site.yml again, which repairs the admin first."
                 )
+            mended, told = ([], []) if accepted else _enable(keeper, container, realm, client, dry)
+            if dry and {"realm", "client"} & set(mended):
+                return mended, told  # there may be none to look at
             mended += [kind for kind, entry in ENTRIES if _ensure_entry(keeper, realm, kind, entry, dry)]
+            held = _held(keeper, _identity(keeper, realm, client))
+            if not (accepted or granted(server, realm, client, secret)):
+                mended.append("secret")
+            elif held.current != secret:
+                mended.append("secret")
+                told.append(_replaced(held, client, realm) + " The deployed one is made current again, which ends it.")
             # After the policies: they say how long the secret that is set lives.
             if "secret" in mended and not dry:
                 settle(keeper, realm, client, secret)
-    return mended
+    return mended, told
+
+
+def trouble(server: str, admin: KeycloakAdmin | None, realm: str, client: str, secret: str) -> list[str]:
+    """Why a client's deployed secret does not count, or not for good, as sentences. Reads only.
+
+    Without an admin less can be told. What a rotation puts right by itself is an `Aside`.
+    """
+    accepted = granted(server, realm, client, secret)
+    if admin is None:
+        return [] if accepted else [f"{_refused(realm, client)}: run site.yml, which repairs it."]
+    if not accepted and (why := _unable(admin, realm, client)):
+        return [f"{_refused(realm, client)}, for {', '.join(why)}: run site.yml, which puts that right."]
+    if not accepted:
+        return [f"{_refused(realm, client)}, which has another: run site.yml, which sets it."]
+    found: list[str] = []
+    if problem := _unready(admin, realm):
+        found.append(problem)
+    held = _held(admin, _identity(admin, realm, client))
+    if held.current != secret:
+        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held.rotated_ends))
+        found.append(
+            Aside(
+                f"{_replaced(held, client, realm)} The deployed one is accepted until {until} only: run site.yml or a "
+                "rotation, which make the deployed one current again and so end the other; give whoever uses that the "
+                "one in force."
+            )
+        )
+    return found
 
 
 def obstacles(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> list[str]:
-    """Why a client with this secret cannot be rotated now, as sentences. Reads only."""
-    if not granted(str(admin.connection.server_url), realm, client, secret):
-        return [
-            f"Keycloak refuses the deployed secret of the client {client} of realm {realm}: run site.yml, which "
-            "repairs it."
-        ]
-    held = _held(admin, _identity(admin, realm, client))
-    return [problem for problem in (_unready(admin, realm), _overlapping(held, client, realm)) if problem]
+    """Why a client with this secret cannot be rotated now, as sentences, as of `trouble`. Reads only."""
+    found = trouble(str(admin.connection.server_url), admin, realm, client, secret)
+    if not found and (problem := _overlapping(_held(admin, _identity(admin, realm, client)), client, realm)):
+        found.append(problem)
+    return found
 
 
-def rotate(admin: KeycloakAdmin, realm: str, client: str, old: str, since: int) -> str:
+def rotate(admin: KeycloakAdmin, realm: str, client: str, old: str) -> str:
     """Let Keycloak choose a client's next secret while the old one lives on, and return the new one.
 
-    Repeated after a crash it returns what the first call made: a secret made at `since` (epoch s) or later that
-    follows the old one. Raises CoffreError, nothing changed, where another secret is current or a second one live.
+    Where another secret is current, made by a call whose answer was lost or by somebody else, nobody of the stack has
+    it: the old one is made current again first. Raises CoffreError, nothing changed, where a second one is live.
     """
     identity = _identity(admin, realm, client)
-    held = _held(admin, identity)
-    if _follows(held, old, since):
-        return held.current
-    if held.current != old:
-        raise CoffreError(
-            f"The secret of the client {client} of realm {realm} is not the deployed one; nothing was changed: "
-            "run site.yml, which repairs it."
-        )
     # Without the policy the call would end the old secret, and so it would the older of two live ones.
-    if problem := _unready(admin, realm) or _overlapping(held, client, realm):
+    if problem := _unready(admin, realm):
+        raise CoffreError(problem)
+    held = _held(admin, identity)
+    if held.current != old:
+        settle(admin, realm, client, old)
+    elif problem := _overlapping(held, client, realm):
         raise CoffreError(problem)
     return str(admin.generate_client_secrets(identity)["value"])
 
 
-def unfinished(admin: KeycloakAdmin, realm: str, client: str, old: str, since: int) -> bool:
-    """Whether `rotate` made a secret, or `settle`, which puts the old one back, was cut short.
-
-    So it is, too, where the old one no longer counts: its time beside a new one that nobody learned may be over.
-    """
-    held = _held(admin, _identity(admin, realm, client))
-    if _follows(held, old, since) or held.current == held.rotated == old:
-        return True
-    return not granted(str(admin.connection.server_url), realm, client, old)
+def unsettled(admin: KeycloakAdmin, realm: str, client: str, old: str) -> bool:
+    """Whether a secret is not the current one of a client, or `settle`, which makes it that, was cut short."""
+    server, held = str(admin.connection.server_url), _held(admin, _identity(admin, realm, client))
+    return held.current != old or held.rotated == old or not granted(server, realm, client, old)
 
 
 def settle(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> None:
@@ -140,8 +179,86 @@ def settle(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> None:
     if not granted(server, realm, client, secret):
         raise CoffreError(
             f"Keycloak still refuses the client {client} of realm {realm} after its secret was set: "
-            "see that the client is enabled, confidential and has a service account."
+            + (", ".join(_unable(admin, realm, client)) or "see the log of its container")
+            + "."
         )
+
+
+def _enable(
+    admin: KeycloakAdmin, container: compose.Container, realm: str, client: str, dry: bool
+) -> tuple[list[str], list[str]]:
+    """Let a realm and a client be there and able to obtain a token by a secret; what was mended, and what to say of it.
+
+    One that is gone is made as the image's import has it. Raises CoffreError where the import has none.
+    """
+    why = _unable(admin, realm, client)
+    if not why:
+        return [], []
+    mended, told = "client", [f"Mended: {', '.join(why)}."]
+    found = _realm(admin, realm)
+    if not found or not found["enabled"]:
+        mended = "realm"
+    if dry:
+        return [mended], told
+    if not found:
+        admin.create_realm(_imported(container, realm, None))
+    elif not found["enabled"]:
+        admin.update_realm(realm, {"realm": realm, "enabled": True})
+    admin.change_current_realm(realm)
+    identity = admin.get_client_id(client)
+    if identity is None:
+        admin.create_client(_imported(container, realm, client))
+        return [mended], told
+    able = {name: wanted for name, (wanted, _) in ABLE.items()}
+    present = admin.get_client(identity)
+    if any(present.get(name) != wanted for name, wanted in able.items()):
+        admin.update_client(identity, present | able)
+    user = admin.get_client_service_account_user(identity)
+    if not user["enabled"]:
+        admin.update_user(user["id"], user | {"enabled": True})
+    return [mended], told
+
+
+def _unable(admin: KeycloakAdmin, realm: str, client: str) -> list[str]:
+    """What of a realm and a client keeps it from obtaining a token by whatever secret, as clauses."""
+    found = _realm(admin, realm)
+    if not found:
+        return [f"realm {realm} is gone"]
+    disabled = [] if found["enabled"] else [f"realm {realm} is disabled"]
+    admin.change_current_realm(realm)
+    identity = admin.get_client_id(client)
+    if identity is None:
+        return [*disabled, f"the client {client} is gone"]
+    present = admin.get_client(identity)
+    amiss = [f"the client {client} {said}" for name, (wanted, said) in ABLE.items() if present.get(name) != wanted]
+    if not amiss and not admin.get_client_service_account_user(identity)["enabled"]:
+        amiss = [f"the service account of the client {client} is disabled"]
+    return disabled + amiss
+
+
+def _realm(admin: KeycloakAdmin, realm: str) -> dict[str, Any] | None:
+    """A realm's settings; None where there is no such realm."""
+    try:
+        found: dict[str, Any] = admin.get_realm(realm)
+    except KeycloakGetError as error:
+        if error.response_code != 404:
+            raise
+        return None
+    return found
+
+
+def _imported(container: compose.Container, realm: str, client: str | None) -> dict[str, Any]:
+    """A realm, or a client of it, as Keycloak's image has it for the import. Raises CoffreError where it has none."""
+    try:
+        text = compose.call(["docker", "exec", container.id, "cat", f"{IMPORTS}/{realm}-realm.json"])
+        found: dict[str, Any] = json.loads(text)
+        return found if client is None else next(each for each in found["clients"] if each["clientId"] == client)
+    except (CoffreError, ValueError, KeyError, StopIteration):
+        what = f"Realm {realm} has no client {client}" if client else f"Keycloak has no realm {realm}"
+        raise CoffreError(
+            f"{what}, and its image has none to import; the secret was set nowhere: make it in the admin console, a "
+            "confidential client with a service account, then run site.yml again."
+        ) from None
 
 
 def _ensure_entry(admin: KeycloakAdmin, realm: str, kind: str, entry: dict[str, Any], dry: bool) -> bool:
@@ -164,10 +281,7 @@ def _identity(admin: KeycloakAdmin, realm: str, client: str) -> str:
     admin.change_current_realm(realm)
     identity: str | None = admin.get_client_id(client)
     if identity is None:
-        raise CoffreError(
-            f"Realm {realm} has no client {client}; the secret was set nowhere: create the client, or remove the "
-            "realm and restart Keycloak, which imports it anew."
-        )
+        raise CoffreError(f"Realm {realm} has no client {client}; nothing was changed: run site.yml, which makes it.")
     return identity
 
 
@@ -185,8 +299,16 @@ def _seconds(attributes: dict[str, str], name: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _follows(held: Held, old: str, since: int) -> bool:
-    return held.current != old and held.rotated == old and held.created >= since
+def _refused(realm: str, client: str) -> str:
+    return f"Keycloak refuses the deployed secret of the client {client} of realm {realm}"
+
+
+def _replaced(held: Held, client: str, realm: str) -> str:
+    made = time.strftime(" on %Y-%m-%d at %H:%M UTC", time.gmtime(held.created)) if held.created else ""
+    return (
+        f"Somebody gave the client {client} of realm {realm} another secret{made} (Regenerate in the admin console, or "
+        "a rotation that was cut short)."
+    )
 
 
 def _unready(admin: KeycloakAdmin, realm: str) -> str:

@@ -27,23 +27,39 @@ ITERATIONS = 4096  # PostgreSQL's own default
 PSQL_SECONDS = 60
 POLL_SECONDS = 0.5
 
-# True when the owner, the login roles, their grants and the database are as REPAIR makes them.
+# What of the owner, the login roles, their grants and the database is not as REPAIR makes it; "" where all is.
 # Every role may read these catalogues, so the login that is to be proved can ask by itself.
-AGREES = """
-SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = {owner} AND NOT rolcanlogin)
-   AND EXISTS (SELECT FROM pg_roles WHERE rolname = {role} AND rolcanlogin)
-   AND EXISTS (SELECT FROM pg_database WHERE datname = {database} AND pg_get_userbyid(datdba) = {owner}
-                  AND NOT has_database_privilege('public', oid, 'CONNECT')
-                  AND NOT has_database_privilege('public', oid, 'TEMPORARY'))
-   AND NOT EXISTS (
-       SELECT FROM unnest(ARRAY[{roles}]) AS wanted (name)
-       WHERE NOT EXISTS (
-           SELECT FROM pg_roles login
-           JOIN pg_auth_members m ON m.member = login.oid AND m.inherit_option AND m.set_option
-           JOIN pg_roles owner ON owner.oid = m.roleid AND owner.rolname = {owner}
-           JOIN pg_db_role_setting s ON s.setrole = login.oid AND s.setdatabase = 0
-                AND {setting} = ANY (s.setconfig)
-           WHERE login.rolname = wanted.name))
+AMISS = """
+SELECT concat_ws(', ',
+  CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {owner}) THEN {owner} || ' is missing' END,
+  (SELECT {owner} || ' may log in' FROM pg_roles WHERE rolname = {owner} AND rolcanlogin),
+  CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) THEN {role} || ' is missing' END,
+  (SELECT nullif(concat_ws(', ',
+       CASE WHEN NOT rolcanlogin THEN {role} || ' may not log in' END,
+       CASE WHEN rolvaliduntil < 'infinity' THEN
+         format('the password of %s counts until %s', rolname, date_trunc('second', rolvaliduntil)) END,
+       CASE WHEN rolconnlimit >= 0 THEN format('%s may have %s sessions', rolname, rolconnlimit) END,
+       (SELECT {role} || ' may not connect to ' || datname FROM pg_database
+          WHERE datname = {database} AND NOT has_database_privilege(pg_roles.oid, pg_database.oid, 'CONNECT'))), '')
+     FROM pg_roles WHERE rolname = {role}),
+  CASE WHEN NOT EXISTS (SELECT FROM pg_database WHERE datname = {database})
+       THEN 'the database ' || {database} || ' is missing' END,
+  (SELECT nullif(concat_ws(', ',
+       CASE WHEN pg_get_userbyid(datdba) <> {owner} THEN format('%s belongs to another', datname) END,
+       CASE WHEN NOT datallowconn THEN format('%s takes no connections', datname) END,
+       CASE WHEN datconnlimit >= 0 THEN format('%s takes %s connections', datname, datconnlimit) END,
+       CASE WHEN has_database_privilege('public', oid, 'CONNECT')
+              OR has_database_privilege('public', oid, 'TEMPORARY') THEN format('%s is open to all', datname) END), '')
+     FROM pg_database WHERE datname = {database}),
+  (SELECT string_agg(format('%s does not act as %s', wanted.name, {owner}), ', ')
+     FROM unnest(ARRAY[{roles}]) AS wanted (name)
+     WHERE NOT EXISTS (
+       SELECT FROM pg_roles login
+       JOIN pg_auth_members m ON m.member = login.oid AND m.inherit_option AND m.set_option
+       JOIN pg_roles owner ON owner.oid = m.roleid AND owner.rolname = {owner}
+       JOIN pg_db_role_setting s ON s.setrole = login.oid AND s.setdatabase = 0
+            AND {setting} = ANY (s.setconfig)
+       WHERE login.rolname = wanted.name)))
 """
 
 # The addresses that a role's sessions come from, a line for each session.
@@ -62,10 +78,11 @@ ALTER ROLE {owner} NOLOGIN;
 SELECT format('CREATE DATABASE %I OWNER %I', {database_name}, {owner_name})
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = {database_name}) \\gexec
 ALTER DATABASE {database} OWNER TO {owner};
+ALTER DATABASE {database} ALLOW_CONNECTIONS TRUE CONNECTION LIMIT -1;
 REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database} TO {roles};
 GRANT {owner} TO {roles} WITH INHERIT TRUE, SET TRUE;
-ALTER ROLE {role} LOGIN;
+ALTER ROLE {role} LOGIN VALID UNTIL 'infinity' CONNECTION LIMIT -1;
 """
 
 # The statement that carries a verifier is kept out of every log of the server.
@@ -110,9 +127,9 @@ def verifier(password: bytes, salt: bytes | None = None) -> str:
     return f"SCRAM-SHA-256${ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
 
 
-def agrees_query(target: Target) -> str:
+def amiss_query(target: Target) -> str:
     return _compose(
-        AGREES,
+        AMISS,
         owner=sql.Literal(target.owner),
         role=sql.Literal(target.role),
         database=sql.Literal(target.database),
@@ -122,7 +139,7 @@ def agrees_query(target: Target) -> str:
 
 
 def repair_script(target: Target) -> str:
-    """psql's script that makes what AGREES asks for; running it again changes nothing."""
+    """psql's script after which nothing of AMISS is told; running it again changes nothing."""
     owner, roles = sql.Identifier(target.owner), [sql.Identifier(role) for role in target.roles]
     parts = [_compose(REPAIR_ROLE, role=sql.Literal(role)) for role in (target.owner, *target.roles)]
     parts.append(
@@ -169,13 +186,13 @@ def login(container: Container, target: Target, password: bytes) -> bool | None:
         ) from None
     try:
         with connection:
-            row = connection.execute(agrees_query(target).encode()).fetchone()
+            row = connection.execute(amiss_query(target).encode()).fetchone()
     except psycopg.OperationalError as error:
         raise CoffreError(
             f"PostgreSQL lets {target.role} in and then gives no usable answer ({type(error).__name__}); nothing was "
             "changed: see the log of its container, then run again."
         ) from None
-    return bool(row and row[0])
+    return bool(row and not row[0])
 
 
 def psql(container: Container, script: str, what: str) -> str:
@@ -208,9 +225,8 @@ def ensure(container: Container, target: Target, password: bytes, dry: bool = Fa
     With dry, only tell what would be mended.
     """
     seen = login(container, target, password)
-    agrees = seen if seen is not None else psql(container, agrees_query(target), "read the roles") == "t"
     mended: list[str] = []
-    if not agrees:
+    if seen is False or (seen is None and amiss(container, target)):
         mended.append("roles")
         if not dry:
             psql(container, repair_script(target), "make the roles and the database")
@@ -227,10 +243,29 @@ def ensure(container: Container, target: Target, password: bytes, dry: bool = Fa
             seen = login(container, target, password)
     if mended and not dry and not seen:
         raise CoffreError(
-            f"PostgreSQL still refuses {target.role} after its roles and verifier were set: "
+            f"PostgreSQL still refuses {target.role} after its roles and verifier were set "
+            f"({amiss(container, target) or 'which are as they should be'}): "
             "see the log of its container, and that pg_hba.conf asks for scram-sha-256."
         )
     return mended
+
+
+def amiss(container: Container, target: Target) -> str:
+    """What of roles, grants and database is not as `ensure` makes it, as clauses with commas between them, or ""."""
+    return psql(container, amiss_query(target), "read the roles")
+
+
+def trouble(container: Container, target: Target, password: bytes) -> str:
+    """Why the target's role does not log in with this password as it should, as a sentence; "" if it does. Reads only.
+
+    Raises CoffreError when no answer can be had.
+    """
+    seen = login(container, target, password)
+    if seen:
+        return ""
+    why = amiss(container, target) or f"{target.role} has another password"
+    what = "refuses the deployed password of" if seen is None else "lets in, though not all is as it should be,"
+    return f"PostgreSQL {what} {target.role} ({why}): run site.yml, which mends it."
 
 
 def sessions(container: Container, role: str) -> list[str]:

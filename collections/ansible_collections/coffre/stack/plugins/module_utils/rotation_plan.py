@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import audit, bundles, compose, keyvault_settings, restore, rings, rotation, state, strategies, tmpfs
 from .catalogue import HOST, Catalogue, Service
-from .errors import CoffreError, SealError
+from .errors import Aside, ByHand, CoffreError, SealError
 from .lifetimes import due, end, parsed
 from .paths import RUN, StackPaths
 from .rotation import Settings
@@ -54,6 +54,7 @@ class Plan:
     rows: list[Row]
     problems: list[str]
     unknown: list[str]
+    asides: list[str]
 
     def table(self) -> str:
         lines = [COLUMNS] + [
@@ -73,7 +74,7 @@ class Plan:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
         notes = [f"unknown until it is done: {each}" for each in self.unknown]
-        return "\n".join([*text, *notes]) + "\n"
+        return "\n".join([*text, *self.asides, *notes]) + "\n"
 
 
 def present() -> datetime:
@@ -159,12 +160,16 @@ def plan(
             unknown.append(f"{name}: {strategy.UNKNOWN}")
     if chosen and not problems:
         problems = _sealed(paths, st) or _stack(paths, st, {service for row in rows for service in row.rolls})
+    asides: list[str] = []
     if not problems:
+        refused: dict[str, str] = {}
         for name, (change, _) in chosen.items():
             secret = catalogue.secrets[name]
-            problems += strategies.load(secret.strategy).hinders(
-                Context(paths, catalogue, st, secret, change, PATIENCE)
+            found = strategies.load(secret.strategy).hinders(
+                Context(paths, catalogue, st, secret, change, PATIENCE, refused=refused)
             )
+            asides += [f"{name}: {each}" for each in found if isinstance(each, Aside)]
+            problems += [each for each in found if not isinstance(each, Aside)]
         # What only loses an earlier version is not published.
         published = [name for name, (change, _) in chosen.items() if change.old.version != change.new.version]
         if published and vault:
@@ -172,7 +177,33 @@ def plan(
 
             problems += rotation_vault.hinders(vault, paths.stack, [catalogue.secrets[name] for name in published])
             unknown.append(f"whether the vault {vault.name} takes a new version")
-    return Plan(rows, problems, unknown)
+    return Plan(rows, list(dict.fromkeys(problems)), unknown, asides)
+
+
+def refusals(paths: StackPaths, catalogue: Catalogue, st: state.State, patience: float) -> dict[str, list[str]]:
+    """By secret that others verify, why they do not accept what is deployed, as sentences. Reads only.
+
+    Secrets that an open run is about are left out.
+    """
+    refused: dict[str, str] = {}
+    found = {}
+    for name, secret in catalogue.secrets.items():
+        record = st.secrets.get(name)
+        if secret.verified and record and not (st.run and name in st.run.secrets):
+            change = state.Change(secret.strategy, record, record)
+            at_rest = replace(st, run=None)
+            given = Context(paths, catalogue, at_rest, secret, change, patience, refused=refused)
+            try:
+                found[name] = strategies.load(secret.strategy).deployed(given)
+            except CoffreError as error:
+                found[name] = [str(error)]
+    return found
+
+
+def insurmountable(paths: StackPaths, catalogue: Catalogue, st: state.State) -> str:
+    """What of the running stack a deploy would meet at its end and cannot mend, as a sentence; "" without any."""
+    found = [each for told in refusals(paths, catalogue, st, 0.0).values() for each in told if isinstance(each, ByHand)]
+    return " ".join([*dict.fromkeys(found), "Nothing was changed."]) if found else ""
 
 
 def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:

@@ -8,8 +8,11 @@ module: keycloak_client
 short_description: Make a Keycloak client authenticate with the secret in force
 version_added: 0.1.0
 description:
-  - Obtains a token with the secret of the host's bundle. Only when Keycloak refuses it is the client's secret set, and
-    then proved; a client that authenticates is not touched.
+  - Obtains a token with the secret of the host's bundle. Where Keycloak refuses it, or accepts it for a while only,
+    because the client was given another one, the client's secret is set, and then proved.
+  - A client or a realm that is disabled is enabled, and one that is gone is made as Keycloak's image has it. A client
+    whose secret is the one of the bundle, and authenticates, is not touched.
+  - What somebody may have wanted otherwise is told as a warning.
   - Keeps the realm's profile and policy of client secret rotation as they must be, and foreign ones as they are.
   - The secret is read on the host and goes to Keycloak alone.
 options:
@@ -61,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 mended:
-  description: What was amiss - V(secret), V(profiles) or V(policies).
+  description: What was amiss - V(realm), V(client), V(secret), V(profiles) or V(policies).
   returned: success
   type: list
   elements: str
@@ -89,10 +92,10 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
             bundles.value(paths, st, catalogue.HOST, params[name]).decode() for name in ("secret", "admin_secret")
         )
         container = containers.healthy(params["stack"], params["service"])
-        mended = keycloak_client.ensure_client(
+        mended, told = keycloak_client.ensure_client(
             container, params["realm"], params["client"], secret, (params["admin_user"], password), dry=check
         )
-    return {"changed": bool(mended), "mended": mended}
+    return {"changed": bool(mended), "mended": mended, "warnings": told}
 
 
 def main() -> None:

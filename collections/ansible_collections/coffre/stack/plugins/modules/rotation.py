@@ -61,7 +61,9 @@ options:
     elements: str
     default: []
   resolve:
-    description: Only take over what was left open.
+    description:
+      - Only take over what was left open. Where nothing was, fail with what is wrong with the running stack's logins
+        that a deploy cannot mend, such as a second factor of Keycloak's admin.
     type: bool
     default: false
   take_over:
@@ -250,6 +252,8 @@ def _plan(
             text = f"the rotation of {', '.join(st.run.secrets)} that was left open: {st.run.direction}\n"
         elif params["resolve"]:
             text = ""
+            if problem := plans.insurmountable(paths, catalogue, st):
+                raise CoffreError(problem)
         else:
             chosen = plans.changes(catalogue, st, wish, plans.present())
             plan = plans.plan(paths, catalogue, st, wish, chosen, settings.vault)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .. import bundles, compose, containers, rollout
@@ -38,6 +38,8 @@ class Context:
     secret: Secret
     change: states.Change
     seconds: float
+    # By user why a login was refused in a look, whose contexts share this: a second try could get the user locked.
+    refused: dict[str, str] = field(default_factory=dict, kw_only=True)
 
     @property
     def run(self) -> states.Run:
@@ -120,8 +122,17 @@ class Strategy(Protocol):
     def successor(self, secret: Secret, old: states.Secret, new: states.Secret) -> states.Secret:
         """The record of the new version, from one that has a fresh version and the old one's attributes. Pure."""
 
+    def deployed(self, context: Context) -> list[str]:
+        """Why the old value is not accepted, or not for good, as sentences; reads only.
+
+        They tell what site.yml mends, but for a `ByHand`. Raises CoffreError when no answer can be had.
+        """
+
     def hinders(self, context: Context) -> list[str]:
-        """What would make the rotation fail, as sentences; reads only. There is no new value yet."""
+        """What would make the rotation fail, as sentences; reads only. There is no new value yet.
+
+        What the rotation puts right by itself is an `Aside`.
+        """
 
     def make(self, context: Context) -> bytes:
         """The new value, which is sealed next. After a crash in between it is called again."""

@@ -6,7 +6,7 @@ Keycloak itself makes the new value. Settings: `realm` and `client`, the client'
 from __future__ import annotations
 
 from ... import keycloak, keycloak_client
-from ..administrator import server
+from ..administrator import looking, server
 from ..context import Context
 from .issue import make, successor, teach
 from .prove import confirm, prove
@@ -14,17 +14,21 @@ from .retire import refused, withdraw
 
 UNKNOWN = ""
 
-__all__ = ["UNKNOWN", "confirm", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+__all__ = ["UNKNOWN", "confirm", "deployed", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+
+
+def deployed(context: Context) -> list[str]:
+    """A client that gets no token, or gets it by a secret that is on its way out."""
+    realm, client = context.secret.settings["realm"], context.secret.settings["client"]
+    with keycloak.answered(f"let the client {client} authenticate"), looking(context) as found:
+        admin = None if isinstance(found, str) else found
+        return keycloak_client.trouble(server(context), admin, realm, client, context.value("old").decode())
 
 
 def hinders(context: Context) -> list[str]:
-    """An admin or a client that cannot log in, a realm without the policy, a second secret that is not ours."""
+    """The same, an admin that cannot log in, a realm without the policy, a second secret that is not ours."""
     realm, client = context.secret.settings["realm"], context.secret.settings["client"]
-    admin = context.admin()
-    with (
-        keycloak.answered(f"be ready for a new secret of the client {client}"),
-        keycloak.session(server(context), admin.user, admin.passwords[0].decode()) as keeper,
-    ):
-        if keeper is None:
-            return [f"Keycloak refuses its admin {admin.user}: run site.yml, which repairs it."]
-        return keycloak_client.obstacles(keeper, realm, client, context.value("old").decode())
+    with keycloak.answered(f"be ready for a new secret of the client {client}"), looking(context) as found:
+        if isinstance(found, str):
+            return [found]
+        return keycloak_client.obstacles(found, realm, client, context.value("old").decode())

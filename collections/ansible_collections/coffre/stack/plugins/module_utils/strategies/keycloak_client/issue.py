@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
-import time
-
 from ... import keycloak_client, state
 from ...catalogue import Secret
 from ..administrator import administrator
@@ -18,18 +15,13 @@ def successor(secret: Secret, old: state.Secret, new: state.Secret) -> state.Sec
 
 
 def make(context: Context) -> bytes:
-    """Keycloak's new secret, which is live at once; after a crash the one that it has made already."""
+    """Keycloak's new secret, which is live at once; one that was never sealed is ended first, for nobody knows it."""
     realm, client = context.secret.settings["realm"], context.secret.settings["client"]
     old = context.value("old").decode()
     with administrator(context, f"give the client {client} its next secret") as admin:
-        return keycloak_client.rotate(admin, realm, client, old, begun(context)).encode()
+        return keycloak_client.rotate(admin, realm, client, old).encode()
 
 
 def teach(context: Context) -> None:
     """Keycloak knows the secret that it made. What has to be seen is that the old one lives on beside it."""
     prove(context, "old")
-
-
-def begun(context: Context) -> int:
-    """When the run began, in epoch seconds: what Keycloak made earlier is not the run's."""
-    return calendar.timegm(time.strptime(context.run.started, "%Y-%m-%dT%H:%M:%SZ"))

@@ -6,18 +6,17 @@ from ... import keycloak, keycloak_client
 from ...errors import CoffreError
 from ..administrator import administrator, server
 from ..context import Context, Which
-from .issue import begun
 
 
 def withdraw(context: Context, keep: Which, drop: Which) -> None:
     """Make a secret the client's only one. Raises CoffreError.
 
-    Where the new secret was not sealed, it is dropped only if Keycloak made it for this run: another's stays.
+    Where the new secret was not sealed, whatever Keycloak has in the place of the one to keep is ended.
     """
     realm, client = context.secret.settings["realm"], context.secret.settings["client"]
     kept = context.value(keep).decode()
     with administrator(context, f"end the {drop} secret of the client {client}") as admin:
-        if context.has(drop) or keycloak_client.unfinished(admin, realm, client, kept, begun(context)):
+        if context.has(drop) or keycloak_client.unsettled(admin, realm, client, kept):
             keycloak_client.settle(admin, realm, client, kept)
 
 

@@ -6,6 +6,7 @@ It is replaced when it is taught, so whoever logs in during the run tries both. 
 from __future__ import annotations
 
 from ... import keycloak, keycloak_admin
+from ..administrator import looking
 from ..context import Context
 from .issue import make, successor, teach
 from .prove import confirm, prove
@@ -13,16 +14,21 @@ from .retire import refused, withdraw
 
 UNKNOWN = "whether the realm's password policy takes the new password"
 
-__all__ = ["UNKNOWN", "confirm", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+__all__ = ["UNKNOWN", "confirm", "deployed", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+
+
+def deployed(context: Context) -> list[str]:
+    """An admin that cannot log in, or is none any more."""
+    with keycloak.answered(f"let {context.secret.settings['user']} log in"), looking(context) as found:
+        return [found] if isinstance(found, str) else []
 
 
 def hinders(context: Context) -> list[str]:
-    """An admin that cannot log in, or a realm that would not take the old password back."""
+    """The same, or a realm that would not take the old password back."""
     user = context.secret.settings["user"]
     if context.secret.settings["realm"] != "master":
         return [
             f"{context.secret.name} is of realm {context.secret.settings['realm']}: only admins of master are rotated."
         ]
-    with keycloak.answered(f"be ready for a new password of {user}"):
-        container = context.container(keycloak.SERVICE)
-        return keycloak_admin.obstacles(container, user, context.value("old").decode())
+    with keycloak.answered(f"be ready for a new password of {user}"), looking(context) as found:
+        return [found] if isinstance(found, str) else keycloak_admin.obstacles(found)

@@ -15,15 +15,21 @@ from .target import SERVICE, target
 
 UNKNOWN = ""
 
-__all__ = ["UNKNOWN", "confirm", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+__all__ = ["UNKNOWN", "confirm", "deployed", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+
+
+def deployed(context: Context) -> list[str]:
+    """A role in force that cannot log in as it should."""
+    problem = postgres.trouble(context.container(SERVICE), target(context, "old"), context.value("old"))
+    return [problem] if problem else []
 
 
 def hinders(context: Context) -> list[str]:
-    """A role in force that cannot log in as it should, and a next role that somebody uses."""
-    container, old, new = context.container(SERVICE), target(context, "old"), target(context, "new")
-    if not postgres.login(container, old, context.value("old")):
-        return [f"PostgreSQL refuses the deployed password of {old.role}, or its roles are amiss: run site.yml."]
-    if used := postgres.sessions(container, new.role):
+    """The same, and a next role that somebody uses."""
+    if problems := deployed(context):
+        return problems
+    new = target(context, "new")
+    if used := postgres.sessions(context.container(SERVICE), new.role):
         return [
             f"The role {new.role}, which is to come next, is in use from {', '.join(sorted(set(used)))}: stop that."
         ]

@@ -14,7 +14,12 @@ from .retire import refused, withdraw
 
 UNKNOWN = ""
 
-__all__ = ["UNKNOWN", "confirm", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+__all__ = ["UNKNOWN", "confirm", "deployed", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+
+
+def deployed(context: Context) -> list[str]:  # noqa: ARG001
+    """Nothing: nobody but its services verifies it."""
+    return []
 
 
 def hinders(context: Context) -> list[str]:
