@@ -56,6 +56,7 @@ class Patient:
     history: History
     proc: Path = Path("/proc")
     keyvault: Settings | None = None  # where the source is a vault
+    sys: Path = Path("/sys")
 
     @functools.cached_property
     def state(self) -> states.State:
