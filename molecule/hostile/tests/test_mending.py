@@ -43,7 +43,7 @@ def test_what_hurts_no_content_is_mended_in_place(host: Any) -> None:
         f"chmod 0755 /run/coffre /run/coffre/{STACK} {app} /var/lib/coffre/{STACK}",
         f"echo foreign >{app}/foreign.txt",
         f"mkdir {app}/directory",
-        "nft delete table inet coffre",
+        "nft flush chain inet coffre closed",
         "echo >>/usr/local/lib/coffre/coffre/restore.py",
         "chmod 0666 /usr/local/lib/coffre/coffre/state.py",
         "systemctl disable --quiet coffre-restore.service",
@@ -59,7 +59,7 @@ def test_what_hurts_no_content_is_mended_in_place(host: Any) -> None:
     assert set(shut.split()) == {"700"}
     assert not host.file(f"{app}/directory").exists
     assert host.check_output("find /usr/local/lib/coffre/coffre -perm /022") == ""
-    host.check_output("nft list table inet coffre")
+    assert "drop" in host.check_output("nft list chain inet coffre closed")
     assert host.service("coffre-restore.service").is_enabled
     assert ids(host) == before
 

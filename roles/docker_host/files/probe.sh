@@ -1,6 +1,8 @@
 # Says, a line each, what this host lacks; changes nothing.
-# $1: SHA-256 of the lock of the modules' Python. stdin: SHA-256 and path of each of our files.
+# $1: SHA-256 of the lock of the modules' Python; $2: True for live-restore. stdin: SHA-256 and path of each of our files.
 . /etc/os-release
+# Of Compose, which this host is to find as our modules do.
+export DOCKER_CONFIG=/usr/local/lib/coffre/docker
 
 # The engine and its plugins are asked, not dpkg: a host may have them from elsewhere.
 command -v dockerd >/dev/null || echo "package docker.io"
@@ -13,7 +15,17 @@ command -v systemd-creds >/dev/null || echo "package systemd"
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || echo "package python3-venv"
 [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] ||
   command -v apparmor_parser >/dev/null || echo "package apparmor"
-[ "$VERSION_ID" != 12 ] || [ -e /etc/apt/sources.list.d/coffre-trixie.sources ] || echo source
+
+# Debian 13's packages on Debian 12; what is left of them on a Debian 13 would keep its own packages away.
+sources=/etc/apt/sources.list.d/coffre-trixie.sources
+pins=/etc/apt/preferences.d/coffre-trixie
+if [ "$VERSION_ID" != 12 ]; then
+  for file in $sources $pins; do [ ! -e $file ] || echo "stale $file"; done
+elif [ ! -e $sources ]; then
+  echo source
+elif ! grep -qs trixie-security $sources || ! grep -qs trixie-security $pins; then
+  echo "source without security"
+fi
 
 files=$(cat)
 echo "$files" | sha256sum --check --quiet - 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/file \1/p'
@@ -22,10 +34,12 @@ echo "$files" | cut -c67- | xargs -d '\n' stat -c '%a:%u:%g %n' 2>/dev/null | se
 packages=$(/usr/local/lib/coffre/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null)
 echo "$1  $packages/coffre.lock" | sha256sum --check --status - 2>/dev/null || echo python
 
-nft list table inet coffre >/dev/null 2>&1 || echo firewall
+PYTHONPATH=/usr/local/lib/coffre PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m coffre.firewall 2>/dev/null || echo firewall
 docker version >/dev/null 2>&1 || echo engine
+[ "$2" != True ] || [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] || echo live-restore
 if [ ! -d /run/systemd/system ]; then
   echo systemd
-elif ! systemctl is-enabled --quiet docker.service || ! systemctl is-enabled --quiet coffre-restore.service; then
+elif ! systemctl is-enabled --quiet docker.service || ! systemctl is-enabled --quiet coffre-restore.service ||
+  systemctl show --property=NeedDaemonReload coffre-restore.service nftables.service | grep -q yes; then
   echo boot
 fi 2>/dev/null

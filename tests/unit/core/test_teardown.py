@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import state, tmpfs
+from ansible_collections.coffre.stack.plugins.module_utils import firewall, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils import teardown as core
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -37,9 +37,10 @@ class Engine:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch, unmounted: Callable[[], None]) -> Engine:  # noqa: ARG001
-    """The host's engine; what would be the memory's mount is none."""
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unmounted: Callable[[], None]) -> Engine:  # noqa: ARG001
+    """The host's engine; what would be the memory's mount is none, nor is there a packet filter."""
     found = Engine()
+    monkeypatch.setattr(firewall, "RULES", tmp_path / "filter/firewall.nft")
     monkeypatch.setattr(tmpfs, "options", lambda _: None)
     monkeypatch.setattr(core, "call", found)
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/docker")
@@ -80,6 +81,17 @@ def test_for_good(staged: Stack, engine: Engine) -> None:
     assert engine.removed[-1] == "docker volume rm v1"
     left = {path.name for root in (staged.paths.run_root, staged.paths.lib_root) for path in root.iterdir()}
     assert left == {"demo-2"}
+
+
+@pytest.mark.parametrize("destroy", ["", "demo"])
+def test_the_packet_filter_forgets_the_stack_and_no_other(staged: Stack, engine: Engine, destroy: str) -> None:
+    role, rollout = firewall.files_of(staged.paths)
+    role.parent.mkdir(parents=True)
+    for path in (firewall.RULES, role, role.with_name("demo-2.nft"), rollout):
+        path.write_text("add rule\n")
+    core.teardown(staged.paths, destroy)
+    assert engine.removed[-1] == f"nft --file {firewall.RULES}"
+    assert not role.exists() and not rollout.exists() and role.with_name("demo-2.nft").exists()
 
 
 def test_no_folder_is_made_for_a_stack_that_has_none(root: Path, engine: Engine) -> None:

@@ -22,9 +22,11 @@ from ansible_collections.coffre.stack.plugins.module_utils import (
     doctor_answers,
     doctor_containers,
     doctor_files,
+    doctor_host,
     doctor_leaks,
     doctor_patient,
     doctor_times,
+    firewall,
     history,
     rotation_plan,
     seals,
@@ -79,6 +81,7 @@ HARDENED: dict[str, Any] = {
     "Name": "/demo-app-1",
     "Image": "sha256:abc",
     "LogPath": "",
+    "AppArmorProfile": "docker-default",
     "State": {"Running": True},
     "Config": {
         "User": "60611:60611",
@@ -120,6 +123,7 @@ class Plantation:
         self.history = doctor_patient.History(None, (), "nothing to look at")
         self.containers: list[dict[str, Any]] = [json.loads(json.dumps(HARDENED))]
         self.processes = root / "proc"
+        self.sys = root / "sys"
         self.canary = ""
 
     def stage(self) -> None:
@@ -145,7 +149,13 @@ class Plantation:
 
     def patient(self) -> doctor_patient.Patient:
         patient = doctor_patient.Patient(
-            self.paths, self.catalogue, "https://localhost:8443", self.paths.authority, self.history, self.processes
+            self.paths,
+            self.catalogue,
+            "https://localhost:8443",
+            self.paths.authority,
+            self.history,
+            self.processes,
+            sys=self.sys,
         )
         patient.__dict__["inspected"] = self.containers
         return patient
@@ -191,6 +201,8 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plantation(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plantation:
     subprocess.run(["cp", "--archive", f"{staged}/run", f"{staged}/lib", str(tmp_path)], check=True)
     (tmp_path / "proc").mkdir()
+    (tmp_path / "sys/module/apparmor/parameters").mkdir(parents=True)
+    (tmp_path / "sys/module/apparmor/parameters/enabled").write_text("Y\n")
     options = {"nosuid", "nodev", "noexec", "noswap"}
     monkeypatch.setattr(tmpfs, "options", lambda _: options)
     monkeypatch.setattr(tmpfs, "exposure", lambda _: None)
@@ -213,7 +225,9 @@ LEAKS = (doctor_leaks.metadata, doctor_leaks.environment, doctor_leaks.logs, doc
 
 
 @pytest.mark.parametrize(
-    "check", [*FILES, *TIMES, doctor_containers.hardening, *LEAKS], ids=lambda check: check.__name__
+    "check",
+    [*FILES, *TIMES, doctor_containers.hardening, doctor_host.packages, *LEAKS],
+    ids=lambda check: check.__name__,
 )
 def test_a_sound_stack_passes(check: Callable[[doctor_patient.Patient], str], plantation: Plantation) -> None:
     assert check(plantation.patient())
@@ -460,6 +474,120 @@ def test_the_proxy_may_be_on_a_network_that_is_not_internal(plantation: Plantati
     assert doctor_containers.hardening(plantation.patient())
 
 
+def warned(check: Callable[[doctor_patient.Patient], str], plantation: Plantation) -> str:
+    """What a check that passes would have a person see to, "" for nothing."""
+    note = check(plantation.patient())
+    return str(note) if isinstance(note, doctor_patient.Concern) else ""
+
+
+@pytest.mark.parametrize("profile", ["", "unconfined", None])
+def test_containers_without_an_apparmor_profile_are_a_warning(profile: str | None, plantation: Plantation) -> None:
+    assert warned(doctor_containers.hardening, plantation) == ""
+    plantation.containers[0]["AppArmorProfile"] = profile
+    assert warned(doctor_containers.hardening, plantation).startswith("no AppArmor profile confines demo-app-1, though")
+
+
+def test_a_kernel_without_apparmor_is_a_warning_unless_it_has_selinux(plantation: Plantation) -> None:
+    enabled = plantation.sys / "module/apparmor/parameters/enabled"
+    enabled.write_text("N\n")
+    assert warned(doctor_containers.hardening, plantation).startswith("AppArmor is off in this kernel")
+    enabled.unlink()
+    assert warned(doctor_containers.hardening, plantation).startswith("AppArmor is off in this kernel")
+    (plantation.sys / "fs/selinux").mkdir(parents=True)
+    (plantation.sys / "fs/selinux/enforce").write_text("1")
+    assert warned(doctor_containers.hardening, plantation) == ""
+
+
+class Filter:
+    """The packet filter of a host, as commands tell it: `rules` is Docker's chain, `loaded` our table."""
+
+    def __init__(self, plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rules = True
+        network = {"Id": "a" * 64, "Driver": "bridge", "Options": {}, "Name": "demo_web", "Internal": True}
+        monkeypatch.setattr(compose, "call", self.call)
+        monkeypatch.setattr(doctor_patient.Patient, "ask", staticmethod(lambda *_: [network]))
+        plantation.containers[0]["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}
+        rules = firewall.of_stack([network], {"8443/tcp"})
+        plantation.paths.firewall.write_text(rules)
+        self.loaded = self.intended = "\n".join(firewall.shown(rules))
+        monkeypatch.setattr(doctor_host, "ENGINE", plantation.paths.lib_root / "daemon.json")
+        monkeypatch.setattr(doctor_host, "ENGINE_PID", plantation.paths.lib_root / "docker.pid")
+
+    def call(self, command: list[str]) -> str:
+        match command[0]:
+            case "unshare":
+                return self.intended
+            case "docker":
+                return f"{'a' * 64}\n"
+            case "nft" if self.loaded:
+                return self.loaded
+            case "iptables" if self.rules:
+                return "Chain DOCKER-USER (1 references)\n"
+        raise CoffreError("no such thing")
+
+
+@pytest.fixture
+def packets(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> Filter:
+    return Filter(plantation, monkeypatch)
+
+
+def test_a_flushed_packet_filter_is_told(plantation: Plantation, packets: Filter) -> None:
+    assert warned(doctor_host.packet_filter, plantation) == ""
+    packets.loaded += "and more"
+    assert told(doctor_host.packet_filter, plantation).startswith("the loaded table inet coffre is not that of /usr")
+    packets.loaded, packets.rules = "", False
+    sentence = told(doctor_host.packet_filter, plantation)
+    assert sentence.startswith("the loaded table inet coffre is none, in spite of /usr/local/lib/coffre/firewall.nft; ")
+    assert "the engine's own rules are gone" in sentence
+
+
+def test_networks_from_which_the_host_is_open_are_told(plantation: Plantation, packets: Filter) -> None:
+    rules = plantation.paths.firewall.read_text()
+    for different in ("", rules.replace("aaa", "bbb"), rules.replace("8443", "22")):
+        plantation.paths.firewall.write_text(different)
+        assert "can be reached" in told(doctor_host.packet_filter, plantation)
+    # As with the rules of an earlier version, which take in none of a stack's.
+    plantation.paths.firewall.write_text(rules)
+    packets.loaded = packets.intended = "chain containers"
+    assert "can be reached" in told(doctor_host.packet_filter, plantation)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "arguments"),
+    [
+        ('{"iptables": false}', ""),
+        ('{"firewall-backend": "nftables"}', ""),
+        ("{}", "dockerd\0--iptables=false\0"),
+        ("", "dockerd\0--firewall-backend\0nftables\0"),
+    ],
+)
+def test_an_engine_that_makes_no_rules_lacks_none(
+    configuration: str, arguments: str, plantation: Plantation, packets: Filter
+) -> None:
+    packets.rules = False
+    assert "are gone" in told(doctor_host.packet_filter, plantation)
+    doctor_host.ENGINE.write_text(configuration)
+    doctor_host.ENGINE_PID.write_text("42\n")
+    (plantation.processes / "42").mkdir()
+    (plantation.processes / "42/cmdline").write_text(arguments)
+    assert warned(doctor_host.packet_filter, plantation) == ""
+
+
+@pytest.mark.parametrize(("release", "kept"), [("12", True), ("13", False)])
+def test_a_pin_of_debian_12_is_told_on_13(
+    release: str, kept: bool, plantation: Plantation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_host, "RELEASE", plantation.paths.lib_root / "os-release")
+    monkeypatch.setattr(doctor_host, "PINS", plantation.paths.lib_root / "pins")
+    doctor_host.RELEASE.write_text(f'NAME="Debian GNU/Linux"\nVERSION_ID="{release}"\n')
+    assert doctor_host.packages(plantation.patient())
+    doctor_host.PINS.touch()
+    if kept:
+        assert doctor_host.packages(plantation.patient())
+    else:
+        assert "is left from Debian 12" in told(doctor_host.packages, plantation)
+
+
 def test_values_in_metadata_are_told(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
     value = plantation.value("db", "db-password").decode()
     plantation.containers[0]["Config"]["Labels"]["note"] = f"db={value}"
@@ -481,6 +609,15 @@ def test_a_value_too_short_to_be_searched_for_is_named(plantation: Plantation) -
 def test_variables_that_are_for_secrets_are_told(variable: str, plantation: Plantation) -> None:
     plantation.containers[0]["Config"]["Env"].append(variable)
     assert told(doctor_leaks.environment, plantation) == f"demo-app-1 has the variable {variable.partition('=')[0]}"
+
+
+@pytest.mark.parametrize(
+    "variable", ["HTTPS_PROXY=http://kim:pa%20ss@proxy.example:3128", "DATABASE_URL=postgres://:x@db/shop"]
+)
+def test_a_password_in_a_url_of_a_variable_is_told(variable: str, plantation: Plantation) -> None:
+    plantation.containers[0]["Config"]["Env"] += ["PUBLIC_URL=https://localhost:8443/@me", "MAIL=a:b@c", variable]
+    name = variable.partition("=")[0]
+    assert told(doctor_leaks.environment, plantation) == f"demo-app-1 has a password in the variable {name}"
 
 
 @pytest.mark.parametrize("kind", ["environ", "cmdline"])

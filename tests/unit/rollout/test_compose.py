@@ -65,6 +65,27 @@ def test_a_container_is_read_whole() -> None:
     )
 
 
+def test_the_ports_and_the_proxies_of_a_container_are_read() -> None:
+    bindings = {"8443/tcp": [{"HostIp": "::", "HostPort": "443"}], "53/udp": [{"HostPort": ""}], "80/tcp": None}
+    data = {
+        **INSPECTED,
+        "HostConfig": {**INSPECTED["HostConfig"], "PortBindings": bindings},
+        "Config": {**INSPECTED["Config"], "Env": ["PATH=/bin", "http_proxy=x", "NO_PROXY=", "PROXY_URL=y", "odd"]},
+    }
+    assert compose.parse(data).published == {"443/tcp"}
+    assert compose.parse(data).proxies == {"http_proxy", "NO_PROXY"}
+
+
+def test_docker_is_called_without_the_proxies_of_roots_own_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "docker").write_text('#!/bin/sh\necho "$DOCKER_CONFIG"\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert compose.call(["docker", "compose"]) == f"{compose.CLIENT}\n"
+
+
 def test_a_container_without_labels_health_or_networks_is_read_too() -> None:
     bare = {
         **INSPECTED,
@@ -96,12 +117,22 @@ def test_services_are_read_with_their_hash_image_and_labels(monkeypatch: pytest.
             "image": "coffre/app:1",
             "labels": {"coffre.bundle": "b1", "coffre.adopt": "start_first"},
             "restart": "on-failure:3",
+            "environment": {"NO_PROXY": "x"},
         },
         "other": {"image": "gone:1"},
     }
     answers(monkeypatch, services, {"coffre/app:1": "sha256:7212"})
     assert compose.wanted(Path("compose.yml")) == {
-        "app": compose.Service("app", "hash-of-app", "coffre/app:1", "sha256:7212", "b1", "start_first", "on-failure"),
+        "app": compose.Service(
+            "app",
+            "hash-of-app",
+            "coffre/app:1",
+            "sha256:7212",
+            "b1",
+            "start_first",
+            "on-failure",
+            frozenset({"NO_PROXY"}),
+        ),
         "other": compose.Service("other", "hash-of-other", "gone:1", None, None, "restart", "no"),
     }
 

@@ -73,6 +73,16 @@ CASES = {
         None,
         "a",
     ),
+    "a proxy that nobody asked for": (
+        APP,
+        [container("a", proxies=frozenset({"HTTP_PROXY"}))],
+        *("", False, "start_first", "a proxy in its environment", None, "a"),
+    ),
+    "a proxy that the stack asks for": (
+        replace(APP, variables=frozenset({"HTTP_PROXY"})),
+        [container("a", proxies=frozenset({"HTTP_PROXY"}))],
+        *("", False, "nothing", "", "a", ""),
+    ),
     "bundle and image": (
         APP,
         [container("a", bundle="b0", image_id="i0", config_hash="h0")],

@@ -36,6 +36,9 @@ class Engine:
     dying: set[str | None] = field(default_factory=set)
     there: dict[str, Container] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
+    closed: int = 0  # how often the packet filter was told the networks
+    open_network: bool = False  # whether a container was started before
+    bridges: list[dict[str, object]] = field(default_factory=list)
     read: list[str] = field(default_factory=list)  # the Compose file, whenever a container was made from it
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -52,6 +55,13 @@ class Engine:
 
     def inspect(self, ids: Sequence[str]) -> list[Container]:
         return [self.there[identity] for identity in ids]
+
+    def networks(self, _: str) -> list[dict[str, object]]:
+        return self.bridges
+
+    def call(self, command: Sequence[str]) -> str:
+        self.events.append(" ".join(command[:1]))
+        return ""
 
     def add(self, file: Path, project: str, service: str) -> Container:
         self.read.append(file.read_text())
@@ -142,7 +152,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     )
     for name in ("wanted", "containers", "inspect", "add", "start", "stop", "remove"):
         monkeypatch.setattr(compose, name, getattr(there, name))
-    for name in ("unpause", "set_restart", "save_logs", "succeeds"):
+    for name in ("unpause", "set_restart", "save_logs", "succeeds", "networks", "call"):
         monkeypatch.setattr(compose, name, getattr(there, name))
     monkeypatch.setattr(rollout, "time", Clock())
 
@@ -400,6 +410,19 @@ def test_start_first(engine: Engine) -> None:
     assert named(engine, "app") == (NEW, None)
     assert result["removed"] == [f"app/{OLD}"]
     assert not engine.paths.bundle("app", OLD).exists()
+
+
+def test_no_container_starts_on_a_network_that_the_packet_filter_does_not_know(engine: Engine) -> None:
+    engine.bridges.append({"Id": "a" * 64, "Driver": "bridge", "Options": {}})
+    stage(engine, "app", NEW)
+    rollout.roll(engine.paths, ["app"], 10, RUN)
+    assert engine.events[:4] == ["close @app-2", "add app-4", "nft", "start app-4"]
+    assert engine.events.count("nft") == 1
+    # Where nothing is rolled it learns them too: of a host that an earlier version deployed, say.
+    engine.bridges.append({"Id": "b" * 64, "Driver": "bridge", "Options": {}})
+    result = rollout.roll(engine.paths, ["app"], 10, RUN)
+    assert (result["changed"], engine.events[-1]) == (True, "nft")
+    assert not rollout.roll(engine.paths, ["app"], 10, RUN)["changed"]
 
 
 @pytest.mark.parametrize(

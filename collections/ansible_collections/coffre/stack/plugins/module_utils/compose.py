@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from .errors import CoffreError
 
 CALL_SECONDS = 120
 SOCKET = "/var/run/docker.sock"  # of the engine that the role docker_host sets up
+# Not root's own configuration of the docker command: its `proxies` would be in each new container's environment.
+CLIENT = "/usr/local/lib/coffre/docker"
+PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"})
 PROBE_SECONDS = 10.0
 LABEL_BUNDLE = "coffre.bundle"
 LABEL_ADOPT = "coffre.adopt"
@@ -42,6 +45,7 @@ class Service:
     bundle: str | None
     adopt: str  # start_first restart reload
     restart: str  # restart policy, as the engine names it
+    variables: frozenset[str] = frozenset()  # names of those that it is given, not those of its image
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,24 @@ class Container:
     mounts: tuple[tuple[str, str], ...]  # bind mounts: source on the host, path in the container
     adopt: str = ""  # as its label says
     memory: int = 0  # the most that it may take, in bytes; 0 is no limit
+    published: frozenset[str] = frozenset()  # ports of the host, as 8443/tcp
+    proxies: frozenset[str] = frozenset()  # names of variables of a proxy, which may be its image's
 
 
 def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS, quotes: bool = True) -> str:
     """Run a command and return its standard output; CoffreError if it fails, which quotes the line that says why."""
     what = " ".join(command[:2])
+    environment = {**os.environ, "DOCKER_CONFIG": CLIENT}
     try:
-        done = subprocess.run(list(command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            list(command),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env=environment,
+        )
     except FileNotFoundError:
         raise CoffreError(f"{command[0]} is not installed on this host; run playbooks/site.yml.") from None
     except subprocess.TimeoutExpired:
@@ -120,6 +135,7 @@ def wanted(file: Path, content: str = "") -> dict[str, Service]:
             bundle=labels.get(LABEL_BUNDLE),
             adopt=labels.get(LABEL_ADOPT, "restart"),
             restart=str(service.get("restart") or "no").partition(":")[0],
+            variables=frozenset(service.get("environment") or {}),
         )
     return result
 
@@ -165,7 +181,20 @@ def containers(project: str) -> list[Container]:
     with _engine() as engine:
         listed = engine.containers(all=True, filters={"label": f"com.docker.compose.project={project}"})
         found = [parse(engine.inspect_container(each["Id"])) for each in listed]
+        found = [
+            replace(each, proxies=each.proxies - of_proxies(engine.inspect_image(each.image_id)["Config"]))
+            if each.proxies
+            else each
+            for each in found
+        ]
     return sorted(found, key=lambda container: container.created)
+
+
+def networks(project: str) -> list[dict[str, Any]]:
+    """What the engine says of each network of a project: Id, Driver, Options and more."""
+    with _engine() as engine:
+        found: list[dict[str, Any]] = engine.networks(filters={"label": f"com.docker.compose.project={project}"})
+    return found
 
 
 def inspect(ids: Sequence[str]) -> list[Container]:
@@ -205,6 +234,25 @@ def parse(data: dict[str, Any]) -> Container:
         ),
         adopt=labels.get(LABEL_ADOPT, ""),
         memory=int(data["HostConfig"].get("Memory") or 0),
+        published=published(data),
+        proxies=of_proxies(config),
+    )
+
+
+def of_proxies(config: dict[str, Any]) -> frozenset[str]:
+    """The names of the variables of a proxy in the `Config` of a container or an image."""
+    names = (entry.partition("=")[0] for entry in config.get("Env") or [])
+    return frozenset(name for name in names if name.upper() in PROXIES)
+
+
+def published(data: dict[str, Any]) -> frozenset[str]:
+    """The ports of the host that lead to a container, as 8443/tcp, from what the engine says of it."""
+    bindings: dict[str, list[dict[str, str]] | None] = data["HostConfig"].get("PortBindings") or {}
+    return frozenset(
+        f"{each['HostPort']}/{inside.partition('/')[2]}"
+        for inside, places in bindings.items()
+        for each in places or []
+        if each.get("HostPort", "").isdigit()
     )
 
 

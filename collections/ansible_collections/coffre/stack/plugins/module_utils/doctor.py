@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import doctor_answers, doctor_containers, doctor_files, doctor_leaks, doctor_times, doctor_vault
+from . import doctor_answers, doctor_containers, doctor_files, doctor_host, doctor_leaks, doctor_times, doctor_vault
 from .doctor_patient import Check, Concern, Patient
 from .errors import CoffreError
 from .outcome import guard
@@ -30,6 +30,7 @@ EXAMINATIONS = (
     Examination("state", doctor_files.staged, (), SITE),
     Examination("engine", doctor_containers.engine, (), f"start it (systemctl start docker), or {SITE}"),
     Examination("boot unit", doctor_answers.boot, (), SITE),
+    Examination("packages", doctor_host.packages, (), f"{SITE}, which removes it"),
     Examination(
         "memory", doctor_files.memory, (), f"{SITE}; swap must be off or encrypted where the kernel has no noswap"
     ),
@@ -59,6 +60,7 @@ EXAMINATIONS = (
         ("engine", "state"),
         f"{SITE} and see what else starts or changes containers",
     ),
+    Examination("packet filter", doctor_host.packet_filter, ("engine", "state"), SITE),
     Examination(
         "docker metadata", doctor_leaks.metadata, ("engine", "state"), "replace the secret, then what shows it"
     ),

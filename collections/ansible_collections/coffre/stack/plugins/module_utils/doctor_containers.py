@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def containers(patient: Patient) -> str:
     """Each service runs, healthy, as the Compose file says, with its current bundle."""
     if not patient.paths.compose.exists():
         raise CoffreError(f"{patient.paths.compose} is missing")
-    actual = sorted(map(compose.parse, patient.inspected), key=lambda each: each.created)
+    actual = sorted((_parsed(patient, data) for data in patient.inspected), key=lambda each: each.created)
     wanted = compose.wanted(patient.paths.compose)
     broken = {each.id: path for each in actual if (path := compose.broken_mount(each, patient.paths.run_root))}
     problems = [f"{each.name} belongs to no service" for each in actual if each.service not in wanted]
@@ -77,6 +78,13 @@ def _published(data: dict[str, Any]) -> bool:
     return any(data["HostConfig"].get("PortBindings") or {})
 
 
+def _parsed(patient: Patient, data: dict[str, Any]) -> compose.Container:
+    """A container, of whose variables of a proxy only those that its image does not have."""
+    found = compose.parse(data)
+    images = patient.ask("image", [found.image_id]) if found.proxies else []
+    return replace(found, proxies=found.proxies.difference(*(compose.of_proxies(each["Config"]) for each in images)))
+
+
 def hardening(patient: Patient) -> str:
     """What every container is held to, as the engine has it."""
     networks = {network["Name"]: network["Internal"] for network in patient.ask("network", patient.networks())}
@@ -105,4 +113,24 @@ def hardening(patient: Patient) -> str:
             "cannot reach the engine": not any("docker.sock" in mount["Source"] for mount in data.get("Mounts", [])),
         }
         problems += [f"it is not so that {name} {what}" for what, holds in must.items() if not holds]
-    return insist(problems, f"{len(patient.inspected)} containers are held to the stack's limits")
+    return insist(problems, f"{len(patient.inspected)} containers are held to the stack's limits", _unconfined(patient))
+
+
+def _unconfined(patient: Patient) -> list[str]:
+    """What AppArmor does not confine. Where SELinux does that, nothing is missed."""
+    if (patient.sys / "fs/selinux/enforce").exists():
+        return []
+    try:
+        enabled = (patient.sys / "module/apparmor/parameters/enabled").read_text().strip() == "Y"
+    except OSError:
+        enabled = False
+    if not enabled:
+        return ["AppArmor is off in this kernel, though Debian has it on (see apparmor= in /proc/cmdline)"]
+    bare = [data for data in patient.inspected if data.get("AppArmorProfile") in (None, "", "unconfined")]
+    if not bare:
+        return []
+    names = ", ".join(data["Name"].removeprefix("/") for data in bare)
+    return [
+        f"no AppArmor profile confines {names}, though the kernel has AppArmor: install the package apparmor, restart "
+        "Docker, or see security_opt in the Compose file"
+    ]

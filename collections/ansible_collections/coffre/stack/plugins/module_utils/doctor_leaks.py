@@ -14,6 +14,8 @@ from .doctor_patient import Patient, insist
 from .errors import CoffreError
 
 BLOCK = 8 << 20  # bytes of words that are searched at once
+# A password in a URL, as of a proxy or a database.
+PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 SECRET_VARIABLE = re.compile(r"(DEMO_MODE|.*(PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIALS?|_KEY))$", re.IGNORECASE)
 
 
@@ -48,9 +50,12 @@ def environment(patient: Patient) -> str:
     own = {name.upper().replace("-", "_") for name in patient.catalogue.secrets}
     problems = []
     for data in patient.inspected:
-        for variable in sorted(entry.partition("=")[0] for entry in data["Config"].get("Env") or []):
+        for entry in sorted(data["Config"].get("Env") or []):
+            variable, _, text = entry.partition("=")
             if variable in own or SECRET_VARIABLE.match(variable):
                 problems.append(f"{data['Name'].removeprefix('/')} has the variable {variable}")
+            elif PASSWORD_IN_URL.search(text):
+                problems.append(f"{data['Name'].removeprefix('/')} has a password in the variable {variable}")
     seen, closed = 0, 0
     for path in (path for kind in ("environ", "cmdline") for path in sorted(patient.proc.glob(f"[0-9]*/{kind}"))):
         try:

@@ -60,6 +60,7 @@ class Patient:
     proc: Path = Path("/proc")
     keyvault: Settings | None = None  # where the source is a vault
     source: str = "demo"
+    sys: Path = Path("/sys")
 
     @functools.cached_property
     def state(self) -> states.State:

@@ -64,6 +64,11 @@ class StackPaths:
         return self.lib / f"{service}.failed.log"
 
     @property
+    def firewall(self) -> Path:
+        """The stack's own rules of the packet filter, by its networks."""
+        return self.lib / "firewall.nft"
+
+    @property
     def authority(self) -> Path:
         """The certificate of the demo CA, which clients may trust."""
         return self.lib / "ca.crt"

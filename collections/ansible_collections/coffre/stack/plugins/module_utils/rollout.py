@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import audit, bundles, compose, files, haproxy
+from . import audit, bundles, compose, files, firewall, haproxy
 from . import state as states
 from .compose import Container, Service
 from .errors import CoffreError
@@ -79,6 +79,8 @@ def _differs(service: Service, container: Container) -> str:
         found.append("bundle")
     if service.image != container.image or service.image_id != container.image_id:
         found.append("image")
+    if container.proxies - service.variables:
+        found.append("a proxy in its environment")
     # A roll in place that was cut short leaves the policy changed, with which a container would not survive a reboot.
     if not found and (service.config_hash, service.restart) != (container.config_hash, container.restart):
         found.append("configuration")
@@ -227,7 +229,9 @@ def roll(
                 done.append((step, round(time.monotonic() - began, 1)))
         finally:
             stack.renew()
-        return _report(done, late or rewritten, _collect(stack), diff)
+        # Also where nothing was rolled; and a port that was given up is the host's again.
+        covered = firewall.cover(paths)
+        return _report(done, late or rewritten or covered, _collect(stack), diff)
 
 
 def _recorded(stack: Stack, step: Step, run: audit.Run) -> None:
@@ -386,6 +390,7 @@ def _replace(stack: Stack, step: Step) -> None:
         new = new or compose.add(stack.paths.compose, stack.paths.stack, service.name)
         if (new.image, new.bundle) != (service.image, service.bundle):
             raise CoffreError("another run has changed the Compose file meanwhile")
+        firewall.cover(stack.paths)
         if in_place:
             _step_aside(step.others)
         compose.start(new.id)

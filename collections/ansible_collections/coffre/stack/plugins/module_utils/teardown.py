@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from . import state, tmpfs
+from . import firewall, state, tmpfs
 from .compose import call
 from .errors import CoffreError
 from .paths import StackPaths
@@ -35,7 +35,8 @@ def teardown(paths: StackPaths, destroy: str = "", check: bool = False) -> dict[
         kinds = [CONTAINERS, NETWORKS, VOLUMES] if destroy else [CONTAINERS, NETWORKS]
         listed = [(name, ways, ids) for name, listing, ways in kinds if (ids := _ids(paths.stack, listing))]
         # Without the Compose file the boot unit leaves the stack's secrets sealed.
-        trees = [path for path in (paths.run, paths.lib if destroy else paths.compose) if _there(path)]
+        kept = [paths.lib] if destroy else [paths.compose]
+        trees = [path for path in (paths.run, *firewall.files_of(paths), *kept) if _there(path)]
         unmounts = _last(paths)
         if not check:
             _remove(paths, [[*way, *ids] for _, ways, ids in listed for way in ways], trees, unmounts)
@@ -91,6 +92,8 @@ def _remove(paths: StackPaths, commands: list[list[str]], trees: list[Path], unm
                 shutil.rmtree(path)
             else:
                 path.unlink()
+        if firewall.RULES.exists() and set(trees) & set(firewall.files_of(paths)):
+            call(["nft", "--file", str(firewall.RULES)])
         if unmounts:
             call(["umount", str(paths.run_root)])
     except (CoffreError, OSError) as error:
