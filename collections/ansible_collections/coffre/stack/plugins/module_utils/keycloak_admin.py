@@ -24,6 +24,8 @@ from .keycloak import answered, login, refusal, session, url
 
 BOOTSTRAP_SECONDS = 300.0
 BOOTSTRAP_PREFIX = "coffre-bootstrap-"
+# Ends the one-time password, so that a password policy takes it that asks for so many characters of each kind.
+PLEASING = "abcdABCD0123-_+="
 PROMPTS = (b"Enter password:", b"Enter password again:")
 SECOND_FACTOR = """\\connect {database}
 SELECT EXISTS (SELECT FROM credential JOIN user_entity u ON u.id = user_id JOIN realm r ON r.id = u.realm_id
@@ -55,7 +57,7 @@ def ensure_admin(file: Path, container: compose.Container, user: str, password: 
                 return ["leftovers"] if left else []
         if dry:
             return ["admin"]
-        name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(32)
+        name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(48) + PLEASING
         bootstrap(file, container, name, once)
         with session(server, name, once) as helper:
             if helper is None:
@@ -205,7 +207,8 @@ def bootstrap(file: Path, container: compose.Container, user: str, password: str
         raise CoffreError(
             f"Keycloak's command bootstrap-admin failed (exit status {status}); no admin was changed: "
             f"see what `docker compose --file {file} run --rm --no-deps {container.service} "
-            f"{' '.join(_database_options(container))} bootstrap-admin user --optimized` says."
+            f"{' '.join(_database_options(container))} bootstrap-admin user --optimized` says, and whether a password "
+            "policy of realm master refuses even a long password with characters of all kinds."
         )
 
 
