@@ -24,6 +24,8 @@ from .keycloak import answered, login, refusal, session, url
 
 BOOTSTRAP_SECONDS = 300.0
 BOOTSTRAP_PREFIX = "coffre-bootstrap-"
+# Ends the one-time password, so that a password policy takes it that asks for so many characters of each kind.
+PLEASING = "abcdABCD0123-_+="
 PROMPTS = (b"Enter password:", b"Enter password again:")
 DAYS_30 = 30 * 24 * 3600
 # What realm master is to have, by the switch without which the rest means nothing; it has none of it by itself. A
@@ -70,7 +72,7 @@ def ensure_admin(file: Path, container: compose.Container, user: str, password: 
                 return (["leftovers"] if left else []) + (["realm"] if _guard(admin, dry) else [])
         if dry:
             return ["admin"]
-        name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(32)
+        name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(48) + PLEASING
         bootstrap(file, container, name, once)
         with session(server, name, once) as helper:
             if helper is None:
@@ -221,7 +223,8 @@ def bootstrap(file: Path, container: compose.Container, user: str, password: str
         raise CoffreError(
             f"Keycloak's command bootstrap-admin failed (exit status {status}); no admin was changed: "
             f"see what `docker compose --file {file} run --rm --no-deps {container.service} "
-            f"{' '.join(_database_options(container))} bootstrap-admin user --optimized` says."
+            f"{' '.join(_database_options(container))} bootstrap-admin user --optimized` says, and whether a password "
+            "policy of realm master refuses even a long password with characters of all kinds."
         )
 
 

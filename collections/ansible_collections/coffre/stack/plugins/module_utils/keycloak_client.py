@@ -40,7 +40,6 @@ POLICY: dict[str, Any] = {
 }
 ENTRIES = (("profiles", PROFILE), ("policies", POLICY))
 
-
 # What lets a client authenticate by a secret and obtain a token, and what is said of one that has it otherwise.
 ABLE: dict[str, tuple[Any, str]] = {
     "enabled": (True, "is disabled"),
