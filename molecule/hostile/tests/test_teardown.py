@@ -21,6 +21,7 @@ def test_it_comes_back_with_the_same_values_and_data(host: Any) -> None:
     assert host.check_output(f"docker network ls --quiet --filter {LABEL}") == ""
     assert host.run("mountpoint --quiet /run/coffre").failed
     assert host.check_output("ls -A /run/coffre") == ""
+    assert "jump closed" not in host.check_output("nft list chain inet coffre host")
     assert same_files(host, f"/var/lib/coffre/{STACK}/sealed", "/root/seals")
     assert host.check_output(f"docker volume ls --quiet --filter {LABEL}") == volumes
     again = run_playbook("--limit", "debian13", playbook="teardown")

@@ -1,0 +1,76 @@
+"""What the probe says that a host lacks, on this machine with a few files of the test's own in the place of its."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROBE = Path(__file__).parents[3] / "roles/docker_host/files/probe.sh"
+SOURCES = "/etc/apt/sources.list.d/coffre-trixie.sources"
+PINS = "/etc/apt/preferences.d/coffre-trixie"
+OLD, NEW = "Suites: trixie\n", "Suites: trixie\nSuites: trixie-security\n"
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and mounts of its own"
+)
+
+
+def lacks(folder: Path, release: str, files: dict[str, str], live_restore: str = "False") -> set[str]:
+    """The lines of the probe on a Debian of that release with those files below /etc/apt, and no engine."""
+    mounts = []
+    for place in ("/etc/apt/sources.list.d", "/etc/apt/preferences.d"):
+        here = folder / Path(place).name
+        here.mkdir()
+        mounts.append(f"mkdir -p {place} && mount --bind {here} {place}")
+        for path, text in files.items():
+            if Path(path).parent == Path(place):
+                (here / Path(path).name).write_text(text)
+    (folder / "os-release").write_text(f'ID=debian\nVERSION_ID="{release}"\n')
+    mounts.append(f"mount --bind {folder / 'os-release'} $(readlink -f /etc/os-release)")
+    programs = folder / "bin"
+    programs.mkdir()
+    (programs / "docker").write_text('#!/bin/sh\n[ "$1" = info ] && echo false\nexit 1\n')
+    (programs / "docker").chmod(0o755)
+    script = " && ".join([*mounts, f"exec sh {PROBE} 0 {live_restore}"])
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "sh", "-c", script],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+    )
+    assert done.stdout, done.stderr
+    return set(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("release", "files", "said"),
+    [
+        ("12", {}, {"source"}),
+        ("12", {SOURCES: OLD, PINS: OLD}, {"source without security"}),
+        ("12", {SOURCES: NEW, PINS: OLD}, {"source without security"}),
+        ("12", {SOURCES: NEW, PINS: NEW}, set()),
+        ("13", {}, set()),
+        ("13", {SOURCES: NEW, PINS: NEW}, {f"stale {SOURCES}", f"stale {PINS}"}),
+        ("13", {PINS: OLD}, {f"stale {PINS}"}),
+    ],
+)
+def test_what_debian_12_needs_and_debian_13_is_rid_of(
+    release: str, files: dict[str, str], said: set[str], tmp_path: Path
+) -> None:
+    told = lacks(tmp_path, release, files)
+    assert {line for line in told if line.startswith(("source", "stale"))} == said
+
+
+@pytest.mark.parametrize(("wanted", "told"), [("True", True), ("False", False)])
+def test_an_engine_without_live_restore_lacks_it_where_it_is_wanted(wanted: str, told: bool, tmp_path: Path) -> None:
+    assert ("live-restore" in lacks(tmp_path, "13", {}, wanted)) == told
+
+
+def test_a_packet_filter_that_is_not_loaded_is_lacking(tmp_path: Path) -> None:
+    assert "firewall" in lacks(tmp_path, "13", {})
