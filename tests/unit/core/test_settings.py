@@ -27,7 +27,7 @@ FIT: dict[str, list[Any]] = {
         "https://1a.example",
     ],
     "stack_https_port": [1, 443, 65535, "8443"],
-    "stack_bind_addresses": [[], ["127.0.0.1", "::1"]],
+    "stack_bind_address": [[], "127.0.0.1", ["127.0.0.1", "::1"]],
     "stack_admin_console": [True, False, "true", "False", "no"],
     "stack_limits": [
         {},
@@ -103,7 +103,7 @@ UNFIT: dict[str, list[Any]] = {
         "https://[]",
     ],
     "stack_https_port": [0, 65536, -1, "", None, "08443", "127.0.0.1:8443", "8443/tcp", "8443-8445", 8443.0, True, [1]],
-    "stack_bind_addresses": ["127.0.0.1", None, [""], ["localhost"], ["127.0.0.1/8"], [1], ["127.0.0.1:8443"]],
+    "stack_bind_address": ["", "localhost", None, [""], ["localhost"], ["127.0.0.1/8"], [1], ["127.0.0.1:8443"]],
     "stack_admin_console": ["", None, "open", 2, [], "flase"],
     "stack_limits": [
         "",

@@ -105,7 +105,7 @@ def test_what_hashes_passwords_yields_to_what_serves() -> None:
     ],
 )
 def test_the_proxy_listens_where_inventory_says(addresses: list[str] | str, ports: list[str]) -> None:
-    assert rendered(stack_bind_addresses=addresses)["services"]["proxy"]["ports"] == ports
+    assert rendered(stack_bind_address=addresses)["services"]["proxy"]["ports"] == ports
 
 
 def test_without_a_word_the_proxy_listens_everywhere() -> None:

@@ -194,9 +194,9 @@ def _foreign(address: str) -> str:
     try:
         _bind(address, 0)
     except ValueError:
-        return f"stack_bind_addresses has {address}, which is no address: write it as 127.0.0.1 or ::1 is written."
+        return f"stack_bind_address has {address}, which is no address: write it as 127.0.0.1 or ::1 is written."
     except OSError as error:
-        return f"stack_bind_addresses has {address}, which is none of this host's ({error.strerror}): name one it has."
+        return f"stack_bind_address has {address}, which is none of this host's ({error.strerror}): name one it has."
     return ""
 
 

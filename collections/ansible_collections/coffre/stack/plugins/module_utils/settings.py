@@ -104,6 +104,11 @@ def _each(rule: Rule) -> Rule:
     return listed
 
 
+def _one_or_each(rule: Rule) -> Rule:
+    """A list whose entries all will do, or such an entry by itself."""
+    return lambda value: _each(rule)([value] if isinstance(value, str) else value)
+
+
 def _network(value: Any) -> str:
     try:
         ipaddress.ip_network(value if isinstance(value, str) else "", strict=False)
@@ -198,7 +203,7 @@ RULES: dict[str, Rule] = {
     "stack_services_url": _url,
     "stack_https_port": PORT,
     "stack_http_port": PORT,
-    "stack_bind_addresses": _each(_address),
+    "stack_bind_address": _one_or_each(_address),
     "stack_admin_console": _switch,
     "stack_limits": _limits,
     "stack_logging": _logging,
