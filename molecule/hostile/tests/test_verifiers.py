@@ -37,7 +37,9 @@ def client(admin):
     return admin.get_client(admin.get_client_id("automation-cli"))
 
 def plant():
-    sql("ALTER ROLE keycloak_a PASSWORD 'by-hand'; REVOKE keycloak FROM keycloak_b")
+    # The other role as a rotation leaves it, whatever was rotated here before.
+    sql("ALTER ROLE keycloak_b PASSWORD NULL; REVOKE keycloak FROM keycloak_b")
+    sql("ALTER ROLE keycloak_a PASSWORD 'by-hand'")
     with keycloak.session(url, "admin", password) as admin:
         foreign = {"name": "foreign", "enabled": False, "conditions": [], "profiles": []}
         body = json.dumps({"policies": [foreign]})
