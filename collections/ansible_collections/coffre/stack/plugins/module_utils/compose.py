@@ -381,31 +381,27 @@ def ask(container: str, *command: str, stdin: str = "", seconds: float = PROBE_S
 
 def checked(container: Container) -> tuple[bool, str]:
     """Whether a container's own readiness check succeeds in time, and the first of what it prints."""
-    try:
-        done = subprocess.run(
-            ["docker", "exec", container.id, *container.ready],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PROBE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    done = _inside(container.id, container.ready, subprocess.PIPE)
+    if done is None:
         return False, f"it did not answer within {PROBE_SECONDS:.0f} s"
-    return done.returncode == 0, done.stdout.strip()[:300]
+    return done.returncode == 0, done.stdout.decode(errors="replace").strip()[:300]
 
 
 def succeeds(container: str, command: Sequence[str]) -> bool:
     """Whether a command run inside a container exits with 0 in time; what it prints is thrown away."""
-    try:
-        done = subprocess.run(
+    done = _inside(container, command, subprocess.DEVNULL)
+    return done is not None and done.returncode == 0
+
+
+def _inside(container: str, command: Sequence[str], stdout: int) -> subprocess.CompletedProcess[bytes] | None:
+    """How a command run inside a container ended, its standard output where `stdout` says; None if not in time."""
+    with suppress(subprocess.TimeoutExpired):
+        return subprocess.run(
             ["docker", "exec", container, *command],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=subprocess.DEVNULL,
             timeout=PROBE_SECONDS,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    return None

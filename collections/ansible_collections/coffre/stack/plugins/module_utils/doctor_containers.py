@@ -92,7 +92,7 @@ def hardening(patient: Patient) -> str:
     problems = []
     for data in patient.inspected:
         host, config, name = data["HostConfig"], data["Config"], data["Name"].removeprefix("/")
-        service = patient.catalogue.services.get((config.get("Labels") or {}).get("com.docker.compose.service", ""))
+        service = patient.catalogue.services.get((config.get("Labels") or {}).get(SERVICE, ""))
         ulimits = {limit["Name"]: limit["Hard"] for limit in host.get("Ulimits") or []}
         published = _published(data)
         must = {
