@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
 
 try:
-    from ansible_collections.coffre.stack.plugins.module_utils import leaks
+    from ansible_collections.coffre.stack.plugins.module_utils.scan import leaks
 except ImportError:  # on a host that is searched, where the two files lie side by side
     import leaks  # type: ignore[import-not-found,no-redef]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from machines import MACHINE, ROOT, Play, list_containers, on_machine, read_state, run_playbook
 
-from ansible_collections.coffre.stack.plugins.module_utils import generate
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
+from ansible_collections.coffre.stack.plugins.module_utils.values import generate
 from tests.keyvault_emulator.control import Control
 
 STACK = "coffre-staging"

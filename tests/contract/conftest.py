@@ -17,8 +17,11 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue, keyvault, source_keyvault, sources
-from ansible_collections.coffre.stack.plugins.module_utils.keyvault_wire import Transport
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault.transport import Transport
+from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source_keyvault
 from tests.keyvault_emulator.access import RIGHTS
 from tests.keyvault_emulator.server import Emulator
 

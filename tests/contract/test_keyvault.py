@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 
 from .conftest import Ground
 

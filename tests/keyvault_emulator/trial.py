@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ansible_collections.coffre.stack.plugins.module_utils import generate
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
+from ansible_collections.coffre.stack.plugins.module_utils.values import generate
 
 from .control import Control
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from machines import ROOT, STACK, note_files, read_state, run_playbook, same_files
 
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import EXAMINATIONS
+from ansible_collections.coffre.stack.plugins.module_utils.doctor.checks import EXAMINATIONS
 
 testinfra_hosts = ["ansible://debian13"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import Flask
 
-from ansible_collections.coffre.stack.plugins.module_utils.audit import verify
+from ansible_collections.coffre.stack.plugins.module_utils.audit.trail import verify
 from app import create_app
 from app.api.health import CHECK
 from app.config.settings import SECRET_NAMES

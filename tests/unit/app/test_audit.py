@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.audit import verify
+from ansible_collections.coffre.stack.plugins.module_utils.audit.trail import verify
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from app.audit import AuditError, AuditLog
 

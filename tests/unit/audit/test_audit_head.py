@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.coffre.stack.plugins.module_utils import files
+from ansible_collections.coffre.stack.plugins.module_utils.host import files
 
 ROOT = Path(__file__).parents[3]
 FIRST, SECOND = "7 0a1b 2026-01-31T12:00:00.000+00:00 r1", "9 2c3d 2026-02-01T12:00:00.000+00:00 r2"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 
 
 class Module:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, compose, state
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import HOST
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 KEYS = {"k1": b"canary-audit-key-1", "k2": b"canary-audit-key-2"}

@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, sources, staging, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 
 RANDOM = {"type": "random", "bytes": 16}
 CATALOGUE: dict[str, Any] = {

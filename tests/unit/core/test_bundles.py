@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 
 
 def test_the_archive_is_the_same_for_the_same_content() -> None:

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import certificates, generate
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
+from ansible_collections.coffre.stack.plugins.module_utils.values import certificates, generate
 
 NAMES = ("iam.example.org", "10.0.0.1")
 NOW = datetime.now(UTC)

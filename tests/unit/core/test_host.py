@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import files, seals, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SealError
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.host import files, seals, state, tmpfs
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 CANARY = "canary-90be"

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, restore, state
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, restore, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
-CORE = Path(restore.__file__).parent
+CORE = Path(restore.__file__).parents[1]
 # What the boot unit has: the system's Python and the core as a package.
-BOOT = ("/usr/bin/python3", "-m", "coffre.restore")
+BOOT = ("/usr/bin/python3", "-m", "coffre.host.restore")
 
 
 def again(stack: Any) -> tuple[list[str], list[str]]:
@@ -112,7 +112,7 @@ def test_the_boot_unit_needs_the_core_and_the_systems_python_only(staged: Any, t
     if damaged:
         truncate(staged, "app")
     script = (
-        "from coffre import restore, tmpfs; from pathlib import Path; import sys;"
+        "from coffre.host import restore, tmpfs; from pathlib import Path; import sys;"
         "tmpfs.ensure = lambda root: root.mkdir(exist_ok=True);"
         f"restore.RUN_ROOT = Path({str(staged.paths.run_root)!r});"
         f"restore.LIB_ROOT = Path({str(staged.paths.lib_root)!r});"

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, rings, rotation_values, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils.state import Previous
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, rings, state
+from ansible_collections.coffre.stack.plugins.module_utils.host import escrow as rotation_values
+from ansible_collections.coffre.stack.plugins.module_utils.host.state import Previous
 
 A, B, C, D = (letter * 32 for letter in "abcd")
 NOW = "2026-01-31T00:00:00Z"

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, compose, seals, state, tmpfs
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError, SourceError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, seals, state, tmpfs
 
 CANARY = "canary-7f3a"
 SUPPLIED = {

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, keyvault, source_keyvault, sources
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError, VaultUnavailable
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
+from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source_keyvault
 
 from .conftest import Stack
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import firewall, state, tmpfs
-from ansible_collections.coffre.stack.plugins.module_utils import teardown as core
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import firewall
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import teardown as core
 from tests.unit.core.conftest import Stack
 
 LABEL = "label=com.docker.compose.project=demo"

@@ -11,19 +11,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import (
-    bundles,
-    doctor,
-    doctor_leaks,
-    doctor_patient,
-    doctor_times,
-    generate,
-    rotation_plan,
-    staging,
-    state,
-    tmpfs,
-)
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import leaks as doctor_leaks
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import times as doctor_times
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state, tmpfs
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
+from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
+from ansible_collections.coffre.stack.plugins.module_utils.values import generate
 from tests.unit.doctor import test_doctor as given
 from tests.unit.doctor.test_doctor import Plantation
 

@@ -15,29 +15,24 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import (
-    bundles,
-    compose,
-    doctor,
-    doctor_answers,
-    doctor_containers,
-    doctor_files,
-    doctor_host,
-    doctor_leaks,
-    doctor_patient,
-    doctor_times,
-    firewall,
-    history,
-    rotation_plan,
-    seals,
-    sources,
-    staging,
-    state,
-    tmpfs,
-)
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import answers as doctor_answers
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import containers as doctor_containers
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import files as doctor_files
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import host as doctor_host
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import leaks as doctor_leaks
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import times as doctor_times
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, seals, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import firewall
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
+from ansible_collections.coffre.stack.plugins.module_utils.scan import git_history as history
+from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 
 RANDOM = {"type": "random", "bytes": 32}
 CATALOGUE: dict[str, Any] = {

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue, doctor_leaks, doctor_patient, history
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import leaks as doctor_leaks
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.scan import git_history as history
 
 VALUES = {
     "blanks": b"correct horse battery staple, and a pony",

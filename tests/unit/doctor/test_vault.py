@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import (
-    doctor,
-    doctor_files,
-    doctor_patient,
-    doctor_vault,
-    keyvault,
-    state,
-)
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import files as doctor_files
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import vault as doctor_vault
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from tests.keyvault_emulator.control import Control
 from tests.keyvault_emulator.server import Emulator

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import fill, keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import parse
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
+from ansible_collections.coffre.stack.plugins.module_utils.sources import seed as fill
 from tests.keyvault_emulator.control import Control
 from tests.keyvault_emulator.server import Emulator
 

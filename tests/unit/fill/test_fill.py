@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import fill, keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
+from ansible_collections.coffre.stack.plugins.module_utils.sources import seed as fill
 
 if TYPE_CHECKING:
     from tests.unit.fill.conftest import Filler

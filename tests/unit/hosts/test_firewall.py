@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import compose, firewall
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import firewall
 
 ROLE = Path(__file__).parents[3] / "roles" / "docker_host"
 OURS = {"Id": "a" * 64, "Driver": "bridge", "Options": {}}
@@ -237,7 +238,7 @@ def test_what_became_of_the_loaded_table_is_seen(tmp_path: Path, damage: str, sa
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(firewall.__file__).parents[5])},
+        env={**os.environ, "PYTHONPATH": str(Path(firewall.__file__).parents[6])},
     )
     assert done.stdout.strip() == str(same)
 

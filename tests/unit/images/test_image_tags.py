@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import image_tags
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.image_tags import Image
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import images as image_tags
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.images import Image
 
 BASE = Image("base", ("base",))
 APP = Image("app", ("app", "lock.txt"), {"VERSION": "1"}, "base")

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue, keyvault, source_keyvault, sources
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
+from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source_keyvault
 from tests.keyvault_emulator.control import Control
 from tests.keyvault_emulator.server import Emulator
 

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ansible_collections.coffre.stack.plugins.module_utils import keyvault_identity
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError, VaultUnavailable
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import identity as keyvault_identity
 
 from .conftest import Host
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError, VaultUnavailable
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from tests.keyvault_emulator import certificates
 
 from .conftest import LONG_AGO, Host

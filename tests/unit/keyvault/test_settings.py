@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import keyvault_settings
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
-from ansible_collections.coffre.stack.plugins.module_utils.keyvault_settings import Credential
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import settings as keyvault_settings
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault.settings import Credential
 
 URL = "https://coffre.vault.azure.net"
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
-from ansible_collections.coffre.stack.plugins.module_utils.sources import Held
+from ansible_collections.coffre.stack.plugins.module_utils.sources.base import Held
 
 from .conftest import LONG_AGO, Host
 

@@ -11,8 +11,8 @@ import requests
 import urllib3
 from azure.keyvault.secrets._shared import http_challenge_cache
 
-from ansible_collections.coffre.stack.plugins.module_utils import keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError, VaultUnavailable
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 
 from .conftest import LONG_AGO, Host
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import leak_search
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import leaks
+from ansible_collections.coffre.stack.plugins.module_utils.scan import leaks
 
 VALUE = b"kP3-vXq8_ZtW0aLr5NcYd2HsGf7JmBu9EoIi1TxQwRe"
 ODD = b'pass/word+with "quotes" & \xc3\xa9\\n'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import compose, containers, keycloak
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose, containers
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
 
 CANARY = "canary-4f0c2b"
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import compose, keycloak_admin
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
 
 CANARY = "canary-4f0c2b"
 

@@ -5,9 +5,9 @@ import hmac
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import postgres
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.postgres import Target
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role import server as postgres
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role.server import Target
 
 TARGET = Target("keycloak", "keycloak", ("keycloak_a", "keycloak_b"), "keycloak_a")
 

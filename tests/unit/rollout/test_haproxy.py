@@ -14,9 +14,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import compose, haproxy
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.haproxy import Server, lacking, servers, sessions, to_close
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies import haproxy
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies.haproxy import (
+    Server,
+    lacking,
+    servers,
+    sessions,
+    to_close,
+)
 
 STATE = """1
 # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight

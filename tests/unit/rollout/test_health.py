@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.coffre.stack.plugins.module_utils import rollout
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
 
 ROOT = Path(__file__).parents[3]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.compose import Container, Service
-from ansible_collections.coffre.stack.plugins.module_utils.rollout import plan, probe
+from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, Service
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.apply import plan, probe
 
 APP = Service(
     "app",

@@ -17,10 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, compose, haproxy, rollout, state
-from ansible_collections.coffre.stack.plugins.module_utils.compose import Container, Service
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, Service
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies import haproxy
 
 OLD, NEW = "0" * 12, "1" * 12
 RUN = audit.Run("run-1", "somebody")

@@ -15,27 +15,21 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import (
-    bundles,
-    files,
-    fill,
-    keyvault_settings,
-    rollout,
-    rotation,
-    rotation_plan,
-    rotation_values,
-    rotation_vault,
-    seals,
-    sources,
-    staging,
-    state,
-    strategies,
-    tmpfs,
-)
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils import strategies
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError, VaultUnavailable
-from ansible_collections.coffre.stack.plugins.module_utils.keyvault import Answer, Properties, Value
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, files, seals, state, tmpfs
+from ansible_collections.coffre.stack.plugins.module_utils.host import escrow as rotation_values
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import settings as keyvault_settings
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault.client import Answer, Properties, Value
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import run as rotation
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import vault as rotation_vault
+from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources import seed as fill
+from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Context, Which
 
 RANDOM = {"type": "random", "bytes": 16}

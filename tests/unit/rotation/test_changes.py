@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import rotation_plan, state
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
 
 LONG_AGO, NOW = "2026-01-01T00:00:00Z", datetime(2026, 11, 1, tzinfo=UTC)
 RANDOM = {"type": "random", "bytes": 16}

@@ -18,22 +18,18 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import (
-    audit,
-    bundles,
-    compose,
-    files,
-    lifetimes,
-    metrics,
-    rollout,
-    rotation,
-    rotation_plan,
-    rotation_vault,
-    state,
-)
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate, Secret
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, ByHand, CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, files, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import run as rotation
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import vault as rotation_vault
+from ansible_collections.coffre.stack.plugins.module_utils.values import lifetimes
 from ansible_collections.coffre.stack.plugins.modules import rotation as module
 from tests.unit.rotation.conftest import RANDOM, Both, Crash, House, Shelf
 

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import keycloak as core
-from ansible_collections.coffre.stack.plugins.module_utils import keycloak_admin, keycloak_client
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import client as keycloak_client
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as core
 from tests.unit.strategies.keycloak_model import Keycloak, serving
 
 

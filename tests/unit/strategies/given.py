@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.coffre.stack.plugins.module_utils import compose, state
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate, Secret
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Admin, Context, Strategy, Which
 

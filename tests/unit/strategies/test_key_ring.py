@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, bundles, compose, state
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate, Secret
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
+from ansible_collections.coffre.stack.plugins.module_utils.host.state import Previous
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.state import Previous
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import key_ring as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from app import proof

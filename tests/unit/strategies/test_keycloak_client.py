@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import compose, keycloak, keycloak_client, state
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import inside
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import consumers as inside
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_client as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import client as keycloak_client
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
 from tests.unit.strategies.given import DEATHS, back, container, forward, given, survive
 from tests.unit.strategies.keycloak_model import OVERLAP, SERVICE, Keycloak
 

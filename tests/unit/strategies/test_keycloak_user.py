@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, compose, keycloak_admin, postgres
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import ByHand, CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_client
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_user as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role import server as postgres
 from tests.unit.strategies.given import DEATHS, Given, back, container, forward, given, survive
 from tests.unit.strategies.keycloak_model import Keycloak
 

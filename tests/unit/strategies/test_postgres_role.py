@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import compose, postgres, state
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Secret
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import inside
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import consumers as inside
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import postgres_role as strategy
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role import server as postgres
 from tests.unit.strategies.given import DEATHS, Given, back, container, forward, given, survive
 
 

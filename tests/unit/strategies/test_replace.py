@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, certificates, compose, generate, state
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate, Secret
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import inside
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import consumers as inside
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import replace as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.replace import issue
+from ansible_collections.coffre.stack.plugins.module_utils.values import certificates, generate
 from tests.unit.strategies.given import Given
 
 NAMES = ("localhost", "127.0.0.1")

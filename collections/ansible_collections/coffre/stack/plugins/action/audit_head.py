@@ -8,7 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.coffre.stack.plugins.module_utils import files
+from ansible_collections.coffre.stack.plugins.module_utils.host import files
 
 
 class ActionModule(ActionBase):

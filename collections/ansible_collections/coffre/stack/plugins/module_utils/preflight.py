@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from . import catalogue as catalogues
-from . import keyvault_settings, sources, state, tmpfs
 from .catalogue import Catalogue
 from .errors import CatalogueError, CoffreError
+from .host import state, tmpfs
+from .keyvault import settings as keyvault_settings
 from .paths import LIB_ROOT, RUN_ROOT, StackPaths
+from .sources import base as sources
 
 RELEASES = {"debian": ("12", "13")}
 LISTENING = "0A"  # the state in /proc/net/tcp

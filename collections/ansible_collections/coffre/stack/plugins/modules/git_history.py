@@ -67,8 +67,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import history
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.scan import git_history as history
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:

@@ -91,7 +91,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import image_tags, outcome
+from ansible_collections.coffre.stack.plugins.module_utils.host import outcome
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import images as image_tags
 
 
 def main() -> None:

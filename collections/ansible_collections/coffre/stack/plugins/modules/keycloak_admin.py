@@ -60,9 +60,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import bundles, catalogue, containers, keycloak_admin, state
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue
+from ansible_collections.coffre.stack.plugins.module_utils.engines import containers
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:

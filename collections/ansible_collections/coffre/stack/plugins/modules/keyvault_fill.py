@@ -84,10 +84,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import fill, keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.sources import seed as fill
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:

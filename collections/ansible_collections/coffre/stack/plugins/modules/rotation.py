@@ -201,14 +201,18 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import audit, keyvault_settings, rotation, staging, state
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import rotation_plan as plans
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard, report
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.host.escrow import collect
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard, report
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import settings as keyvault_settings
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.rotation_values import collect
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as plans
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import run as rotation
+from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:

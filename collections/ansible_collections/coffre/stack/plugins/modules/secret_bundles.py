@@ -121,18 +121,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import (
-    audit,
-    keyvault_settings,
-    source_keyvault,
-    sources,
-    staging,
-    state,
-)
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import settings as keyvault_settings
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source_keyvault
+from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:

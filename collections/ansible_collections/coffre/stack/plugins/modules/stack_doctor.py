@@ -98,14 +98,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import (
-    catalogue,
-    doctor,
-    doctor_patient,
-    keyvault,
-    metrics,
-)
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import guard, report
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard, report
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 

@@ -91,7 +91,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import preflight
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 
 
 def main() -> None:

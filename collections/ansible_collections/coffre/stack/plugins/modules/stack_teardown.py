@@ -51,9 +51,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.teardown import teardown
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.teardown import teardown
 
 
 def main() -> None:

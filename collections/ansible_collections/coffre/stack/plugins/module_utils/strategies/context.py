@@ -6,13 +6,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .. import bundles, compose, containers, rollout
-from .. import state as states
 from ..catalogue import HOST, Catalogue, Secret
+from ..engines import compose, containers
 from ..errors import CoffreError
+from ..host import bundles
+from ..host import state as states
+from ..host.escrow import Which as Which  # the strategies take it from here
+from ..host.escrow import unseal
 from ..paths import StackPaths
-from ..rotation_values import Which as Which  # the strategies take it from here
-from ..rotation_values import unseal
+from ..rollout import apply as rollout
 
 POLL_SECONDS = 0.5
 

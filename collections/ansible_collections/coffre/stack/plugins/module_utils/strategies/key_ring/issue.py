@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ... import generate, state
 from ...catalogue import Secret
+from ...host import state
+from ...values import generate
 from ..context import Context
 
 

@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import get_args
 
-from ... import audit, bundles, compose, rings, state
+from ...audit import trail as audit
 from ...catalogue import HOST
+from ...engines import compose
 from ...errors import CoffreError
-from .. import inside
+from ...host import bundles, rings, state
+from .. import consumers as inside
 from ..context import Context, Which
 
 # A busy host takes its time to start a program; nothing else waits meanwhile.

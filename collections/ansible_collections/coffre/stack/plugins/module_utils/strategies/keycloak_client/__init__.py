@@ -5,9 +5,10 @@ Keycloak itself makes the new value. Settings: `realm` and `client`, the client'
 
 from __future__ import annotations
 
-from ... import keycloak, keycloak_client
-from ..administrator import looking, server
 from ..context import Context
+from ..keycloak import client as keycloak_client
+from ..keycloak import session as keycloak
+from ..keycloak.administrator import looking, server
 from .issue import make, successor, teach
 from .prove import confirm, prove
 from .retire import refused, withdraw

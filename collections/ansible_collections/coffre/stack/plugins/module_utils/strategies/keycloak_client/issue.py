@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ... import keycloak_client, state
 from ...catalogue import Secret
-from ..administrator import administrator
+from ...host import state
 from ..context import Context
+from ..keycloak import client as keycloak_client
+from ..keycloak.administrator import administrator
 from .prove import prove
 
 

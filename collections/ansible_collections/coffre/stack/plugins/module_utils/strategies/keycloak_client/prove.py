@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ... import keycloak
 from ...errors import CoffreError
-from .. import inside
-from ..administrator import server
+from .. import consumers as inside
 from ..context import Context, Which
+from ..keycloak import session as keycloak
+from ..keycloak.administrator import server
 
 
 def prove(context: Context, which: Which) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ... import keycloak, keycloak_client
 from ...errors import CoffreError
-from ..administrator import administrator, server
 from ..context import Context, Which
+from ..keycloak import client as keycloak_client
+from ..keycloak import session as keycloak
+from ..keycloak.administrator import administrator, server
 
 
 def withdraw(context: Context, keep: Which, drop: Which) -> None:

@@ -5,9 +5,10 @@ It is replaced when it is taught, so whoever logs in during the run tries both. 
 
 from __future__ import annotations
 
-from ... import keycloak, keycloak_admin
-from ..administrator import looking
 from ..context import Context
+from ..keycloak import admin as keycloak_admin
+from ..keycloak import session as keycloak
+from ..keycloak.administrator import looking
 from .issue import make, successor, teach
 from .prove import confirm, prove
 from .retire import refused, withdraw

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ... import generate, keycloak, keycloak_admin, state
 from ...catalogue import Secret
+from ...host import state
+from ...values import generate
 from ..context import Context, Which
+from ..keycloak import admin as keycloak_admin
+from ..keycloak import session as keycloak
 
 
 def successor(secret: Secret, old: state.Secret, new: state.Secret) -> state.Secret:  # noqa: ARG001

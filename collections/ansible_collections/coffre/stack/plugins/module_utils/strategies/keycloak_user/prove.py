@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ... import bundles, keycloak, keycloak_admin
 from ...catalogue import HOST
 from ...errors import CoffreError
+from ...host import bundles
 from ..context import Context, Which
+from ..keycloak import admin as keycloak_admin
+from ..keycloak import session as keycloak
 
 
 def prove(context: Context, which: Which) -> None:

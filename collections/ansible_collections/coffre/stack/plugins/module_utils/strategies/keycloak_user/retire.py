@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ... import keycloak, keycloak_admin
 from ...errors import CoffreError
 from ..context import Context, Which
+from ..keycloak import admin as keycloak_admin
+from ..keycloak import session as keycloak
 from .issue import give
 
 

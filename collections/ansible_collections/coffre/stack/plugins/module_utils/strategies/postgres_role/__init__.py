@@ -6,12 +6,12 @@ and, where it is not called as its owner, `database`. Each version has the attri
 
 from __future__ import annotations
 
-from ... import postgres
 from ..context import Context
+from . import server as postgres
 from .issue import make, successor, teach
+from .login import SERVICE, target
 from .prove import confirm, prove
 from .retire import refused, withdraw
-from .target import SERVICE, target
 
 UNKNOWN = ""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from ... import generate, postgres, state
 from ...catalogue import Secret
 from ...errors import CoffreError
+from ...host import state
+from ...values import generate
 from ..context import Context
-from .target import SERVICE, role, target
+from . import server as postgres
+from .login import SERVICE, role, target
 
 
 def successor(secret: Secret, old: state.Secret, new: state.Secret) -> state.Secret:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from ... import postgres
 from ...errors import CoffreError
-from .. import inside
+from .. import consumers as inside
 from ..context import POLL_SECONDS, Context, Which
-from .target import SERVICE, target
+from . import server as postgres
+from .login import SERVICE, target
 
 
 def prove(context: Context, which: Which) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ... import postgres
 from ...errors import CoffreError
 from ..context import Context, Which
-from .target import SERVICE, target
+from . import server as postgres
+from .login import SERVICE, target
 
 # The container that left had its grace period; its sessions end with it.
 PATIENCE_SECONDS = 60.0

@@ -6,7 +6,7 @@ the catalogue does not generate it, and `port`, at which its services show it.
 
 from __future__ import annotations
 
-from ... import certificates
+from ...values import certificates
 from ..context import Context
 from .issue import make, successor, teach
 from .prove import confirm, prove

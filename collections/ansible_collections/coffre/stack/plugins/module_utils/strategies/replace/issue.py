@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ... import bundles, generate, state
 from ...catalogue import HOST, Secret
 from ...errors import CoffreError
-from ...rotation_values import unseal
+from ...host import bundles, state
+from ...host.escrow import unseal
+from ...values import generate
 from ..context import Context
 
 

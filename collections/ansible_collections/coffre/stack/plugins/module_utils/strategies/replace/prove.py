@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ... import certificates, containers, generate
 from ...catalogue import HOST
+from ...engines import containers
 from ...errors import CoffreError
-from .. import inside
+from ...values import certificates, generate
+from .. import consumers as inside
 from ..context import Context, Which
 
 

@@ -1,0 +1,118 @@
+"""The examination of a stack on its host: all checks, read only, each with a line on what is wrong and what to do."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import CoffreError
+from ..host.outcome import guard
+from . import answers as doctor_answers
+from . import containers as doctor_containers
+from . import files as doctor_files
+from . import host as doctor_host
+from . import leaks as doctor_leaks
+from . import times as doctor_times
+from . import vault as doctor_vault
+from .target import Check, Concern, Patient
+
+SITE = "run playbooks/site.yml"
+ROTATE = "rotate it (make rotate-secret)"
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A check, the checks without which it makes no sense, and what to do when it fails."""
+
+    name: str
+    run: Callable[[Patient], str]
+    needs: tuple[str, ...]
+    cure: str
+
+
+EXAMINATIONS = (
+    Examination("state", doctor_files.staged, (), SITE),
+    Examination("engine", doctor_containers.engine, (), f"start it (systemctl start docker), or {SITE}"),
+    Examination("boot unit", doctor_answers.boot, (), SITE),
+    Examination("packages", doctor_host.packages, (), f"{SITE}, which removes it"),
+    Examination(
+        "memory", doctor_files.memory, (), f"{SITE}; swap must be off or encrypted where the kernel has no noswap"
+    ),
+    Examination(
+        "permissions",
+        doctor_files.permissions,
+        ("state",),
+        f"{SITE}; from what is not Coffre's, take the rights of others (chown root, chmod go-w), or remove it",
+    ),
+    Examination("bundles", doctor_files.content, ("state",), f"{SITE}, which mends them from the sealed copies"),
+    Examination(
+        "seals", doctor_files.sealed, ("state",), f"{SITE}, which seals anew what it can, and names what it cannot"
+    ),
+    Examination("ages", doctor_times.ages, ("state",), f"{ROTATE}, or give the source a new value, and {SITE}"),
+    Examination("values", doctor_times.values, ("state",), f"{ROTATE}, or give the source a new value, and {SITE}"),
+    Examination(
+        "certificates",
+        doctor_times.certificates,
+        ("state",),
+        f"{ROTATE}, or give the source a new certificate, and {SITE}",
+    ),
+    Examination("containers", doctor_containers.containers, ("engine", "state"), SITE),
+    Examination("images", doctor_containers.images, ("engine", "state"), SITE),
+    Examination(
+        "hardening",
+        doctor_containers.hardening,
+        ("engine", "state"),
+        f"{SITE} and see what else starts or changes containers",
+    ),
+    Examination("packet filter", doctor_host.packet_filter, ("engine", "state"), SITE),
+    Examination(
+        "docker metadata", doctor_leaks.metadata, ("engine", "state"), "replace the secret, then what shows it"
+    ),
+    Examination("environment", doctor_leaks.environment, ("engine", "state"), "replace the secret, then what shows it"),
+    Examination("container logs", doctor_leaks.logs, ("engine", "state"), "replace the secret, then what logs it"),
+    Examination("app", doctor_answers.app, ("engine", "state"), f"see docker logs of the app and the proxy, or {SITE}"),
+    Examination("keycloak", doctor_answers.keycloak, ("engine", "state"), f"see docker logs of Keycloak, or {SITE}"),
+    Examination("logins", doctor_answers.logins, ("engine", "state"), f"{SITE}, unless it says another thing above"),
+    Examination("git history", doctor_leaks.git_history, (), "replace the secret; what was pushed once is known"),
+)
+# Where the source is a Key Vault.
+OF_THE_VAULT = (
+    Examination("vault", doctor_vault.reachable, (), "the running stack does not need the vault, the next run does"),
+    Examination("vault versions", doctor_vault.drift, ("state", "vault"), f"put the vault right, and {SITE}"),
+    Examination("vault expiry", doctor_vault.expiry, ("state", "vault"), f"{ROTATE}, or put a new version, and {SITE}"),
+    Examination("vault protection", doctor_vault.protection, ("vault",), "fill the vault with make ensure-secrets"),
+)
+
+
+def examine(patient: Patient) -> list[Check]:
+    """All checks, in order. Nothing that a check stumbles over keeps the others from running."""
+    found: dict[str, Check] = {}
+    for each in EXAMINATIONS + (OF_THE_VAULT if patient.keyvault else ()):
+        if missing := [need for need in each.needs if not _usable(found[need], patient)]:
+            found[each.name] = Check(each.name, False, False, f"not checked, because of: {', '.join(missing)}")
+            continue
+        result, problem = guard(functools.partial(_run, each, patient))
+        if result:
+            note = result["note"]
+            found[each.name] = Check(each.name, True, isinstance(note, Concern), str(note))
+        else:
+            message = f"{str(problem).removesuffix('.')}. What to do: {each.cure}."
+            found[each.name] = Check(each.name, False, False, message)
+    return list(found.values())
+
+
+def _usable(check: Check, patient: Patient) -> bool:
+    """Whether what rests on a check can be done: a state that is not in order is one nevertheless."""
+    if check.check == "state" and not check.ok:
+        result, _ = guard(lambda: {"there": bool(patient.state.services)})
+        return bool(result and result["there"])
+    return check.ok
+
+
+def _run(each: Examination, patient: Patient) -> dict[str, Any]:
+    try:
+        return {"note": each.run(patient)}
+    except OSError as error:
+        raise CoffreError(f"{error.filename or 'something'} cannot be read ({error.strerror})") from None

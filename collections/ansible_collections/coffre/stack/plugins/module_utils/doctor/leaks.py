@@ -1,0 +1,120 @@
+"""The doctor's search for values where none belongs. They are opened here; names and places are all that comes out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..engines import compose
+from ..errors import CoffreError
+from ..scan import leaks
+from .target import Patient, insist
+
+BLOCK = 8 << 20  # bytes of words that are searched at once
+# A password in a URL, as of a proxy or a database.
+PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+SECRET_VARIABLE = re.compile(r"(DEMO_MODE|.*(PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIALS?|_KEY))$", re.IGNORECASE)
+
+
+def metadata(patient: Patient) -> str:
+    """No value in what the engine tells of containers, images, networks and volumes, nor in the images' history."""
+    images = sorted({data["Image"] for data in patient.inspected})
+    volumes = {
+        mount["Name"] for data in patient.inspected for mount in data.get("Mounts", []) if mount["Type"] == "volume"
+    }
+    told = {
+        "docker inspect of the containers": json.dumps(patient.inspected),
+        "docker inspect of the images": json.dumps(patient.ask("image", images)),
+        "docker inspect of the networks": json.dumps(patient.ask("network", patient.networks())),
+        "docker inspect of the volumes": json.dumps(patient.ask("volume", volumes)),
+    }
+    for image in images:
+        command = ["docker", "history", "--no-trunc", "--format", "{{.CreatedBy}} {{.Comment}}", image]
+        told[f"docker history of {image[:19]}"] = compose.call(command)
+    problems = [
+        f"the value of {name} stands in {place}"
+        for place, text in told.items()
+        for name in patient.finder.names(text.encode())
+    ]
+    note = f"{len(patient.inspected)} containers and {len(images)} images hold no value"
+    if short := leaks.unsearchable(patient.values):
+        note += f"; too short to be searched for: {', '.join(short)}"
+    return insist(problems, note)
+
+
+def environment(patient: Patient) -> str:
+    """No value in any process's environment or arguments, and no variable in a container that is meant for one."""
+    own = {name.upper().replace("-", "_") for name in patient.catalogue.secrets}
+    problems = []
+    for data in patient.inspected:
+        for entry in sorted(data["Config"].get("Env") or []):
+            variable, _, text = entry.partition("=")
+            if variable in own or SECRET_VARIABLE.match(variable):
+                problems.append(f"{data['Name'].removeprefix('/')} has the variable {variable}")
+            elif PASSWORD_IN_URL.search(text):
+                problems.append(f"{data['Name'].removeprefix('/')} has a password in the variable {variable}")
+    seen, closed = 0, 0
+    for path in (path for kind in ("environ", "cmdline") for path in sorted(patient.proc.glob(f"[0-9]*/{kind}"))):
+        try:
+            told = path.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        except PermissionError:
+            closed += 1  # in a container, root may not see all of its machine
+            continue
+        seen += 1
+        problems += [f"the value of {name} stands in {path}" for name in patient.finder.names(told)]
+    note = f"no value in {seen} environments and argument lists of processes"
+    return insist(problems, note + (f"; {closed} more could not be read" if closed else ""))
+
+
+def logs(patient: Patient) -> str:
+    """No value in the containers' logs."""
+    problems, unread, size = [], [], 0
+    for data in patient.inspected:
+        container = data["Name"].removeprefix("/")
+        try:
+            for text in _logged(data):
+                size += len(text)
+                problems += [
+                    f"the value of {name} stands in the log of {container}" for name in patient.finder.names(text)
+                ]
+        except CoffreError:
+            driver = data["HostConfig"].get("LogConfig", {}).get("Type", "")
+            unread.append(f"not searched: the log of {container}, which the driver {driver or '?'} does not give back")
+    return insist(problems, f"no value in {size // 1024} KiB of logs", unread)
+
+
+def _logged(data: dict[str, Any]) -> Iterator[bytes]:
+    """What a container has logged: from the engine's own files, or what the engine tells. CoffreError if neither."""
+    current = Path(data.get("LogPath") or "/nonexistent")
+    if current.is_file():
+        for path in sorted(current.parent.glob(f"{current.name}*")):
+            yield path.read_bytes()
+    else:
+        yield compose.logged(data["Id"])
+
+
+def git_history(patient: Patient) -> str:
+    """No value and no private key in anything that the checkout's repository holds."""
+    problems = [f"the object {key} is a private key" for key in patient.history.private_keys]
+    unsearched = list(patient.history.unsearched)
+    if patient.history.words:
+        with gzip.open(patient.history.words) as file:
+            names = patient.finder.names_in(_blocks(file))
+        problems += [f"the value of {name} stands in it" for name in names]
+        if short := leaks.unsearchable(patient.values):
+            unsearched.append(f"what is too short to be searched for ({', '.join(short)})")
+        if without := patient.finder.without_words:
+            unsearched.append(f"what is no text, but for its encodings ({', '.join(without)})")
+    return insist(problems, patient.history.note, [f"not searched: {each}" for each in unsearched])
+
+
+def _blocks(file: gzip.GzipFile) -> Iterator[bytes]:
+    """Blocks of whole lines of some MiB."""
+    while block := file.read(BLOCK):
+        yield block + file.readline()

@@ -1,0 +1,157 @@
+"""What the doctor's checks share: the stack on this host, and how a check says what it found."""
+
+from __future__ import annotations
+
+import functools
+import json
+import ssl
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from ..catalogue import Catalogue
+from ..engines import compose
+from ..errors import CoffreError, SealError
+from ..host import bundles
+from ..host import state as states
+from ..keyvault.client import Properties, Settings, Vault
+from ..paths import StackPaths
+from ..scan import leaks
+
+SOON = timedelta(days=30)
+MOST = 8  # findings that a check tells one by one
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check: `ok` where it passes, and `warn` where it does with something to be seen to."""
+
+    check: str
+    ok: bool
+    warn: bool
+    message: str
+
+
+class Concern(str):
+    """The note of a check that passes, with something in it that a person should see to."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What the controller found in its checkout: the words of its history, as a file on this host, private keys, what
+    to say if all is well, and what it could not search.
+    """
+
+    words: Path | None
+    private_keys: tuple[str, ...]
+    note: str
+    unsearched: tuple[str, ...] = ()
+
+
+@dataclass
+class Patient:
+    """The stack on this host. What several checks ask for is fetched once."""
+
+    paths: StackPaths
+    catalogue: Catalogue
+    url: str
+    ca_path: Path | None
+    history: History
+    proc: Path = Path("/proc")
+    keyvault: Settings | None = None  # where the source is a vault
+    source: str = "demo"
+    sys: Path = Path("/sys")
+
+    @functools.cached_property
+    def state(self) -> states.State:
+        return states.load(self.paths)
+
+    @functools.cached_property
+    def contents(self) -> dict[tuple[str, str], bundles.Content | None]:
+        """Every bundle that state knows, from its sealed copy; None where that does not open."""
+        return {key: self._opened(*key) for key, _ in self.known()}
+
+    def _opened(self, service: str, name: str) -> bundles.Content | None:
+        try:
+            return bundles.unseal(self.paths, service, name)
+        except SealError:
+            return None
+
+    def known(self) -> Iterator[tuple[tuple[str, str], states.Bundle]]:
+        """((service, bundle id), bundle) of each bundle in the state."""
+        for service, entry in sorted(self.state.services.items()):
+            for name, bundle in sorted(entry.bundles.items()):
+                yield (service, name), bundle
+
+    @functools.cached_property
+    def values(self) -> dict[str, bytes]:
+        """All values that the sealed copies hold, `secret` and `secret (version)` for those no longer in force."""
+        found = {}
+        for (service, name), bundle in self.known():
+            content = self.contents[service, name]
+            staged = self.state.services[service].staged == name
+            for secret, now in bundle.versions.items():
+                for version, value in content.versions(secret, bundle).items() if content else []:
+                    found[secret if staged and version == now else f"{secret} ({version})"] = value
+        return found
+
+    @functools.cached_property
+    def finder(self) -> leaks.ValueFinder:
+        return leaks.ValueFinder(self.values)
+
+    @functools.cached_property
+    def inspected(self) -> list[dict[str, Any]]:
+        """What `docker inspect` says of every container of the stack."""
+        ids = compose.call(["docker", "ps", "-aq", "--no-trunc", "--filter", f"label={self.label}"]).split()
+        return self.ask("container", ids)
+
+    @property
+    def vault(self) -> Settings:
+        """The settings of the vault, for its own checks."""
+        assert self.keyvault
+        return self.keyvault
+
+    @functools.cached_property
+    def vaulted(self) -> dict[str, list[Properties]]:
+        """By secret, every version that the vault has, the latest last; no values. Raises SourceError."""
+        names = [secret.vault_name for secret in self.catalogue.secrets.values()]
+        try:
+            with Vault(self.vault) as vault:
+                return dict(zip(self.catalogue.secrets, vault.each(vault.versions, names), strict=True))
+        except ModuleNotFoundError:
+            raise CoffreError("the modules' Python is not on this host: playbooks/site.yml makes it") from None
+
+    def trusting(self) -> ssl.SSLContext:
+        """How a client of the stack checks its certificate."""
+        return ssl.create_default_context(cafile=str(self.ca_path) if self.ca_path else None)
+
+    def networks(self) -> set[str]:
+        """The networks of the stack's containers."""
+        return {name for data in self.inspected for name in networks_of(data)}
+
+    @property
+    def label(self) -> str:
+        return f"com.docker.compose.project={self.paths.stack}"
+
+    @staticmethod
+    def ask(kind: str, names: Iterable[str]) -> list[dict[str, Any]]:
+        """`docker <kind> inspect` of some objects."""
+        wanted = sorted(set(names))
+        found: list[dict[str, Any]] = json.loads(compose.call(["docker", kind, "inspect", *wanted])) if wanted else []
+        return found
+
+
+def networks_of(container: dict[str, Any]) -> list[str]:
+    return sorted(container["NetworkSettings"].get("Networks") or {})
+
+
+def insist(problems: Iterable[str], note: str, warnings: Iterable[str] = ()) -> str:
+    """Raise problems, with the warnings, as one CoffreError; without any return the warnings, or else the note."""
+    failed, warned = list(dict.fromkeys(problems)), list(dict.fromkeys(warnings))
+    found = failed + warned
+    text = "; ".join(found if len(found) <= MOST else [*found[:MOST], f"and {len(found) - MOST} more"])
+    if failed:
+        raise CoffreError(text)
+    return Concern(text) if warned else note

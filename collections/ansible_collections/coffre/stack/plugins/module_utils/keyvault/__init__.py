@@ -1,0 +1,1 @@
+"""Azure Key Vault as it is asked."""

@@ -1,0 +1,1 @@
+"""Bringing services to what is desired."""

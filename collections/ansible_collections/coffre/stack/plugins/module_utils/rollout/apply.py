@@ -1,0 +1,546 @@
+"""Bring services to what the compose file and the state say, each by its way of adopting.
+
+`plan` decides from what is wanted and what runs, and touches nothing. `roll` does it. Every step can be repeated:
+a run that was killed leaves at most one more container of a service beside the old one, and the next run finishes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..audit import trail as audit
+from ..engines import compose
+from ..engines.compose import Container, Service
+from ..errors import CoffreError
+from ..host import bundles, files
+from ..host import state as states
+from ..paths import StackPaths
+from . import firewall
+from .proxies import haproxy
+
+POLL_SECONDS = 0.25
+HOLD_SECONDS = 0.75  # between two looks: readiness that flashes and goes again does not count
+BUSY_TIMES = 4  # the most that a wait takes on a busy host, in times its patience
+# A first start may fill a database, and one that is cut short can leave it so that no later start succeeds.
+FIRST_SECONDS = 600.0
+HEADERS = ("before_header", "after_header")  # of a diff, for Ansible
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one service needs: `keep` is the container that is to serve, if it is there, `others` are to leave."""
+
+    service: Service
+    action: str  # nothing wait create start_first restart reload finish heal
+    why: str = ""
+    keep: Container | None = None
+    others: tuple[Container, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        return self.action not in ("nothing", "wait")
+
+
+def plan(
+    service: Service, actual: Sequence[Container], broken: frozenset[str] = frozenset(), due: bool = False
+) -> Step:
+    """Decide for one service.
+
+    `actual`: its containers, oldest first; `broken`: ids of those with a mount that is not what it was;
+    `due`: a bundle waits to be adopted by a reload.
+    """
+    fitting = [each for each in actual if not (_differs(service, each) or each.id in broken)]
+    sound = [each for each in fitting if each.state in ("running", "created") and each.health != "unhealthy"]
+    # Beside one that differs, even one in a bad way is the new one of a roll cut short, and gets its chance to fail.
+    choice = sound or (fitting if any(_differs(service, each) for each in actual) else [])
+    keep = max(choice, key=lambda each: (each.state == "running", each.health == "healthy", each.created), default=None)
+    others = tuple(each for each in actual if each is not keep)
+    if not actual:
+        return Step(service, "create", "it has no container")
+    if keep is None:
+        last = actual[-1]
+        if why := _differs(service, last):
+            return Step(service, "start_first" if service.adopt == "start_first" else "restart", why, None, others)
+        return Step(service, "heal", "a mounted file is missing" if last.id in broken else _health(last), None, others)
+    if others or keep.state == "created":
+        return Step(service, "finish", "an earlier rollout was cut short", keep, others)
+    if due:
+        return Step(service, "reload", "bundle", keep)
+    if keep.health == "starting":
+        return Step(service, "wait", "it is starting", keep)
+    return Step(service, "nothing", "", keep)
+
+
+def _differs(service: Service, container: Container) -> str:
+    """In what a container is not what is wanted: "", or words joined by commas."""
+    found = []
+    if service.bundle != container.bundle:
+        found.append("bundle")
+    if service.image != container.image or service.image_id != container.image_id:
+        found.append("image")
+    if container.proxies - service.variables:
+        found.append("a proxy in its environment")
+    # A roll in place that was cut short leaves the policy changed, with which a container would not survive a reboot.
+    if not found and (service.config_hash, service.restart) != (container.config_hash, container.restart):
+        found.append("configuration")
+    return ", ".join(found)
+
+
+def _health(container: Container) -> str:
+    """The state of a container in words."""
+    if container.state == "running":
+        return f"it is {container.health}" if container.health else "it is running"
+    if container.state in ("exited", "dead"):
+        return f"it exited with code {container.exit_code}"
+    return f"it is {container.state}"
+
+
+def probe(container: Container) -> tuple[str, list[str]]:
+    """What tells whether a container may serve, and its command for docker exec, [] without one.
+
+    Its readiness check, which has to say no wherever its health check does, or else that.
+    """
+    if container.ready:
+        return "readiness check", list(container.ready)
+    match container.health_check:
+        case ("CMD", *words):
+            return "health check", list(words)
+        case ("CMD-SHELL", line):
+            return "health check", ["/bin/sh", "-c", line]
+    return "health check", []
+
+
+def failing(container: Container) -> str:
+    """Which check of a container's own fails now, inside it: "" is none."""
+    what, command = probe(container)
+    return what if command and not compose.succeeds(container.id, command) else ""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack on this host while a rollout works on it, its lock held."""
+
+    paths: StackPaths
+    state: states.State
+    proxy: str | None  # the service that reloads, and whose HAProxy says which containers it sends requests to
+    seconds: float  # patience per service
+
+    def entry(self, service: str) -> states.Service:
+        return self.state.services.get(service) or states.Service()
+
+    def handing(self, service: str) -> None:
+        """Record that a container is about to have what is staged for a service, if that is a rotation's new values."""
+        run = self.state.run
+        if run and run.direction == "forward" and self.entry(service).next and service not in run.handed:
+            run.handed.append(service)
+            states.save(self.paths, self.state)
+
+    def renew(self) -> None:
+        """Renew the lease of an open rotation, which a rollout may well outlast."""
+        if self.state.run:
+            self.state.run.renew()
+            with suppress(OSError):
+                states.save(self.paths, self.state)
+
+    @property
+    def undoing(self) -> bool:
+        """Whether a rotation is going back."""
+        return bool(self.state.run and self.state.run.direction == "back")
+
+    def undone(self, container: Container) -> bool:
+        """Whether a container has a new value of a rotation that is going back."""
+        bundle = self.entry(container.service).bundles.get(container.bundle or "")
+        changes = self.state.run.secrets.items() if self.state.run and self.undoing and bundle else ()
+        return any(
+            bundle and bundle.versions.get(name) == each.new.version != each.old.version for name, each in changes
+        )
+
+    @property
+    def again(self) -> str:
+        """What to do once the cause is mended."""
+        return "rotate again" if self.state.run else "run playbooks/site.yml"
+
+    def adopted(self, service: str, anew: bool = False) -> None:
+        """Record that the containers of a service have its staged bundle; `anew`: a new container has come in.
+
+        The log of one that failed is kept until then: it tells why a rotation was undone.
+        """
+        if staged := self.entry(service).next:
+            bundles.promote(self.paths, self.state, service)
+        if (staged or anew) and not self.undoing:
+            self.paths.failed_log(service).unlink(missing_ok=True)
+
+    def refused(self, service: str) -> None:
+        """Let go of the staged bundle of a service; without an adopted one it stays, for the next attempt."""
+        if self.entry(service).current:
+            bundles.discard_next(self.paths, self.state, service)
+
+
+def roll(
+    paths: StackPaths,
+    names: Sequence[str],
+    seconds: float,
+    run: audit.Run,
+    check: bool = False,
+    content: str = "",
+    driven: bool = False,
+) -> dict[str, Any]:
+    """Bring the named services, in this order, to what is wanted, and record what they adopted or refused.
+
+    `run` is recorded with it; `check`: only say what it would do; `content`: what the Compose file is to be, if it is
+    not to stay as it is; `driven`: it is a step of the rotation that `run` drives.
+
+    Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], diff}.
+    Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
+    are as they were; or when Compose does not understand the content: then nothing was changed.
+    """
+    if check and not paths.compose.exists():
+        new = [Step(Service(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
+        return _report([(step, 0.0) for step in new], True, [], [])
+    if not content and not paths.compose.exists():
+        raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
+    with states.locked(paths):
+        st = states.load(paths)
+        (states.driven if driven else states.admit)(st, run.name)
+        before = paths.compose.read_text(encoding="utf-8", errors="replace") if paths.compose.exists() else ""
+        content = content or before
+        try:
+            wanted = compose.wanted(paths.compose, content)
+        except CoffreError as error:
+            raise CoffreError(f"The stack's Compose file cannot be used, and nothing was changed: {error}") from None
+        proxy = next((name for name, service in wanted.items() if service.adopt == "reload"), None)
+        stack = Stack(paths, st, proxy, seconds)
+        steps = _plans(stack, wanted, names, check)
+        diff = [_diff(stack, steps)]
+        rewritten = content != before
+        if rewritten:
+            diff.insert(0, {"before": before, "after": content} | dict.fromkeys(HEADERS, str(paths.compose)))
+        if check:
+            return _report([(step, 0.0) for step in steps], rewritten, [], diff)
+        late = audit.adopted(paths, stack.state, run)
+        if rewritten:
+            files.write(paths.compose, content.encode(), 0o600)
+        done = []
+        try:
+            for step in steps:
+                began = time.monotonic()
+                _recorded(stack, step, run)
+                done.append((step, round(time.monotonic() - began, 1)))
+        finally:
+            stack.renew()
+        # Also where nothing was rolled; and a port that was given up is the host's again.
+        covered = firewall.cover(paths)
+        return _report(done, late or rewritten or covered, _collect(stack), diff)
+
+
+def _recorded(stack: Stack, step: Step, run: audit.Run) -> None:
+    """Carry out a step, and record the bundle that was adopted or refused in it."""
+    name, before = step.service.name, replace(stack.entry(step.service.name))
+    try:
+        if step.acts:
+            stack.handing(name)
+        _carry_out(stack, step)
+    except CoffreError:
+        with suppress(CoffreError, OSError):  # the next run makes up for it; what went wrong has to be told
+            if before.next and not stack.entry(name).next and stack.entry(name).current == before.current:
+                audit.refused(stack.paths, stack.state, run, name, before.next)
+            else:
+                audit.adopted(stack.paths, stack.state, run, {name})
+            _collect(stack)
+        raise
+    if stack.entry(name).current != before.current:
+        audit.adopted(stack.paths, stack.state, run, {name})
+
+
+def _collect(stack: Stack) -> list[str]:
+    """Remove the bundles that nobody uses any more."""
+    in_use = {each.bundle for each in compose.containers(stack.paths.stack) if each.bundle}
+    return bundles.collect(stack.paths, stack.state, in_use)
+
+
+def _report(
+    done: Sequence[tuple[Step, float]], changed: bool, removed: Sequence[str], diff: Sequence[dict[str, str]]
+) -> dict[str, Any]:
+    return {
+        "changed": changed or bool(removed) or any(step.acts for step, _ in done),
+        "services": [
+            {"name": step.service.name, "action": step.action, "why": step.why, "seconds": took} for step, took in done
+        ],
+        "removed": list(removed),
+        "diff": list(diff),
+    }
+
+
+def _diff(stack: Stack, steps: Sequence[Step]) -> dict[str, str]:
+    """A line per container that changes, with its image and bundle, `before` and `after`."""
+    before = after = ""
+    for step in steps:
+        if step.acts:
+            entry = stack.entry(step.service.name)
+            old = [step.keep] if step.action == "reload" and step.keep else step.others
+            before += "".join(_line(each.name, each.image, each.bundle or entry.current) for each in old)
+            staged = step.service.bundle or entry.staged
+            after += _line(step.service.name, step.service.image, staged, f" ({step.action}: {step.why})")
+    return {"before": before, "after": after}
+
+
+def _line(name: str, image: str, bundle: str | None, note: str = "") -> str:
+    return f"{name}: image {image}" + (f", bundle {bundle}" if bundle else "") + f"{note}\n"
+
+
+def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str], check: bool) -> list[Step]:
+    """Plan all named services; refuse what cannot be brought up before anything changes.
+
+    With `check` images and bundles that a run would have made are not there, and that is no reason to refuse.
+    """
+    paths = stack.paths
+    actual = compose.containers(paths.stack)
+    broken = frozenset(each.id for each in actual if compose.broken_mount(each, paths.run_root))
+    steps = []
+    for name in names:
+        if name not in wanted:
+            raise CoffreError(
+                f"{paths.compose} has no service {name} and nothing was changed: "
+                f"name some of {', '.join(sorted(wanted))}."
+            )
+        service, entry = wanted[name], stack.entry(name)
+        if not check:
+            _refuse_what_is_missing(paths, service, entry)
+        due = service.adopt == "reload" and entry.next is not None
+        steps.append(plan(service, [each for each in actual if each.service == name], broken, due))
+    return steps
+
+
+def _refuse_what_is_missing(paths: StackPaths, service: Service, entry: states.Service) -> None:
+    """Raises CoffreError where the image or the bundle that a service is to have is not on this host."""
+    if service.image_id is None:
+        raise CoffreError(
+            f"The image {service.image} of {service.name} is not on this host and nothing was changed: "
+            "run playbooks/site.yml, which builds or loads it."
+        )
+    if service.adopt != "reload" and service.bundle != entry.staged:
+        raise CoffreError(
+            f"{paths.compose} names bundle {service.bundle} for {service.name} where the state has {entry.staged}, "
+            "and nothing was changed: run playbooks/site.yml, which writes it anew."
+        )
+    if entry.staged and not paths.bundle(service.name, entry.staged).is_dir():
+        raise CoffreError(
+            f"Bundle {entry.staged} of {service.name} is not on this host and nothing was changed: "
+            "run playbooks/site.yml, which stages the secrets anew."
+        )
+
+
+def _carry_out(stack: Stack, step: Step) -> None:
+    if step.action == "nothing":
+        # What a run that was killed at its very end did not come to.
+        stack.adopted(step.service.name)
+        if step.keep and step.service.name == stack.proxy:
+            haproxy.settle(step.keep)
+    elif step.action == "wait" and step.keep:
+        if problem := gate(step.keep, stack.seconds):
+            raise CoffreError(
+                f"{step.service.name} does not become ready: {problem}; nothing was changed: "
+                f"see `docker logs {step.keep.name}`, then run again."
+            )
+        stack.adopted(step.service.name)
+    elif step.action == "reload" and step.keep:
+        _reload(stack, step.service.name, step.keep)
+    else:
+        _replace(stack, step)
+
+
+def _reload(stack: Stack, name: str, container: Container) -> None:
+    """Let the proxy read its staged bundle without closing a connection, or go on with the one it has."""
+    entry = stack.entry(name)
+    old, new = entry.current, entry.next
+    assert new
+    bundles.point(stack.paths, name, new)
+    try:
+        # The master answers when the new worker serves, or has refused its configuration.
+        problem = "" if haproxy.reload(container) else "HAProxy refuses to load it"
+    except CoffreError as error:
+        problem = str(error)
+    if problem:
+        if old:
+            bundles.point(stack.paths, name, old)
+        stack.refused(name)
+        raise CoffreError(
+            f"{name} could not adopt bundle {new}: {problem}; it goes on with bundle {old}, nothing else was changed: "
+            f"see `docker logs {container.name}`, mend the cause, then {stack.again}."
+        )
+    stack.adopted(name)
+
+
+def _replace(stack: Stack, step: Step) -> None:
+    """Bring in a new container, beside the old ones or in their place, and keep the one that turns out well."""
+    service, new, problem = step.service, step.keep, ""
+    in_place = service.adopt != "start_first"
+    staged = stack.entry(service.name).staged
+    proxy = None if in_place else _proxy(stack)
+    leaving, coming = _addresses(step.others), frozenset[str]()
+    try:
+        if service.adopt == "reload" and staged:
+            bundles.point(stack.paths, service.name, staged)
+        if proxy:
+            haproxy.close(proxy, leaving)
+        for each in step.others:
+            if each.state == "paused":
+                compose.unpause(each.id)
+        new = new or compose.add(stack.paths.compose, stack.paths.stack, service.name)
+        if (new.image, new.bundle) != (service.image, service.bundle):
+            raise CoffreError("another run has changed the Compose file meanwhile")
+        firewall.cover(stack.paths)
+        if in_place:
+            _step_aside(step.others)
+        compose.start(new.id)
+        coming = _addresses(compose.inspect([new.id]))
+        problem = gate(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
+        # One that a cut-short roll started may have come up with the bundle before.
+        if step.keep and service.adopt == "reload" and not problem and not haproxy.reload(new):
+            problem = "HAProxy refuses to load it"
+        if proxy and not problem:
+            problem = haproxy.open_to(proxy, leaving, coming, stack.seconds)
+    except CoffreError as error:
+        problem = str(error)
+    if problem:
+        sentence = _take_back(stack, step, new, problem)
+        if proxy:
+            with suppress(CoffreError):  # the next run settles it; what went wrong first is what has to be told
+                haproxy.settle(proxy, coming)
+        raise CoffreError(sentence)
+    stack.adopted(service.name, anew=True)
+    if proxy:
+        haproxy.empty(proxy, leaving)
+    for each in step.others:
+        compose.stop(each)
+        if stack.undone(each):
+            compose.save_logs(each.id, stack.paths.failed_log(service.name))
+        compose.remove(each.id)
+    if proxy:
+        haproxy.settle(proxy, leaving)
+
+
+def _step_aside(old: Sequence[Container]) -> None:
+    """Stop containers so that a host that dies meanwhile starts them again, and one that dies later does not."""
+    for each in old:
+        if each.state in ("running", "restarting"):
+            compose.set_restart(each.id, "always")
+            compose.stop(each)
+        compose.set_restart(each.id, "no")
+
+
+def _take_back(stack: Stack, step: Step, new: Container | None, problem: str) -> str:
+    """Undo a replacement that failed; returns the sentence that says so."""
+    name, staged = step.service.name, stack.entry(step.service.name).staged
+    log = stack.paths.failed_log(name)
+    parts = [f"{name} could not adopt {step.service.image}{f' with bundle {staged}' if staged else ''}: {problem}"]
+    if new and step.keep and step.others and all(new.created < each.created for each in step.others):
+        # It was there before those that should leave, so it is the one that served, and what is left of a roll that
+        # was cut short is nothing to go back to.
+        return f"{parts[0]}; {new.name} was there before and stays. Mend the cause, then {stack.again}."
+    if new:
+        saved = compose.save_logs(new.id, log)
+        compose.remove(new.id)
+        parts.append("the new container was removed" + (f", its last log lines are in {log}" if saved else ""))
+    current = stack.entry(name).current
+    if step.service.adopt == "reload" and current:
+        bundles.point(stack.paths, name, current)
+    rank = {each.id: (each.bundle == current, each.state == "running", each.created) for each in step.others}
+    old = max(step.others, key=lambda each: rank[each.id], default=None)
+    parts.append(_go_back(stack, step, old, new) if old else "there is no older one to go back to")
+    # Last: a state that cannot be written keeps no service down.
+    stack.refused(name)
+    return "; ".join(parts) + f". Mend the cause, then {stack.again}."
+
+
+def _go_back(stack: Stack, step: Step, old: Container, new: Container | None) -> str:
+    """Have the old container serve as before; returns what became of it."""
+    ran = old.state in ("running", "restarting")
+    if ran and step.service.adopt == "start_first":
+        return f"{old.name} goes on, unchanged"
+    try:
+        if new and step.service.adopt != "start_first":
+            compose.set_restart(old.id, new.restart)
+        if not ran and step.action != "finish":
+            return f"{old.name} is left as it was: {_health(old)}"
+        compose.start(old.id)
+        trouble = gate(old, stack.seconds)
+    except CoffreError as error:
+        trouble = str(error)
+    return f"{old.name} was to go on, but {trouble}" if trouble else f"{old.name} goes on, unchanged"
+
+
+def gate(container: Container, seconds: float) -> str:
+    """Wait until a container is ready and stays so for a moment: "", or why it is not.
+
+    Its own check is run here rather than awaited from the engine, which may look only every few seconds. Of `seconds`
+    those do not count in which it could not go on because its threads waited for a processor: a start takes as long as
+    the host lets it, up to BUSY_TIMES as long.
+    """
+    began = seen = time.monotonic()
+    waited = since = queued = None
+    starved = 0.0
+    while True:
+        now = compose.inspect([container.id])[0]
+        if now.state in ("exited", "dead") or now.restarts > container.restarts:
+            reason = "ran out of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
+            return f"the container {reason}"
+        moment = time.monotonic()
+        waited, queued = queued, compose.queued(now.pid)
+        starved += min(max(queued - waited, 0.0), moment - seen) if waited is not None else 0.0
+        seen = moment
+        failed = failing(now)
+        if failed or now.state != "running":
+            since = None
+        elif since is None:
+            since = time.monotonic()
+        elif moment - since >= HOLD_SECONDS:
+            return ""
+        if time.monotonic() > began + min(seconds + starved, seconds * BUSY_TIMES):
+            busy = f", in {starved:.0f} s of which it had to wait for a processor" if starved >= 1 else ""
+            after = f"after {time.monotonic() - began:.0f} s{busy}"
+            if failed and now.state == "running":
+                return f"the container runs, but its {failed} fails {after}"
+            return f"{_health(now)} {after}"
+        # What is ready is looked at once more, when the moment is over.
+        time.sleep(POLL_SECONDS if since is None else max(since + HOLD_SECONDS - time.monotonic(), 0))
+
+
+def steady(project: str, services: Collection[str], seconds: float) -> str:
+    """See that a project is ready and stays so for a moment, all its containers at once: "", or what is not.
+
+    Who restarts meanwhile is waited for. Of services that are not named those do not count that are unhealthy already.
+    """
+    running = [each for each in compose.containers(project) if each.state in ("running", "restarting", "paused")]
+    problems = [f"no container of {name} runs" for name in sorted(set(services) - {each.service for each in running})]
+    concerned = [each for each in running if each.service in services or each.health != "unhealthy"]
+    with ThreadPoolExecutor(max_workers=max(len(concerned), 1)) as pool:
+        found = pool.map(lambda each: _steady(each, seconds), concerned)
+        problems += [f"{each.name}: {problem}" for each, problem in zip(concerned, found, strict=True) if problem]
+    return "; ".join(problems)
+
+
+def _steady(container: Container, seconds: float) -> str:
+    """As `gate`, also of one that is just being restarted."""
+    deadline = time.monotonic() + seconds
+    while (problem := gate(container, max(deadline - time.monotonic(), 0.0))) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        container = compose.inspect([container.id])[0]
+    return problem
+
+
+def _proxy(stack: Stack) -> Container | None:
+    """The proxy, if it works."""
+    for each in compose.containers(stack.paths.stack):
+        if each.service == stack.proxy and each.state == "running" and each.health != "unhealthy":
+            return each
+    return None
+
+
+def _addresses(containers: Sequence[Container]) -> frozenset[str]:
+    return frozenset(address for each in containers for address in each.addresses)

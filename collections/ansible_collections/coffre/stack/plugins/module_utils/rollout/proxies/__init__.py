@@ -1,0 +1,1 @@
+"""What stands before the services and says which container gets requests."""

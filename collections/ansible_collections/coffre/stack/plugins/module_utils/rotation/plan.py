@@ -1,0 +1,367 @@
+"""What is to be rotated and whether it can be; opening a run, and taking over one that another left open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import strategies
+from ..audit import trail as audit
+from ..catalogue import HOST, Catalogue, Service
+from ..engines import compose
+from ..errors import Aside, ByHand, CoffreError, SealError
+from ..host import bundles, restore, rings, state, tmpfs
+from ..host.escrow import concerned, seal
+from ..keyvault import settings as keyvault_settings
+from ..paths import RUN, StackPaths
+from ..sources.base import fresh
+from ..strategies.context import Context
+from ..values.lifetimes import due, end, parsed
+from . import run as rotation
+from .run import Settings
+
+PATIENCE = 5.0  # seconds that a service may take to be healthy before a run is open
+COLUMNS = ("secret", "version", "age", "expires", "strategy", "rolls", "why")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: `names`, or all that are due; `before_days` is how long before its end a value is due.
+
+    `take_over` is the id of an open run whose holder is known to be gone, though its lease is not over. `hosts` is how
+    many rotate at once.
+    """
+
+    names: tuple[str, ...]
+    source: str
+    before_days: int
+    take_over: str = ""
+    hosts: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One secret of a plan; times in UTC as ISO 8601, `age` in days. `rolls` are the services that will adopt it."""
+
+    secret: str
+    version: str
+    age: int
+    expires: str
+    strategy: str
+    rolls: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    rows: list[Row]
+    problems: list[str]
+    unknown: list[str]
+    asides: list[str]
+
+    def table(self) -> str:
+        lines = [COLUMNS] + [
+            (
+                row.secret,
+                row.version[:8],
+                f"{row.age} d",
+                row.expires[:10] or "-",
+                row.strategy,
+                ", ".join(row.rolls) or "-",
+                row.why,
+            )
+            for row in self.rows
+        ]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+        text = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
+        notes = [f"unknown until it is done: {each}" for each in self.unknown]
+        return "\n".join([*text, *self.asides, *notes]) + "\n"
+
+
+def present() -> datetime:
+    return datetime.now(UTC)
+
+
+def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime) -> dict[str, tuple[state.Change, str]]:
+    """The changes of a run and why, by secret, authorities first. Only of secrets that the host has.
+
+    A key ring that has only a version to retire keeps its current one. An authority takes its certificates along.
+    """
+    found = {}
+    reasons = {
+        name: "named"
+        if wish.names
+        else "due"
+        if (date := due(secret, st.secrets[name], wish.before_days, moment)) and date <= moment
+        else ""
+        for name, secret in catalogue.secrets.items()
+        if name in st.secrets and (not wish.names or name in wish.names)
+    }
+    for name in [name for name, why in reasons.items() if why]:
+        reasons |= {each: f"signed by {name}" for each in catalogue.certified(name) if each in st.secrets}
+    for name in sorted(reasons, key=lambda name: not catalogue.certified(name)):
+        secret, record, why = catalogue.secrets[name], st.secrets[name], reasons[name]
+        if why:
+            # A vault gives its versions their names itself.
+            version = "" if wish.source == "keyvault" else fresh(secret, b"").version
+            new = replace(record, version=version, created=state.now())
+            found[name] = (
+                state.Change(secret.strategy, record, strategies.load(secret.strategy).successor(secret, record, new)),
+                why,
+            )
+        elif rings.retiring(secret, record, state.now()):
+            found[name] = (state.Change(secret.strategy, record, record), "an old version retires")
+    return found
+
+
+def coming(catalogue: Catalogue, st: state.State, wish: Wish) -> tuple[datetime, str] | None:
+    """When a secret, or an old version of one, is due next, and which secret."""
+    dates = [
+        (date, name)
+        for name, secret in catalogue.secrets.items()
+        if (record := st.secrets.get(name))
+        for date in (
+            due(secret, record, wish.before_days, present()),
+            *(parsed(each.retires) for each in record.ring if each.retires),
+        )
+        if date
+    ]
+    return min(dates, default=None)
+
+
+def plan(
+    paths: StackPaths,
+    catalogue: Catalogue,
+    st: state.State,
+    wish: Wish,
+    chosen: Mapping[str, tuple[state.Change, str]],
+    vault: keyvault_settings.Settings | None = None,
+) -> Plan:
+    """The rows of a run, and everything that hinders it. Reads only."""
+    moment = present()
+    rows, unknown = [], []
+    problems = _requests(catalogue, st, wish)
+    for name, (change, why) in chosen.items():
+        secret = catalogue.secrets[name]
+        ends = end(secret, change.old)
+        rolls = tuple(service for service in catalogue.services if service in secret.consumers)
+        rows.append(
+            Row(
+                secret=name,
+                version=change.old.version,
+                age=(moment - parsed(change.old.created)).days,
+                expires=ends.strftime("%Y-%m-%dT%H:%M:%SZ") if ends else "",
+                strategy=secret.strategy,
+                rolls=rolls,
+                why=why,
+            )
+        )
+        strategy = strategies.load(secret.strategy)
+        if strategy.UNKNOWN:
+            unknown.append(f"{name}: {strategy.UNKNOWN}")
+    if chosen and not problems:
+        problems = _sealed(paths, st) or _stack(paths, st, {service for row in rows for service in row.rolls})
+    asides: list[str] = []
+    if not problems:
+        refused: dict[str, str] = {}
+        for name, (change, _) in chosen.items():
+            secret = catalogue.secrets[name]
+            found = strategies.load(secret.strategy).hinders(
+                Context(paths, catalogue, st, secret, change, PATIENCE, refused=refused)
+            )
+            asides += [f"{name}: {each}" for each in found if isinstance(each, Aside)]
+            problems += [each for each in found if not isinstance(each, Aside)]
+        # What only loses an earlier version is not published.
+        published = [name for name, (change, _) in chosen.items() if change.old.version != change.new.version]
+        if published and vault:
+            from . import vault as rotation_vault
+
+            problems += rotation_vault.hinders(vault, paths.stack, [catalogue.secrets[name] for name in published])
+            unknown.append(f"whether the vault {vault.name} takes a new version")
+    return Plan(rows, list(dict.fromkeys(problems)), unknown, asides)
+
+
+def refusals(paths: StackPaths, catalogue: Catalogue, st: state.State, patience: float) -> dict[str, list[str]]:
+    """By secret that others verify, why they do not accept what is deployed, as sentences. Reads only.
+
+    Secrets that an open run is about are left out.
+    """
+    refused: dict[str, str] = {}
+    found = {}
+    for name, secret in catalogue.secrets.items():
+        record = st.secrets.get(name)
+        if secret.verified and record and not (st.run and name in st.run.secrets):
+            change = state.Change(secret.strategy, record, record)
+            at_rest = replace(st, run=None)
+            given = Context(paths, catalogue, at_rest, secret, change, patience, refused=refused)
+            try:
+                found[name] = strategies.load(secret.strategy).deployed(given)
+            except CoffreError as error:
+                found[name] = [str(error)]
+    return found
+
+
+def insurmountable(paths: StackPaths, catalogue: Catalogue, st: state.State) -> str:
+    """What of the running stack a deploy would meet at its end and cannot mend, as a sentence; "" without any."""
+    found = [each for told in refusals(paths, catalogue, st, 0.0).values() for each in told if isinstance(each, ByHand)]
+    return " ".join([*dict.fromkeys(found), "Nothing was changed."]) if found else ""
+
+
+def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:
+    """What is wrong with the request itself, and a catalogue that differs from what is deployed."""
+    if wish.source == "file":
+        return [
+            "values of the source file are the operator's: put the new value into its file and run playbooks/site.yml, "
+            "or use the source demo or keyvault"
+        ]
+    if wish.source == "keyvault" and wish.hosts > 1:
+        return [
+            f"{wish.hosts} hosts would each put a version of their own into the one vault: name one host with --limit, "
+            "or give each a stack of its own"
+        ]
+    if not st.services:
+        return [f"nothing of {st.stack} is deployed on this host: run playbooks/site.yml first"]
+    if unknown := [name for name in wish.names if name not in catalogue.secrets]:
+        return [f"the catalogue has no secret {', '.join(unknown)}: name some of {', '.join(catalogue.secrets)}"]
+    waiting = [service for service, entry in st.services.items() if entry.next]
+    lacking = [
+        service.name
+        for service in catalogue.receivers()
+        if (entry := st.services.get(service.name, state.Service())).current is None
+        or not _fits(entry.bundles[entry.current], catalogue, service, st)
+    ]
+    if behind := sorted({*waiting, *lacking}):
+        return [f"{', '.join(behind)} has not adopted what the catalogue says: run playbooks/site.yml first"]
+    return []
+
+
+def _fits(bundle: state.Bundle, catalogue: Catalogue, service: Service, st: state.State) -> bool:
+    """Whether a bundle is what the catalogue says, as far as can be told without a value."""
+    said = (rings.files(catalogue, service, st.secrets), service.uid, service.gid, service.adopt == "reload")
+    return (bundle.files, bundle.uid, bundle.gid, bundle.reload) == said
+
+
+def _sealed(paths: StackPaths, st: state.State) -> list[str]:
+    """The sealed copies that do not open: with one of them nothing can be staged, neither forward nor back."""
+    problems = []
+    for service, entry in sorted(st.services.items()):
+        for name in entry.named:
+            try:
+                bundles.unseal(paths, service, name)
+            except SealError:
+                problems.append(
+                    f"the sealed copy of {service}'s bundle {name} does not open: run playbooks/site.yml first, which "
+                    "makes it anew or says what to do"
+                )
+    return problems
+
+
+def _stack(paths: StackPaths, st: state.State, rolls: set[str]) -> list[str]:
+    """Services that do not run, those that roll and are not well, and too little memory for a second container."""
+    running = [each for each in compose.containers(paths.stack) if each.state == "running"]
+    gone = sorted(set(st.services) - {HOST} - {each.service for each in running})
+    problems = [f"{service} does not run" for service in gone]
+    for service in sorted(rolls - set(gone)):
+        entry = st.services[service]
+        mine = [each for each in running if each.service == service]
+        # The containers of a service that reloads name no bundle.
+        if len(mine) != 1 or mine[0].health != "healthy" or mine[0].bundle not in (entry.current, None):
+            problems.append(f"{service} does not run healthy, in one container with the bundle in force")
+    if problems:
+        return [f"{'; '.join(problems)}: run playbooks/site.yml first"]
+    second = [each.memory for each in running if each.service in rolls and each.adopt == "start_first"]
+    available = _available()
+    if second and available < max(second):
+        return [
+            f"the host has {available >> 20} MiB of memory left and a second container may take "
+            f"{max(second) >> 20} MiB: free some"
+        ]
+    return []
+
+
+def _available(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """The bytes of memory that are available."""
+    values = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
+    return int(values["MemAvailable"].split()[0]) * 1024
+
+
+def begin(
+    paths: StackPaths,
+    catalogue: Catalogue,
+    st: state.State,
+    chosen: Mapping[str, tuple[state.Change, str]],
+    settings: Settings,
+) -> None:
+    """Open a run for the chosen changes. Its old values are sealed first, so both are at hand whatever happens.
+
+    Raises CoffreError for a name that the files of its values cannot have, or that another rotation had.
+    """
+    if not RUN.fullmatch(settings.holder):
+        raise CoffreError(
+            f"stack_run is {settings.holder!r}; nothing was changed: name a rotation by 1 to 40 of a-zA-Z0-9 and -."
+        )
+    if audit.rotation_known(paths, settings.holder):  # a vault would take its versions for this one's
+        raise CoffreError(
+            f"stack_run is {settings.holder}, as of an earlier rotation; nothing was changed: give each its own name."
+        )
+    for name, (change, _) in chosen.items():
+        if change.old.version != change.new.version:
+            value = bundles.value(paths, st, catalogue.secrets[name].consumers[0], name)
+            seal(paths, settings.holder, name, "old", value)
+    st.run = state.Run(
+        id=settings.holder,
+        holder=settings.holder,
+        operator=settings.operator,
+        started=state.now(),
+        lease_until=state.now(settings.lease),
+        lease=settings.lease,
+        secrets={name: change for name, (change, _) in chosen.items()},
+    )
+    rotation.note(paths, st, settings, "opened")  # first: with a trail that cannot be continued nothing is opened
+    state.save(paths, st)
+
+
+def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings, check: bool = False) -> None:
+    """Take over the open run, whose holder's lease is over; from then on its holder is refused.
+
+    It goes forward if a withdrawal has begun, else back; with `check` only `st` tells so. Raises CoffreError within the
+    lease.
+    """
+    run = st.run
+    assert run
+    if run.leased and wish.take_over != run.id:
+        raise CoffreError(
+            f"{run.operator} has been rotating {', '.join(run.secrets)} since {run.started}, in run {run.id}; nothing "
+            f"was changed: wait until it is done. If its play is known to be dead, run again after {run.lease_until}, "
+            f"or at once with -e secret_rotation_take_over={run.id}."
+        )
+    if not rotation.lasting(run):
+        run.direction = "back"
+    if check:
+        return
+    tmpfs.ensure(paths.run_root)
+    restore.raise_bundles(paths, st)
+    run.holder, run.lease = settings.holder, settings.lease
+    run.renew()
+    rotation.note(paths, st, settings, "taken over")
+    state.save(paths, st)
+
+
+def services(catalogue: Catalogue, st: state.State) -> list[str]:
+    """The services that the open run rolls."""
+    return sorted(concerned(catalogue, st) & set(catalogue.services))
+
+
+def images(stack: str) -> dict[str, str]:
+    """The image of each service as it runs: a rotation rolls out no other."""
+    return {each.service: each.image for each in compose.containers(stack)}
+
+
+def refusal(problems: Sequence[str]) -> str:
+    """All problems of a plan in one sentence; "" without any."""
+    said = "; ".join(problem.removesuffix(".") for problem in problems)
+    return f"The rotation cannot begin, and nothing was changed: {said}." if said else ""

@@ -1,0 +1,1 @@
+"""The search for values where none may be."""

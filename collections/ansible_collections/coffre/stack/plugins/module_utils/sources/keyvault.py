@@ -1,0 +1,258 @@
+"""The source `keyvault`: which versions a stack is to have, read with as few calls as will tell."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from ..catalogue import ATTRIBUTE, Catalogue, Secret
+from ..errors import SourceError, VaultUnavailable
+from ..host import rings, state
+from ..keyvault import refusals
+from ..keyvault.client import Answer, Refusal, Settings, Value, Vault
+from .base import PEM, Earlier, Held, Holdings, Resolved, Values, trimmed, unfit
+
+# A version that was younger when it was read, in s, may have a successor of the same date, which tells seconds only.
+SETTLED = 5
+PEM_TYPE = "application/x-pem-file"
+ATTRIBUTE_TAG = "coffre-attribute-"
+# They name the rotation that made a version, or put it back; so there are others before it.
+RUN_TAG = "coffre-run"
+UNDONE_TAG = "coffre-undone"
+Seen = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a run learned: answers by the vault's name, where it had to ask; what was seen, and in how many pages."""
+
+    answers: dict[str, Answer]
+    seen: Seen
+    pages: int
+
+
+def keyvault(
+    catalogue: Catalogue,
+    held: Holdings,
+    before: Mapping[str, Any],
+    settings: Settings,
+    newline: str,
+    connect: Callable[[Settings], Vault] = Vault,
+) -> Resolved:
+    """Take what the vault has; `before` is what the last run saw of it (State.vault).
+
+    Of a secret that somebody else checks, the version that works is kept: only a rotation can replace it.
+    Raises SourceError with every secret that is not to be had, and VaultUnavailable past the time limit, unless
+    `unavailable` is keep and the host holds every secret.
+    """
+    try:
+        with connect(settings) as vault:
+            reading = _read(catalogue, held, before if before.get("url") == settings.url else {}, vault)
+            kept_rings, notes = _rings(catalogue, held, reading, newline, vault)
+    except VaultUnavailable as error:
+        values, warnings = _kept(catalogue, held, settings, error)
+        return Resolved(values, warnings + _expired(catalogue, values, settings, []), dict(before))
+    values, warnings, refused = {}, notes, []
+    for name, secret in catalogue.secrets.items():
+        versions, answer = held.get(name, []), reading.answers.get(secret.vault_name)
+        seen = reading.seen.get(name, {}).get("version", secret.vault_version)
+        offered = _fit(secret, answer, newline) if answer else next((v for v in versions if v.version == seen), None)
+        kept = versions[0] if secret.verified and versions and not isinstance(answer, Refusal) else None
+        if kept and isinstance(offered, Held) and _same(offered, kept):
+            values[name] = replace(kept, version=offered.version, created=offered.created, expires=offered.expires)
+        elif kept:
+            values[name] = kept
+            warnings.append(
+                f"The vault has another version of {name}, but only a rotation replaces a {secret.strategy} secret: "
+                f"the value in use was kept; run 'make rotate-secret SECRET={name}'."
+            )
+        elif isinstance(offered, Held):
+            values[name] = replace(offered, ring=kept_rings.get(name, ()))
+        elif offered:
+            refused.append((_label(secret), secret.vault_name, offered))
+    warnings += _expired(catalogue, values, settings, refused)
+    return Resolved(values, warnings, {"url": settings.url, "pages": reading.pages, "seen": reading.seen})
+
+
+def _read(catalogue: Catalogue, held: Holdings, before: Mapping[str, Any], vault: Vault) -> Reading:
+    """Ask for what may have changed: a listing tells of all that has been seen where its pages are fewer."""
+    known: Seen = before.get("seen", {})
+    pages: int = before.get("pages", 0)
+    asked = {
+        name: secret
+        for name, secret in catalogue.secrets.items()
+        if not secret.vault_version or not _holds(held.get(name, []), secret.vault_version)
+    }
+    latest = {name: secret for name, secret in asked.items() if not secret.vault_version}
+    remembered = [
+        name
+        for name, secret in latest.items()
+        if (entry := known.get(name))
+        and entry["name"] == secret.vault_name
+        and _settled(entry)
+        and (_holds(held.get(name, []), entry["version"]) or (secret.verified and held.get(name)))
+    ]
+    unchanged: set[str] = set()
+    if remembered and pages <= len(remembered):
+        listing, pages = _listing(vault, len(remembered))
+        for name in remembered:
+            about = listing.get(latest[name].vault_name)
+            if about and about.enabled and about.updated == known[name]["updated"]:
+                unchanged.add(name)
+    wanted = {secret.vault_name: secret.vault_version for name, secret in asked.items() if name not in unchanged}
+    answers = vault.read(wanted)
+    if not pages and latest:
+        # For the next run: to learn it now costs no more than what was just read.
+        pages = _listing(vault, len(latest))[1]
+    seen = {name: known[name] for name in unchanged}
+    for name, secret in latest.items():
+        if isinstance(answer := answers.get(secret.vault_name), Value):
+            about = answer.properties
+            entry = {"name": about.name, "version": about.version, "updated": about.updated, "read": answer.read}
+            old = known.get(name, {})
+            # An entry that serves stays as it is, so that a run which finds nothing new writes nothing.
+            seen[name] = old if _settled(old) and old | {"read": answer.read} == entry else entry
+    return Reading(answers, seen, pages)
+
+
+def _rings(
+    catalogue: Catalogue, held: Holdings, reading: Reading, newline: str, vault: Vault
+) -> tuple[dict[str, tuple[Earlier, ...]], list[str]]:
+    """(the earlier versions that still count of the key rings that this host does not know yet, warnings)."""
+    found, warnings = {}, []
+    for name, secret in catalogue.secrets.items():
+        answer = reading.answers.get(secret.vault_name)
+        if secret.strategy != rings.STRATEGY or held.get(name) or secret.vault_version:
+            continue
+        if not isinstance(answer, Value) or not {RUN_TAG, UNDONE_TAG} & set(answer.properties.tags):
+            continue
+        try:
+            found[name] = _ring(secret, answer, newline, vault)
+        except VaultUnavailable:
+            raise
+        except SourceError as error:
+            warnings.append(f"The earlier versions of {name} are not known, and what they signed is refused: {error}")
+    return found, warnings
+
+
+def _ring(secret: Secret, answer: Value, newline: str, vault: Vault) -> tuple[Earlier, ...]:
+    """The earlier versions, newest first; each ends some days after the next one came. Raises SourceError."""
+    current, days, ring = answer.properties.version, rings.keep_days(secret), []
+    # Dates tell seconds only; which of several of one second was the last is known of the current one alone.
+    versions = sorted(vault.versions(secret.vault_name), key=lambda each: (each.created, each.version == current))
+    for about, following in pairwise(versions):
+        retires = None if days is None else rings.later(state.moment(following.created), days)
+        if not about.enabled or about.version == current or (retires and retires <= state.now()):
+            continue
+        earlier = _fit(secret, vault.read({secret.vault_name: about.version})[secret.vault_name], newline)
+        if isinstance(earlier, Held):
+            ring.append(Earlier(state.Previous(earlier.version, earlier.created, retires), earlier.value))
+    return tuple(reversed(ring))
+
+
+def _listing(vault: Vault, most: int) -> tuple[Mapping[str, Any], int]:
+    """(properties by the vault's name, pages), or (nothing, one page too many) where it tells nothing."""
+    try:
+        found = vault.listing(most)
+    except VaultUnavailable:
+        raise
+    except SourceError:
+        # Who may read secrets need not be allowed to list them; whatever else it is, reading will tell.
+        found = None
+    return ({}, most + 1) if found is None else (found, vault.pages)
+
+
+def _settled(entry: Mapping[str, Any]) -> bool:
+    return bool(entry) and entry["read"] - entry["updated"] >= SETTLED
+
+
+def _holds(versions: list[Held], version: str) -> bool:
+    return any(each.version == version and each.told for each in versions)
+
+
+def _same(offered: Held, kept: Held) -> bool:
+    """Whether a version of the vault is what the host has in force, be it under another id."""
+    return offered.version == kept.version or (offered.value, offered.attributes) == (kept.value, kept.attributes)
+
+
+def _label(secret: Secret) -> str:
+    return f"{secret.name} ({secret.other_name} in the vault)" if secret.other_name else secret.name
+
+
+def _fit(secret: Secret, answer: Answer, newline: str) -> Held | Refusal:
+    """The version of an answer, with its value as the consumers are to have it."""
+    if isinstance(answer, Refusal):
+        return answer
+    about = answer.properties
+    if about.not_before and about.not_before > answer.read:
+        return Refusal("early", f"wait until {state.moment(about.not_before)}, or put in another version")
+    try:
+        value = trimmed(secret, _bytes(secret, answer), newline)
+    except ValueError as error:
+        return Refusal("unfit", f"the value {error}")
+    if problem := unfit(secret, value):
+        return Refusal("unfit", f"the value {problem}")
+    tagged = {
+        key: text
+        for tag, text in about.tags.items()
+        if ATTRIBUTE.fullmatch(key := tag.removeprefix(ATTRIBUTE_TAG)) and key != tag
+    }
+    expires = state.moment(about.expires) if about.expires else None
+    return Held(about.version or "", state.moment(about.created), value, {**secret.attributes, **tagged}, expires)
+
+
+def _bytes(secret: Secret, answer: Value) -> bytes:
+    """A value byte for byte. Raises ValueError with the rest of a sentence that begins with `the value`."""
+    try:
+        plain = answer.text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8 text") from None
+    # No base64 begins like a PEM, so that one needs no content type to be known.
+    if secret.kind == "text" or answer.properties.content_type == PEM_TYPE or plain.startswith(PEM):
+        return plain
+    try:
+        # The lines are those of `az keyvault secret set --encoding base64`.
+        return base64.b64decode(b"".join(plain.split()), validate=True)
+    except binascii.Error:
+        raise ValueError("is neither base64 nor PEM, which a secret of kind bytes must be in a vault") from None
+
+
+def _expired(
+    catalogue: Catalogue, values: Values, settings: Settings, refused: list[tuple[str, str, Refusal]]
+) -> list[str]:
+    """Refuse what has expired beside what is refused already, or return it as warnings, as the settings say.
+
+    Only what is in force counts: an earlier key that a key ring keeps may have expired.
+    """
+    now, warnings = state.now(), []
+    for name, held in values.items():
+        secret = catalogue.secrets[name]
+        if held.expires is None or held.expires > now:
+            continue
+        what = f"run 'make rotate-secret SECRET={name}'" if secret.verified else "put in a new version"
+        if settings.expired == "warn":
+            warnings.append(f"{_label(secret)} has expired on {held.expires}: {what}.")
+        else:
+            advice = f"{what}, or set `expired` in stack_secrets_keyvault to warn"
+            refused.append((f"{_label(secret)}, on {held.expires},", secret.vault_name, Refusal("expired", advice)))
+    if refused:
+        raise SourceError(refusals.sentence(settings, refused))
+    return warnings
+
+
+def _kept(
+    catalogue: Catalogue, held: Holdings, settings: Settings, error: VaultUnavailable
+) -> tuple[Values, list[str]]:
+    """What the host has, where the settings let it go on with that."""
+    if settings.unavailable != "keep":
+        raise error
+    if lacking := [name for name in catalogue.secrets if not held.get(name)]:
+        raise VaultUnavailable(f"{error} This host cannot go on without it: it has no {refusals.listed(lacking)}.")
+    return (
+        {name: held[name][0] for name in catalogue.secrets},
+        [f"{error} Until then this host goes on with the versions that it has."],
+    )

@@ -1,0 +1,1 @@
+"""Keycloak as the strategies that it verifies for talk to it."""

@@ -1,0 +1,60 @@
+"""Keycloak's admin, as a strategy in the middle of a run has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from keycloak import KeycloakAdmin
+
+from ...errors import CoffreError
+from ..context import Context
+from . import admin as keycloak_admin
+from . import session as keycloak
+
+
+@contextmanager
+def administrator(context: Context, what: str) -> Iterator[KeycloakAdmin]:
+    """A session of the permanent admin, repaired where no password of the run logs it in. Raises CoffreError.
+
+    `what` completes "Keycloak answered ... when asked to".
+    """
+    admin, container = context.admin(), context.container(keycloak.SERVICE)
+    passwords = [password.decode() for password in admin.passwords]
+    with (
+        keycloak.answered(what),
+        keycloak_admin.administrator(context.paths.compose, container, admin.user, passwords) as keeper,
+    ):
+        yield keeper
+
+
+@contextmanager
+def looking(context: Context) -> Iterator[KeycloakAdmin | str]:
+    """A session of the permanent admin for a look, or a sentence why there is none; Keycloak is asked but once."""
+    admin = context.admin()
+    if known := context.refused.get(admin.user):
+        yield known
+        return
+    container, password = context.container(keycloak.SERVICE), admin.passwords[0].decode()
+    with keycloak_admin.looking(container, admin.user, password, lambda: _second_factor(context, admin.user)) as found:
+        if isinstance(found, str):
+            context.refused[admin.user] = found
+        yield found
+
+
+def _second_factor(context: Context, user: str) -> bool:
+    """Whether Keycloak's database knows a second factor of a user of realm master; False, too, if it cannot be asked.
+
+    Keycloak answers as to a wrong password, and tells it to admins only, of which there is none.
+    """
+    for secret in context.catalogue.secrets.values():
+        if secret.strategy == "postgres_role" and keycloak.SERVICE in secret.consumers:
+            with suppress(CoffreError):
+                name = str(secret.settings.get("database") or secret.settings["owner"])
+                return keycloak_admin.second_factor(context.container("postgres"), name, user)
+    return False
+
+
+def server(context: Context) -> str:
+    """The URL of the newest healthy Keycloak. Raises CoffreError."""
+    return keycloak.url(context.container(keycloak.SERVICE))

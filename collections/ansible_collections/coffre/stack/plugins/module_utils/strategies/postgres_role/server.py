@@ -1,0 +1,294 @@
+"""A database of one owner and several login roles, and the password of one of them.
+
+The password never reaches the server: a login proves it by SCRAM, and what is stored is a
+verifier made here. PostgreSQL is administered by peer login, through psql in its container.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from ...engines import containers
+from ...engines.compose import Container
+from ...errors import CoffreError
+
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+ITERATIONS = 4096  # PostgreSQL's own default
+PSQL_SECONDS = 60
+POLL_SECONDS = 0.5
+
+# What of the owner, the login roles, their grants and the database is not as REPAIR makes it; "" where all is.
+# Every role may read these catalogues, so the login that is to be proved can ask by itself.
+AMISS = """
+SELECT concat_ws(', ',
+  CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {owner}) THEN {owner} || ' is missing' END,
+  (SELECT {owner} || ' may log in' FROM pg_roles WHERE rolname = {owner} AND rolcanlogin),
+  CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) THEN {role} || ' is missing' END,
+  (SELECT nullif(concat_ws(', ',
+       CASE WHEN NOT rolcanlogin THEN {role} || ' may not log in' END,
+       CASE WHEN rolvaliduntil < 'infinity' THEN
+         format('the password of %s counts until %s', rolname, date_trunc('second', rolvaliduntil)) END,
+       CASE WHEN rolconnlimit >= 0 THEN format('%s may have %s sessions', rolname, rolconnlimit) END,
+       (SELECT {role} || ' may not connect to ' || datname FROM pg_database
+          WHERE datname = {database} AND NOT has_database_privilege(pg_roles.oid, pg_database.oid, 'CONNECT'))), '')
+     FROM pg_roles WHERE rolname = {role}),
+  CASE WHEN NOT EXISTS (SELECT FROM pg_database WHERE datname = {database})
+       THEN 'the database ' || {database} || ' is missing' END,
+  (SELECT nullif(concat_ws(', ',
+       CASE WHEN pg_get_userbyid(datdba) <> {owner} THEN format('%s belongs to another', datname) END,
+       CASE WHEN NOT datallowconn THEN format('%s takes no connections', datname) END,
+       CASE WHEN datconnlimit >= 0 THEN format('%s takes %s connections', datname, datconnlimit) END,
+       CASE WHEN has_database_privilege('public', oid, 'CONNECT')
+              OR has_database_privilege('public', oid, 'TEMPORARY') THEN format('%s is open to all', datname) END), '')
+     FROM pg_database WHERE datname = {database}),
+  (SELECT string_agg(format('%s does not act as %s', wanted.name, {owner}), ', ')
+     FROM unnest(ARRAY[{roles}]) AS wanted (name)
+     WHERE NOT EXISTS (
+       SELECT FROM pg_roles login
+       JOIN pg_auth_members m ON m.member = login.oid AND m.inherit_option AND m.set_option
+       JOIN pg_roles owner ON owner.oid = m.roleid AND owner.rolname = {owner}
+       JOIN pg_db_role_setting s ON s.setrole = login.oid AND s.setdatabase = 0
+            AND {setting} = ANY (s.setconfig)
+       WHERE login.rolname = wanted.name)))
+"""
+
+# The addresses that a role's sessions come from, a line for each session.
+SESSIONS = "SELECT host(client_addr) FROM pg_stat_activity WHERE usename = {role} AND client_addr IS NOT NULL;\n"
+
+SHUT = """
+SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', rolname) FROM pg_roles WHERE rolname = {role} \\gexec
+"""
+
+REPAIR_ROLE = """
+SELECT format('CREATE ROLE %I NOLOGIN', {role}) WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) \\gexec
+"""
+
+REPAIR = """
+ALTER ROLE {owner} NOLOGIN;
+SELECT format('CREATE DATABASE %I OWNER %I', {database_name}, {owner_name})
+  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = {database_name}) \\gexec
+ALTER DATABASE {database} OWNER TO {owner};
+ALTER DATABASE {database} ALLOW_CONNECTIONS TRUE CONNECTION LIMIT -1;
+REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;
+GRANT CONNECT ON DATABASE {database} TO {roles};
+GRANT {owner} TO {roles} WITH INHERIT TRUE, SET TRUE;
+ALTER ROLE {role} LOGIN VALID UNTIL 'infinity' CONNECTION LIMIT -1;
+"""
+
+# The statement that carries a verifier is kept out of every log of the server.
+QUIET = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic';\n"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which of `roles` is to log in to `database`, acting as `owner`. Raises CoffreError for names that are none."""
+
+    database: str
+    owner: str
+    roles: tuple[str, ...]
+    role: str
+
+    def __post_init__(self) -> None:
+        for name in (self.database, self.owner, *self.roles):
+            if not NAME.fullmatch(name):
+                raise CoffreError(
+                    f"{name!r} cannot name a role or a database: use a-z, 0-9 and _, no digit first; "
+                    "nothing was changed."
+                )
+        if self.role not in self.roles:
+            raise CoffreError(
+                f"The version in force belongs to the role {self.role!r}, which is none of {', '.join(self.roles)}; "
+                "nothing was changed: correct the secret's settings in the catalogue."
+            )
+
+
+def verifier(password: bytes, salt: bytes | None = None) -> str:
+    """The SCRAM-SHA-256 verifier that PostgreSQL stores for a password, of RFC 5803's form.
+
+    Raises CoffreError for a password outside printable ASCII, which SCRAM would first normalise.
+    """
+    if not all(0x20 <= byte <= 0x7E for byte in password):
+        raise CoffreError("A database password must be printable ASCII; nothing was changed: replace it at its source.")
+    salt = os.urandom(16) if salt is None else salt
+    salted = hashlib.pbkdf2_hmac("sha256", password, salt, ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    encoded = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
+
+
+def amiss_query(target: Target) -> str:
+    return _compose(
+        AMISS,
+        owner=sql.Literal(target.owner),
+        role=sql.Literal(target.role),
+        database=sql.Literal(target.database),
+        roles=sql.SQL(", ").join(map(sql.Literal, target.roles)),
+        setting=sql.Literal(f"role={target.owner}"),
+    )
+
+
+def repair_script(target: Target) -> str:
+    """psql's script after which nothing of AMISS is told; running it again changes nothing."""
+    owner, roles = sql.Identifier(target.owner), [sql.Identifier(role) for role in target.roles]
+    parts = [_compose(REPAIR_ROLE, role=sql.Literal(role)) for role in (target.owner, *target.roles)]
+    parts.append(
+        _compose(
+            REPAIR,
+            owner=owner,
+            owner_name=sql.Literal(target.owner),
+            database=sql.Identifier(target.database),
+            database_name=sql.Literal(target.database),
+            roles=sql.SQL(", ").join(roles),
+            role=sql.Identifier(target.role),
+        )
+    )
+    parts += [_compose("ALTER ROLE {role} SET role = {owner};\n", role=role, owner=owner) for role in roles]
+    return "".join(parts)
+
+
+def login(container: Container, target: Target, password: bytes) -> bool | None:
+    """Log in over TCP as the application does: None if refused, else whether roles and database agree.
+
+    Only a server that asks for SCRAM is believed: one that trusts everybody proves nothing.
+    Raises CoffreError when no answer can be had.
+    """
+    try:
+        connection = psycopg.connect(
+            host=containers.address(container),
+            dbname=target.database,
+            user=target.role,
+            password=password.decode("ascii", "replace"),
+            connect_timeout=10,
+            options="-c statement_timeout=10s",
+            require_auth="scram-sha-256",
+            sslmode="disable",  # the peer is a container on this host; SCRAM does not send the password
+            gssencmode="disable",
+            application_name="coffre",
+        )
+    except psycopg.OperationalError as error:
+        # libpq gives no SQLSTATE here, but tells whether the server took the password before it said no.
+        if error.pgconn is not None and error.pgconn.used_password:
+            return None
+        raise CoffreError(
+            f"PostgreSQL gives no usable answer to a login as {target.role} ({type(error).__name__}); nothing was "
+            "changed: see the log of its container, and that pg_hba.conf asks for scram-sha-256."
+        ) from None
+    try:
+        with connection:
+            row = connection.execute(amiss_query(target).encode()).fetchone()
+    except psycopg.OperationalError as error:
+        raise CoffreError(
+            f"PostgreSQL lets {target.role} in and then gives no usable answer ({type(error).__name__}); nothing was "
+            "changed: see the log of its container, then run again."
+        ) from None
+    return bool(row and not row[0])
+
+
+def psql(container: Container, script: str, what: str) -> str:
+    """Run a script by peer login in PostgreSQL's container, on stdin, and return what it prints.
+
+    Raises CoffreError without psql's own words, which may quote the script.
+    """
+    command = ("exec", "--interactive", container.id, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", "postgres")
+    try:
+        done = subprocess.run(
+            ["docker", *command], input=script, capture_output=True, text=True, timeout=PSQL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise CoffreError(
+            f"psql in PostgreSQL's container could not {what} within {PSQL_SECONDS} s: "
+            "see the log of that container, then run site.yml again."
+        ) from None
+    if done.returncode != 0:
+        raise CoffreError(
+            f"psql in PostgreSQL's container could not {what} (exit status {done.returncode}): "
+            "see the log of that container, then run site.yml again."
+        )
+    return done.stdout.strip()
+
+
+def ensure(container: Container, target: Target, password: bytes, dry: bool = False) -> list[str]:
+    """Make the target's role log in with this password, mending only what is amiss; return what was mended.
+
+    `roles` stands for owner, login roles, grants and database, `verifier` for the role's password.
+    With dry, only tell what would be mended.
+    """
+    seen = login(container, target, password)
+    mended: list[str] = []
+    if seen is False or (seen is None and amiss(container, target)):
+        mended.append("roles")
+        if not dry:
+            psql(container, repair_script(target), "make the roles and the database")
+            seen = login(container, target, password)
+    if seen is None:
+        mended.append("verifier")
+        if not dry:
+            statement = _compose(
+                "ALTER ROLE {role} PASSWORD {verifier};\n",
+                role=sql.Identifier(target.role),
+                verifier=sql.Literal(verifier(password)),
+            )
+            psql(container, QUIET + statement, f"set the verifier of {target.role}")
+            seen = login(container, target, password)
+    if mended and not dry and not seen:
+        raise CoffreError(
+            f"PostgreSQL still refuses {target.role} after its roles and verifier were set "
+            f"({amiss(container, target) or 'which are as they should be'}): "
+            "see the log of its container, and that pg_hba.conf asks for scram-sha-256."
+        )
+    return mended
+
+
+def amiss(container: Container, target: Target) -> str:
+    """What of roles, grants and database is not as `ensure` makes it, as clauses with commas between them, or ""."""
+    return psql(container, amiss_query(target), "read the roles")
+
+
+def trouble(container: Container, target: Target, password: bytes) -> str:
+    """Why the target's role does not log in with this password as it should, as a sentence; "" if it does. Reads only.
+
+    Raises CoffreError when no answer can be had.
+    """
+    seen = login(container, target, password)
+    if seen:
+        return ""
+    why = amiss(container, target) or f"{target.role} has another password"
+    what = "refuses the deployed password of" if seen is None else "lets in, though not all is as it should be,"
+    return f"PostgreSQL {what} {target.role} ({why}): run site.yml, which mends it."
+
+
+def sessions(container: Container, role: str) -> list[str]:
+    """The addresses of the clients that are logged in as a role, one for each session."""
+    return psql(container, _compose(SESSIONS, role=sql.Literal(role)), f"list the sessions of {role}").split()
+
+
+def shut(container: Container, role: str, seconds: float) -> None:
+    """Take a role's password and login away, once its last session has ended by itself.
+
+    A session that is cut off would fail the requests of whoever uses it. Raises CoffreError, the role unchanged, if
+    sessions are left after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while left := sessions(container, role):
+        if time.monotonic() > deadline:
+            raise CoffreError(
+                f"The role {role} keeps its password, for {len(left)} of its sessions have not ended within "
+                f"{seconds:.0f} s: see with `docker ps` which container has the address {min(left)} and stop it."
+            )
+        time.sleep(POLL_SECONDS)
+    psql(container, _compose(SHUT, role=sql.Literal(role)), f"take the password of {role} away")
+
+
+def _compose(text: str, **parts: sql.Composable) -> str:
+    return sql.SQL(text).format(**parts).as_string(None)
