@@ -46,7 +46,7 @@ teardown: $(VENV)/controller ## Remove the stack; keep seals and data
 
 .PHONY: ensure-secrets
 ensure-secrets: $(VENV)/controller ## Generate what is missing: into the vault, or for a demo on the hosts
-	$(PLAYBOOK) playbooks/fill.yml
+	$(PLAYBOOK) playbooks/ensure_secrets.yml
 
 .PHONY: load-secrets
 load-secrets: $(VENV)/controller ## Fetch the secrets and stage them on the hosts, without rolling out
@@ -56,7 +56,7 @@ load-secrets: $(VENV)/controller ## Fetch the secrets and stage them on the host
 try-keyvault end-try-keyvault: ENV = trial
 try-keyvault: $(VENV)/controller $(VENV)/emulator ## Production's path without Azure: a stack here, on an emulated Key Vault
 	$(PLAYBOOK) tests/keyvault_emulator/trial.yml
-	$(PLAYBOOK) playbooks/fill.yml
+	$(PLAYBOOK) playbooks/ensure_secrets.yml
 	$(PLAYBOOK) playbooks/site.yml
 
 end-try-keyvault: $(VENV)/controller ## Remove what try-keyvault made
@@ -78,7 +78,7 @@ test-quick: $(VENV)/development ## Lint and unit tests
 	$(BIN)/pytest --numprocesses 3
 
 .PHONY: test-faults
-test-faults: $(VENV)/development ## Harm rotations at every record they write, on a real host (hours); ARGS="--only REGEX"
+test-faults: $(VENV)/development ## Fault rotations at every record they write, on a real host (hours); ARGS="--only REGEX"
 	@export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=molecule/shared:collections; \
 	  molecule create && molecule converge -- --limit debian13 && molecule converge --scenario-name keyvault && \
 	  python -m tests.faults $(ARGS); status=$$?; molecule destroy; exit $$status

@@ -50,7 +50,7 @@ class AuditLog:
             if torn:
                 # A write that power or disk space cut short never returned, so nobody relies on it.
                 os.ftruncate(file, size)
-                head, size = self._write(file, head, size, "audit-mended", {"torn_bytes": torn})
+                head, size = self._write(file, head, size, "audit-repaired", {"torn_bytes": torn})
             return self._write(file, head, size, event, details)[0]
 
     def check(self) -> None:

@@ -16,7 +16,7 @@ from tests.keyvault_emulator.control import Control
 STACK = "coffre-staging"
 NAME = "staging.test"
 INVENTORY = ROOT / "molecule" / "keyvault" / "inventory"
-# What a first fill makes of the common catalogue.
+# What ensure-secrets makes of the common catalogue.
 MADE = [
     "audit-log-signing-key",
     "deployment-audit-key",
@@ -46,7 +46,7 @@ def reach_emulator() -> Control:
 
 
 def supply_certificate(vault: Control) -> None:
-    """Put into the vault what no fill makes, and on the host the authority that clients trust for it."""
+    """Put into the vault what ensure-secrets does not make, and on the host the authority that clients trust for it."""
     authority = generate.authority(STACK, Generate("certificate_authority", names=("test",), days=30))
     certificate = generate.certificate(Generate("certificate", names=(NAME,), days=20), authority)
     on_machine("cat >/etc/ssl/staging-ca.pem", authority.pem().decode().partition("-----END PRIVATE KEY-----\n")[2])

@@ -47,8 +47,8 @@ def label(before: dict[str, Any], now: dict[str, Any]) -> str:
                 return f"{prefix}{change[key]}"
         if (was["old"], was["new"]) != (change["old"], change["new"]):
             return "vault version"
-    if handed := set(new["handed"]) - set(old["handed"]):
-        return f"{', '.join(sorted(handed))} handed"
+    if exposed := set(new["exposed"]) - set(old["exposed"]):
+        return f"{', '.join(sorted(exposed))} exposed"
     return _staged(before, now)
 
 

@@ -30,7 +30,7 @@ from tests.keyvault_emulator.server import Emulator
 class Ground:
     """A vault, other hands in it, and one host that reads it."""
 
-    settings: keyvault.Settings
+    settings: keyvault.VaultSettings
     hands: SecretClient
     prefix: str
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Ground:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> Iterator[tuple[keyvault.Settings, SecretClient]]:
+def place(request: pytest.FixtureRequest) -> Iterator[tuple[keyvault.VaultSettings, SecretClient]]:
     """(what a host is told of the vault, a client of the SDK's own)."""
     trust = {}
     if not (url := os.environ.get("COFFRE_TEST_VAULT_URL")):
@@ -79,7 +79,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[tuple[keyvault.Settings, S
 
 
 @pytest.fixture
-def ground(place: tuple[keyvault.Settings, SecretClient], monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+def ground(place: tuple[keyvault.VaultSettings, SecretClient], monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
     settings, hands = place
     made = Ground(settings, hands, f"coffre-test-{secrets.token_hex(6)}")
     send = Transport.send

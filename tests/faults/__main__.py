@@ -40,7 +40,7 @@ def run(site: Site, table: list[Cell]) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Harm rotations, and see that the next run leaves all well.")
+    parser = argparse.ArgumentParser(description="Fault rotations, and see that the next run leaves all well.")
     parser.add_argument("--only", default="", metavar="REGEX", help="play those cells whose line has this")
     parser.add_argument("--vault", action="store_true", help="play the cells of the Key Vault alone")
     wish = parser.parse_args()

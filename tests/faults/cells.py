@@ -16,7 +16,7 @@ import testinfra
 from machines import MACHINE, Play, power_off
 from rotations import Run, Site, Watch
 
-from .harms import Harm
+from .kinds import Fault
 
 # A run that is dead holds its lease no longer than this, and a service that is down is not waited for.
 BRIEFLY = ("-e", "secret_rotation_lease_seconds=1", "-e", "secret_rotation_timeout=15")
@@ -28,11 +28,11 @@ KILLED, HEADLESS, POWER = "killed", "controller killed", "power cut"
 
 @dataclass(frozen=True)
 class Cell:
-    """`how` is KILLED, HEADLESS, POWER or a harm; it happens at the `occurrence`-th record that is called `label`."""
+    """`how` is KILLED, HEADLESS, POWER or a fault; it happens at the `occurrence`-th record that is called `label`."""
 
     secret: str
     label: str
-    how: str | Harm
+    how: str | Fault
     occurrence: int = 1
     why: str = ""
     patience: int = 240  # seconds that a new container has to become ready in the harmed run
@@ -79,17 +79,17 @@ def play(site: Site, cell: Cell, ordinary: str, facts: dict[str, Any]) -> Verdic
     """Play one cell. The stack is well before, and is to be so afterwards."""
     began = time.monotonic()
     site.forget()
-    harm = cell.how if isinstance(cell.how, Harm) else None
+    fault = cell.how if isinstance(cell.how, Fault) else None
     try:
-        if harm:
-            harm.prepare(site)
+        if fault:
+            fault.prepare(site)
         first, problems = _harmed(site, cell)
         second = _ordinary(site, cell.next or ordinary)
         if second.status != 0:
             problems.append(f"the ordinary run failed: {second.output[-2500:]}")
     finally:
-        if harm:
-            harm.restore(site)
+        if fault:
+            fault.restore(site)
     amiss, left = site.judge()
     if left != facts:
         amiss.append(f"what no rotation may change has changed: {left} was {facts}")
@@ -117,7 +117,7 @@ def _harmed(site: Site, cell: Cell) -> tuple[str, list[str]]:
 
 def _harm(site: Site, cell: Cell, run: Run, watch: Watch) -> str:
     """Let it happen, and the run come to its end; says what that was."""
-    if isinstance(cell.how, Harm):
+    if isinstance(cell.how, Fault):
         try:
             cell.how.do(site)
             watch.order("go")

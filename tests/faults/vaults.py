@@ -8,7 +8,7 @@ from machines import on_machine
 from rotations import Site
 from staging import INVENTORY, PROXY_TLS, STACK, supply_certificate
 
-from tests.faults import harms
+from tests.faults import kinds
 from tests.faults.cells import KILLED, Cell
 from tests.faults.chosen import ADMIN, CLIENT, DATABASE, SOON
 from tests.keyvault_emulator.control import Control
@@ -43,7 +43,7 @@ def deploy(emulator: Control) -> Site:
     on_machine("systemctl start keyvault-emulator; until ss -ltn | grep -q :9442; do sleep 0.2; done")
     emulator.reset()
     supply_certificate(emulator)
-    for playbook in ("fill", "site"):
+    for playbook in ("seed", "site"):
         assert (play := there.play(playbook)).status == 0, play.output
     return there
 
@@ -51,23 +51,31 @@ def deploy(emulator: Control) -> Site:
 def cells(emulator: Control) -> list[Cell]:
     """What a vault may do while it is written to, on the way forward and back."""
 
-    def weather(what: str, kind: str, operation: str, **settings: str | float | None) -> harms.Harm:
-        return harms.weather(what, emulator, kind, operation, **settings)
+    def transient_errors(what: str, kind: str, operation: str, **settings: str | float | None) -> kinds.Fault:
+        return kinds.transient_errors(what, emulator, kind, operation, **settings)
 
-    limited = weather("answers 429 for long", "status", "set", count=0, status=429, retry_after=600)
-    failing = weather("answers 500", "status", "*", count=0, status=500)
+    limited = transient_errors("answers 429 for long", "status", "set", count=0, status=429, retry_after=600)
+    failing = transient_errors("answers 500", "status", "*", count=0, status=500)
     return [
         Cell(CLIENT, "published", limited, why="longer than a run waits: undone, nothing was put"),
         Cell(DATABASE, "published", failing, why="not even the versions can be listed, nor in undo: stays open"),
-        Cell(CLIENT, "published", weather("puts it and answers nothing", "lost", "set"), why="put twice by one run"),
         Cell(
-            ADMIN, "published", weather("never answers a put", "lost", "set", count=0), why="put, and not known to be"
+            CLIENT,
+            "published",
+            transient_errors("puts it and answers nothing", "lost", "set"),
+            why="put twice by one run",
+        ),
+        Cell(
+            ADMIN,
+            "published",
+            transient_errors("never answers a put", "lost", "set", count=0),
+            why="put, and not known to be",
         ),
         Cell(CLIENT, "vault version", KILLED, why="put and recorded, adopted by nobody"),
         Cell(
             DATABASE,
-            "keycloak handed",
-            harms.both(harms.sick("keycloak"), failing),
+            "keycloak exposed",
+            kinds.both(kinds.sick("keycloak"), failing),
             patience=SOON,
             why="the old value cannot be put back, so the run stays open",
         ),

@@ -9,7 +9,7 @@ from cryptography import x509
 from flask import Flask, Response, request
 
 from .access import Identity
-from .surface import weather
+from .surface import transient_errors
 from .vault import Body
 from .world import World
 
@@ -36,7 +36,7 @@ def create(world: World) -> Flask:
 
     @app.post("/<tenant>/oauth2/v2.0/token")
     def token(tenant: str) -> Answer:
-        if (answer := weather(world, "token", "")) is not None:
+        if (answer := transient_errors(world, "token", "")) is not None:
             return answer
         form = request.form
         client = form.get("client_id", "")

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, request
 
 from .access import RESOURCE, Identity
-from .surface import weather
+from .surface import transient_errors
 from .vault import Body, VaultError
 from .world import World
 
@@ -55,7 +55,7 @@ def create(world: World) -> Flask:
 
     @app.get("/msi/token")
     def app_service() -> Response | Body | tuple[Body, int]:
-        if (answer := weather(world, "token", "")) is not None:
+        if (answer := transient_errors(world, "token", "")) is not None:
             return answer
         if request.headers.get("X-IDENTITY-HEADER") != IDENTITY_HEADER:
             return {"statusCode": 401, "message": "Unauthorized"}, 401
@@ -69,7 +69,7 @@ def create(world: World) -> Flask:
 
     @app.get("/metadata/identity/oauth2/token")
     def imds() -> Response | Body | tuple[Body, int]:
-        if (answer := weather(world, "token", "")) is not None:
+        if (answer := transient_errors(world, "token", "")) is not None:
             return answer
         if request.headers.get("Metadata", "").lower() != "true" or "resource" not in request.args:
             return {"error": "invalid_request", "error_description": "Required metadata header not specified"}, 400
@@ -81,7 +81,7 @@ def create(world: World) -> Flask:
     @app.get("/az/<name>")
     def azure_cli(name: str) -> Response | Body:
         """What `az account get-access-token` prints for an identity that logged in: for a stand-in of that program."""
-        if (answer := weather(world, "token", "")) is not None:
+        if (answer := transient_errors(world, "token", "")) is not None:
             return answer
         identity = world.identities[name]
         token = world.tokens.issue(identity, RESOURCE)

@@ -147,7 +147,7 @@ def start(
     tls.load_cert_chain(certificate)
 
     def opened() -> None:
-        world.weather.count("connections")
+        world.transient_errors.count("connections")
 
     vault, entrance = surface.create(world), login.create(world)
 

@@ -24,9 +24,9 @@ MESSAGES = {
 }
 
 
-def weather(world: World, operation: str, name: str) -> Response | None:
+def transient_errors(world: World, operation: str, name: str) -> Response | None:
     """Meet the call's fault: an answer of its own, or a mark for the server that sends the answer."""
-    fault = world.weather.meet(operation, name)
+    fault = world.transient_errors.meet(operation, name)
     match fault.kind if fault else "":
         case "status":
             assert fault
@@ -58,7 +58,7 @@ def create(world: World) -> Flask:
         operation = request.endpoint or "unknown"
         name = str((request.view_args or {}).get("name", ""))
         authorization = request.headers.get("Authorization")
-        if (answer := weather(world, operation if authorization else "challenge", name)) is not None:
+        if (answer := transient_errors(world, operation if authorization else "challenge", name)) is not None:
             return answer
         g.vault = world.vaults.get(request.host.partition(".")[0].lower())
         if g.vault is None:

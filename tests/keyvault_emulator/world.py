@@ -9,8 +9,8 @@ from threading import RLock
 from typing import Any
 
 from .access import OPERATIONS, RIGHTS, TENANT, Grant, Identity, Tokens, guid
+from .transient_errors import KINDS, Fault, TransientErrors
 from .vault import Vault
-from .weather import KINDS, Fault, Weather
 
 # A vault's settings, with what they may be where that is a choice.
 VAULT_SETTINGS: dict[str, tuple[str, ...]] = {
@@ -36,7 +36,7 @@ class World:
     identities: dict[str, Identity] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
     tokens: Tokens = field(default_factory=Tokens)
-    weather: Weather = field(default_factory=Weather)
+    transient_errors: TransientErrors = field(default_factory=TransientErrors)
     lock: RLock = field(default_factory=RLock, repr=False)
 
     def now(self) -> int:
@@ -118,22 +118,22 @@ class World:
                 self.vaults[vault].delete(name, self.now())
 
     def fault(self, **settings: Any) -> None:
-        """Bad weather from now on, after that which is on its way already: see Fault."""
+        """Bad transient_errors from now on, after that which is on its way already: see Fault."""
         made = Fault(**settings)
         if made.kind not in KINDS or made.operation not in {*OPERATIONS, "challenge", "token", "*"}:
             raise ValueError("no such kind of fault, or no such operation")
-        self.weather.add(made)
+        self.transient_errors.add(made)
 
     def clear_faults(self) -> None:
-        """Good weather."""
-        self.weather.clear()
+        """Good transient_errors."""
+        self.transient_errors.clear()
 
     def set(self, **settings: float) -> None:
         """Set latency_ms, token_seconds, clock or moving_seconds."""
         for key, value in settings.items():
             match key:
                 case "latency_ms":
-                    self.weather.latency_ms = value
+                    self.transient_errors.latency_ms = value
                 case "token_seconds":
                     self.tokens.seconds = int(value)
                 case "clock":
@@ -149,7 +149,7 @@ class World:
 
     def count(self, reset: bool = False) -> dict[str, int]:
         """The calls since the last reset, by operation; `connections`: those opened to the vaults."""
-        return self.weather.counted(reset)
+        return self.transient_errors.counted(reset)
 
     def reset(self) -> None:
         """Back to the beginning: the vaults that are there, but new; no faults, no counts."""
@@ -157,7 +157,7 @@ class World:
             names = list(self.vaults)
             for each in (self.vaults, self.identities, self.grants):
                 each.clear()
-            self.weather, self.clock, self.moving_seconds = Weather(), 0, 0.0
+            self.transient_errors, self.clock, self.moving_seconds = TransientErrors(), 0, 0.0
             self.set(token_seconds=Tokens.seconds)
             self.populate(names)
 

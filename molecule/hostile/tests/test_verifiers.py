@@ -111,8 +111,8 @@ def test_what_no_longer_authenticates_is_mended_and_nothing_else(host: Any) -> N
     run(host, "plant")
     play = run_playbook("--limit", "debian13", "-v")
     assert play.status == 0, play.output
-    for mended in ("roles", "verifier", "admin", "secret", "policies"):
-        assert f"- {mended}\n" in play.output
+    for repaired in ("roles", "verifier", "admin", "secret", "policies"):
+        assert f"- {repaired}\n" in play.output
     assert json.loads(run(host, "look")) == {
         "users": ["admin"],
         "policies": [["secret-rotation"], ["foreign", "secret-rotation"]],

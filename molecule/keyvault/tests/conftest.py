@@ -36,17 +36,17 @@ def staging(emulator: Control) -> Iterator[Staging]:
     play("teardown", "-e", f"teardown_destroy={STACK}")
     emulator.reset()
     unfilled = play("secrets")
-    checked = play("fill", "--check")
-    filled = play("fill")
+    checked = play("seed", "--check")
+    filled = play("ensure_secrets")
     supply_certificate(emulator)
-    filled_again = play("fill")
+    filled_again = play("ensure_secrets")
     yield Staging(unfilled, checked, filled, filled_again, play("site"))
     play("teardown", "-e", f"teardown_destroy={STACK}")
 
 
 @pytest.fixture
 def vault(emulator: Control, staging: Staging) -> Iterator[Control]:
-    """The vault of a deployed staging; good weather and full rights again afterwards."""
+    """The vault of a deployed staging; good transient_errors and full rights again afterwards."""
     assert staging.deployed.status == 0, staging.deployed.output
     yield emulator
     emulator.clear_faults()

@@ -189,8 +189,8 @@ def test_an_app_that_does_not_become_ready_is_taken_back(host: Any) -> None:
     assert look(host) == before
 
     # The next run has only to write again what is in force: the state's version and the Compose file's bundle.
-    mended = site([*CATALOGUE["secrets"], BLOB], stack_secrets_trailing_newline="strip")
-    assert (mended.status, mended.recap["debian12"]["changed"]) == (0, 2), mended.output
+    repaired = site([*CATALOGUE["secrets"], BLOB], stack_secrets_trailing_newline="strip")
+    assert (repaired.status, repaired.recap["debian12"]["changed"]) == (0, 2), repaired.output
     assert look(host) == before
 
 

@@ -10,7 +10,7 @@ import pytest
 from machines import read_state
 from rotations import Run, Site, Watch, demo
 
-from tests.faults import harms
+from tests.faults import kinds
 from tests.faults.cells import KILLED, POWER, Cell, play
 from tests.faults.chosen import ADMIN, CLIENT, DATABASE, SOON
 
@@ -19,8 +19,8 @@ testinfra_hosts = ["ansible://debian13"]
 CELLS = [
     (Cell(CLIENT, "taught", POWER), "rotate"),
     (Cell(DATABASE, "withdrawn", KILLED), "site"),
-    (Cell(ADMIN, "proved", harms.ADMIN_REFUSED), "rotate"),
-    (Cell(CLIENT, "app handed", harms.sick("app"), patience=SOON), "rotate"),
+    (Cell(ADMIN, "proved", kinds.ADMIN_REFUSED), "rotate"),
+    (Cell(CLIENT, "app exposed", kinds.sick("app"), patience=SOON), "rotate"),
 ]
 
 

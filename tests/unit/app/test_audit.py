@@ -69,8 +69,8 @@ def test_torn_last_record_is_mended_and_told(path: Path, torn: bytes) -> None:
     with path.open("ab") as file:
         file.write(torn)
     assert AuditLog(path, KEY).append("test", {}).seq == seq(path, KEY) == 6
-    mended = json.loads(path.read_text().splitlines()[4])
-    assert (mended["event"], mended["torn_bytes"]) == ("audit-mended", len(torn))
+    repaired = json.loads(path.read_text().splitlines()[4])
+    assert (repaired["event"], repaired["torn_bytes"]) == ("audit-repaired", len(torn))
 
 
 def test_torn_first_record(tmp_path: Path) -> None:

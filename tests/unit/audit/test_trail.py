@@ -20,7 +20,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, 
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 KEYS = {"k1": b"canary-audit-key-1", "k2": b"canary-audit-key-2"}
-RUN = audit.Run("run-1", "somebody")
+RUN = audit.Author("run-1", "somebody")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackPaths:
         return KEYS[st.services[service].bundles[name].versions[secret]]
 
     def versions(_: StackPaths, st: state.State, service: str, secret: str) -> dict[str, bytes]:
-        held = st.services.get(service, state.Service()).bundles.values()
+        held = st.services.get(service, state.ServiceState()).bundles.values()
         return {each.versions[secret]: KEYS[each.versions[secret]] for each in held if secret in each.versions}
 
     monkeypatch.setattr(bundles, "value", value)
@@ -44,7 +44,7 @@ def deployed(**services: str) -> state.State:
     st = state.State("demo")
     for service, name in services.items():
         versions = {audit.KEY: name[:2]} if service == HOST else {"key": f"{name}-version"}
-        st.services[service] = state.Service(name, None, {name: state.Bundle({}, versions, state.now(), 0, 0)})
+        st.services[service] = state.ServiceState(name, None, {name: state.Bundle({}, versions, state.now(), 0, 0)})
     return st
 
 
@@ -232,8 +232,8 @@ def test_a_torn_last_record_is_told_and_mended(trail: StackPaths, torn: bytes, a
     found = audit.verify(trail.audit, KEYS)
     assert (found.torn, found.head and found.head.seq) == (len(torn), 4)
     assert audit.adopted(trail, deployed(host="k1-a", app=app), RUN, {"app"})
-    mended = records(trail)[4]
-    assert (mended["event"], mended["torn_bytes"], mended["run"]) == ("audit-mended", len(torn), "run-1")
+    repaired = records(trail)[4]
+    assert (repaired["event"], repaired["torn_bytes"], repaired["run"]) == ("audit-repaired", len(torn), "run-1")
     assert head(trail) == (5 if app == "app-2" else 6)
     assert not audit.adopted(trail, deployed(host="k1-a", app=app), RUN)
 
@@ -281,7 +281,7 @@ def write_many(paths: StackPaths, who: int) -> None:
     for number in range(10):
         with state.locked(paths):
             services = {"host": "k1-a", f"service-{who}": f"{who}-{number}"}
-            audit.adopted(paths, deployed(**services), audit.Run(f"run-{who}", "somebody"))
+            audit.adopted(paths, deployed(**services), audit.Author(f"run-{who}", "somebody"))
 
 
 def test_writers_side_by_side(paths: StackPaths) -> None:
@@ -298,7 +298,7 @@ def test_writers_side_by_side(paths: StackPaths) -> None:
 @pytest.mark.parametrize("text", ["", "two words", "a\nb", "x" * 101, "é"])
 def test_a_name_that_would_break_the_kept_heads(text: str) -> None:
     with pytest.raises(CoffreError, match=r"stack_operator is .* nothing was changed"):
-        audit.Run("run-1", text)
+        audit.Author("run-1", text)
 
 
 def test_a_broken_service_cannot_write_into_the_kept_heads(paths: StackPaths) -> None:

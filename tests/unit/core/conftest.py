@@ -84,7 +84,9 @@ class Stack:
             return sources.Resolved(*sources.file(catalogue, held, self.supplied))
 
         with state.locked(self.paths):
-            result = staging.stage(self.paths, catalogue, resolve, staging.Settings("host", require_noswap, check))
+            result = staging.stage(
+                self.paths, catalogue, resolve, staging.StagingOptions("host", require_noswap, check)
+            )
         self.outputs.append(json.dumps(result))
         return result
 
@@ -96,8 +98,8 @@ class Stack:
             return sources.Resolved(sources.demo(catalogue, held, self.paths.stack))
 
         with state.locked(self.paths):
-            run = audit.Run("run-1", "kim")
-            return staging.deliver(self.paths, catalogue, demo, staging.Settings("host"), run)
+            run = audit.Author("run-1", "kim")
+            return staging.deliver(self.paths, catalogue, demo, staging.StagingOptions("host"), run)
 
     def adopt(self) -> None:
         """As if a rollout had succeeded and collected what is left."""

@@ -71,7 +71,7 @@ def test_a_check_tells_what_a_deploy_would_see_to(
     else:
         asked.clear()
     told = module.work({"stack": "demo", **PARAMETERS[module]}, True)
-    assert told["changed"] and told["mended"]
+    assert told["changed"] and told["repaired"]
     if lacks is not undeploy:
         with pytest.raises(CoffreError):
             module.work({"stack": "demo", **PARAMETERS[module]}, False)
@@ -95,8 +95,8 @@ def test_a_check_makes_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, mo
 )
 def test_a_check_asks_what_runs(monkeypatch: pytest.MonkeyPatch, module: Any, core: str, function: str) -> None:
     def ask(*_: Any, **how: Any) -> Any:
-        mended = ["asked"] * how["dry"]
-        return (mended, "") if module is keycloak_client else mended
+        repaired = ["asked"] * how["dry"]
+        return (repaired, "") if module is keycloak_client else repaired
 
     monkeypatch.setattr(getattr(module, core), function, ask)
-    assert module.work({"stack": "demo", **PARAMETERS[module]}, True)["mended"] == ["asked"]
+    assert module.work({"stack": "demo", **PARAMETERS[module]}, True)["repaired"] == ["asked"]

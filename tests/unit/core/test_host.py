@@ -162,8 +162,8 @@ def test_the_state_survives_a_round_trip(tmp_path: Path) -> None:
     paths = StackPaths("demo", tmp_path / "run", tmp_path / "lib")
     assert state.load(paths) == state.State("demo")
     bundle = state.Bundle({"a.conf": ["a", "b"]}, {"a": "1", "b": "2"}, state.now(), 60611, 60611, True)
-    secret = state.Secret("1", state.now(), {"role": "x"}, state.moment(0))
-    st = state.State("demo", {"a": secret}, {"app": state.Service(None, "n")}, vault={"pages": 2})
+    secret = state.Version("1", state.now(), {"role": "x"}, state.moment(0))
+    st = state.State("demo", {"a": secret}, {"app": state.ServiceState(None, "n")}, vault={"pages": 2})
     st.services["app"].bundles["n"] = bundle
     with state.locked(paths):
         state.save(paths, st)

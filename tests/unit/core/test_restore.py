@@ -60,15 +60,15 @@ def remove(stack: Any, service: str) -> None:
     stack.paths.seal(service, stack.folder(service).name).unlink()
 
 
-@pytest.mark.parametrize("harm", [truncate, remove])
+@pytest.mark.parametrize("fault", [truncate, remove])
 @pytest.mark.parametrize("service", ["app", "proxy"])
-def test_one_failure_keeps_no_other_service_down(staged: Any, harm: Callable[[Any, str], None], service: str) -> None:
+def test_one_failure_keeps_no_other_service_down(staged: Any, fault: Callable[[Any, str], None], service: str) -> None:
     other = StackPaths("other", staged.paths.run_root, staged.paths.lib_root)
     with state.locked(other):
         other.state.write_text("{")
         other.compose.touch()
     bundle = staged.folder(service).name
-    harm(staged, service)
+    fault(staged, service)
     bundles.remove(staged.paths.run)
     raised, failures = again(staged)
     assert len(raised) == 3

@@ -47,18 +47,18 @@ def test_after(
     used: bool,
     expected: list[tuple[str, str | None]],
 ) -> None:
-    before = state.Secret(A, "", ring=[Previous(version, "", retires) for version, retires in ring])
+    before = state.Version(A, "", ring=[Previous(version, "", retires) for version, retires in ring])
     found = rings.after(_secret(**settings), before, current, NOW, used)
     assert [(each.version, each.retires) for each in found] == expected
 
 
 def test_only_a_key_ring_has_a_ring() -> None:
     secret = catalogues.Secret("key", ("app",), "replace")
-    assert rings.after(secret, state.Secret(A, ""), B, NOW) == []
+    assert rings.after(secret, state.Version(A, ""), B, NOW) == []
 
 
 def test_what_is_due() -> None:
-    before = state.Secret(A, "", ring=[Previous(B, "", IN_31_DAYS), Previous(C, "", BEFORE)])
+    before = state.Version(A, "", ring=[Previous(B, "", IN_31_DAYS), Previous(C, "", BEFORE)])
     assert rings.retiring(_secret(), before, NOW) == [C]
     assert rings.retiring(_secret(keep_days=0), before, NOW) == [B, C]
 
@@ -166,21 +166,21 @@ def test_values_that_a_service_does_not_need_stay_sealed(stack: Any) -> None:
     assert not stack.stage()["changed"]
 
 
-@pytest.mark.parametrize("handed", [[], ["app"]])
-def test_an_undone_version_stays_if_a_container_may_have_used_it(ringed: Any, handed: list[str]) -> None:
+@pytest.mark.parametrize("exposed", [[], ["app"]])
+def test_an_undone_version_stays_if_a_container_may_have_used_it(ringed: Any, exposed: list[str]) -> None:
     st = ringed.state
     old, value = st.secrets["api-key"], ringed.supplied["api-key"]
     ringed.supplied["api-key"] = b"canary-aborted"
     ringed.stage()
     st = ringed.state
     change = state.Change("key_ring", old, st.secrets["api-key"], step="adopted")
-    st.run = state.Run("r1", "r1", "operator", NOW, NOW, {"api-key": change}, direction="back", handed=handed)
+    st.run = state.Run("r1", "r1", "operator", NOW, NOW, {"api-key": change}, direction="back", exposed=exposed)
     rotation_values.seal(ringed.paths, "r1", "api-key", "old", value)
     state.save(ringed.paths, st)
     ringed.stage()
     kept = {each.version for each in ringed.state.secrets["api-key"].ring}
     assert ringed.state.secrets["api-key"].version == old.version
-    assert (change.new.version in kept) == (b"canary-aborted" in _files(ringed).values()) == bool(handed)
+    assert (change.new.version in kept) == (b"canary-aborted" in _files(ringed).values()) == bool(exposed)
     assert {each.version for each in old.ring} < kept | {change.new.version}
 
 

@@ -57,7 +57,7 @@ def folder(path: Path) -> None:
     path.mkdir(mode=0o700)
 
 
-HARMS: list[tuple[str, Callable[[Path], object], str]] = [
+FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("api-key", Path.unlink, "api-key is missing"),
     ("api-key", link, "api-key is a link, or not a regular file of a single name"),
     ("api-key", share, "api-key is a link, or not a regular file of a single name"),
@@ -74,11 +74,11 @@ HARMS: list[tuple[str, Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "harm", "sentence"), HARMS, ids=[sentence for *_, sentence in HARMS])
+@pytest.mark.parametrize(("name", "fault", "sentence"), FAULTS, ids=[sentence for *_, sentence in FAULTS])
 def test_refuses_a_file(
-    directory: Path, catalogue: Catalogue, name: str, harm: Callable[[Path], object], sentence: str
+    directory: Path, catalogue: Catalogue, name: str, fault: Callable[[Path], object], sentence: str
 ) -> None:
-    harm(directory / name)
+    fault(directory / name)
     with pytest.raises(SourceError) as caught:
         sources.read_directory(directory, catalogue, "refuse")
     assert sentence in str(caught.value)
@@ -87,7 +87,7 @@ def test_refuses_a_file(
 
 
 @pytest.mark.parametrize(
-    ("harm", "sentence"),
+    ("fault", "sentence"),
     [
         (lambda path: path.chmod(0o750), "must be root's with mode 0700, and is uid 0's with mode 0750"),
         (lambda path: os.chown(path, 1234, 0), "must be root's with mode 0700, and is uid 1234's"),
@@ -96,9 +96,9 @@ def test_refuses_a_file(
     ],
 )
 def test_refuses_a_directory(
-    directory: Path, catalogue: Catalogue, harm: Callable[[Path], object], sentence: str
+    directory: Path, catalogue: Catalogue, fault: Callable[[Path], object], sentence: str
 ) -> None:
-    harm(directory)
+    fault(directory)
     with pytest.raises(SourceError, match=sentence):
         sources.read_directory(directory, catalogue, "refuse")
 

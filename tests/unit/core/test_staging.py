@@ -22,7 +22,7 @@ SUPPLIED = {
     "db-password": f"{CANARY}-db".encode(),
     "tls": f"{CANARY}-tls\nline".encode(),
 }
-QUIET = {"new": [], "restored": [], "mended": [], "removed": [], "warnings": [], "changed": False}
+QUIET = {"new": [], "restored": [], "repaired": [], "removed": [], "warnings": [], "changed": False}
 
 
 def rights(path: Path) -> tuple[int, int, int]:
@@ -117,9 +117,9 @@ def test_owner_and_mode_are_mended_in_place(staged: Any, place: Callable[[Any], 
     before, path = staged.tree(), place(staged)
     loosen(path)
     told_before = staged.stage(check=True)
-    assert (told_before["mended"], told_before["new"]) == ([str(path)], [])
+    assert (told_before["repaired"], told_before["new"]) == ([str(path)], [])
     result = staged.stage()
-    assert told(result) == QUIET | {"mended": [str(path)], "changed": True}
+    assert told(result) == QUIET | {"repaired": [str(path)], "changed": True}
     assert staged.tree() == before
 
 
@@ -146,11 +146,11 @@ def share(path: Path) -> None:
     os.link(path, path.parents[3] / "shared")
 
 
-@pytest.mark.parametrize("harm", [Path.unlink, alter, lengthen, replace_by_link, replace_by_directory, share])
-def test_missing_or_altered_content_becomes_a_new_bundle(staged: Any, harm: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize("fault", [Path.unlink, alter, lengthen, replace_by_link, replace_by_directory, share])
+def test_missing_or_altered_content_becomes_a_new_bundle(staged: Any, fault: Callable[[Path], object]) -> None:
     value, old = staged.value("app", "api-key"), staged.folder("app").name
     versions = staged.state.services["app"].bundles[old].versions
-    harm(staged.folder("app") / "api-key")
+    fault(staged.folder("app") / "api-key")
     result = staged.stage()
     new = result["bundles"]["app"]["bundle"]
     assert result["new"] == [f"app/{new}"]
@@ -165,10 +165,10 @@ def test_missing_or_altered_content_becomes_a_new_bundle(staged: Any, harm: Call
     assert told(staged.stage()) == QUIET
 
 
-@pytest.mark.parametrize("harm", [Path.unlink, alter])
-def test_the_hosts_own_bundle_is_replaced_at_once(staged: Any, harm: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize("fault", [Path.unlink, alter])
+def test_the_hosts_own_bundle_is_replaced_at_once(staged: Any, fault: Callable[[Path], object]) -> None:
     value = staged.value("host", "api-key-2")
-    harm(staged.folder("host") / "api-key-2")
+    fault(staged.folder("host") / "api-key-2")
     result = staged.stage()
     assert staged.state.services["host"].current == result["bundles"]["host"]["bundle"]
     assert staged.value("host", "api-key-2") == value
@@ -241,7 +241,7 @@ def test_the_current_link_is_mended(staged: Any) -> None:
     before, link = staged.tree(), staged.paths.service("proxy") / "current"
     link.unlink()
     link.symlink_to("/etc")
-    assert told(staged.stage()) == QUIET | {"mended": [str(link)], "changed": True}
+    assert told(staged.stage()) == QUIET | {"repaired": [str(link)], "changed": True}
     assert staged.tree() == before
 
 
@@ -251,7 +251,7 @@ def test_a_lost_tmpfs_is_raised_with_the_same_bundles(staged: Any) -> None:
     assert len(staged.stage(check=True)["restored"]) == 4
     assert not staged.paths.run.exists()
     result = staged.stage()
-    assert (len(result["restored"]), result["new"], result["mended"], result["warnings"]) == (4, [], [], [])
+    assert (len(result["restored"]), result["new"], result["repaired"], result["warnings"]) == (4, [], [], [])
     assert staged.tree() == before
     assert told(staged.stage()) == QUIET
 

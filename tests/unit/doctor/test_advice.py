@@ -52,7 +52,7 @@ SHOWN = {
     "vault": "tests/unit/keyvault/test_refusals.py",
     "vault versions": "tests/unit/rotation/test_rotation.py",
     "vault expiry": "tests/unit/rotation/test_rotation.py",
-    "vault protection": "tests/unit/fill/test_fill.py",
+    "vault protection": "tests/unit/ensure/test_ensure.py",
 }
 
 
@@ -90,15 +90,15 @@ def test_a_deploy_mends_the_files(
     monkeypatch.setattr(tmpfs, "ensure", lambda folder: folder.mkdir(mode=0o700, parents=True, exist_ok=True))
     plant(stack)
     with pytest.raises(CoffreError, match=sentence.partition(" where")[0].split(":")[0][:20]):
-        check(stack.patient())
+        check(stack.target())
     site(stack)
-    assert check(stack.patient())
+    assert check(stack.target())
 
 
 def rotated(stack: Plantation, *names: str) -> set[str]:
     """The secrets that `make rotate-secret` takes, and what is then in force."""
     st = state.load(stack.paths)
-    wish = rotation_plan.Wish(names, "demo", 14)
+    wish = rotation_plan.RotationRequest(names, "demo", 14)
     return set(rotation_plan.changes(stack.catalogue, st, wish, rotation_plan.present()))
 
 
@@ -117,10 +117,10 @@ def test_what_the_ages_check_tells_is_due(days: int, stack: Plantation) -> None:
     assert rotated(stack) == set()
     dated(stack, days, "api-key")
     with pytest.raises(CoffreError, match=r"api-key (is due|was made on .*, which is to come)"):
-        doctor_times.ages(stack.patient())
+        doctor_times.ages(stack.target())
     assert rotated(stack) == {"api-key"}
     dated(stack, 0, "api-key")
-    assert not isinstance(doctor_times.ages(stack.patient()), doctor_patient.Concern)
+    assert not isinstance(doctor_times.ages(stack.target()), doctor_patient.Caution)
 
 
 def made_ahead(stack: Plantation, monkeypatch: pytest.MonkeyPatch, days: int) -> None:
@@ -148,40 +148,40 @@ def test_certificates_of_a_clock_that_was_ahead_are_due(
     with pytest.raises(
         CoffreError, match=r"tls is refused by a client: certificate is not yet valid.*not valid before"
     ):
-        doctor_times.certificates(stack.patient())
+        doctor_times.certificates(stack.target())
     assert rotated(stack) == {"ca", "tls"}
 
 
 def test_a_value_of_a_demo_is_refused_where_none_is(stack: Plantation) -> None:
-    patient = stack.patient()
-    patient.__dict__["values"] = {
+    target = stack.target()
+    target.__dict__["values"] = {
         "db-password": b"demo-kP3-vXq8",
         "api-key (1)": b"demo-no-longer",
         "api-key": b"a-demo-",
     }
-    assert doctor_times.values(patient) == "the stack is a demo"
-    patient.source = "keyvault"
+    assert doctor_times.values(target) == "the stack is a demo"
+    target.source = "keyvault"
     with pytest.raises(CoffreError, match=r"^db-password begins with demo-, as what a program has built in for a demo"):
-        doctor_times.values(patient)
+        doctor_times.values(target)
     assert rotated(stack, "db-password") == {"db-password"}
 
 
 def test_of_the_operators_own_files_the_advice_is_what_works(stack: Plantation) -> None:
     dated(stack, -91, "api-key")
-    patient = stack.patient()
-    patient.source = "file"
+    target = stack.target()
+    target.source = "file"
     told = "api-key is due for rotation since [0-9-]*$"
     with pytest.raises(CoffreError, match=told):  # a new file is enough
-        doctor_times.ages(patient)
-    object.__setattr__(patient.catalogue.secrets["api-key"], "strategy", "keycloak_client")
+        doctor_times.ages(target)
+    object.__setattr__(target.catalogue.secrets["api-key"], "strategy", "keycloak_client")
     try:
         with pytest.raises(CoffreError, match=r"SECRET=api-key ARGS='-e stack_secrets_source=demo', then put the new"):
-            doctor_times.ages(patient)
+            doctor_times.ages(target)
     finally:
-        object.__setattr__(patient.catalogue.secrets["api-key"], "strategy", "key_ring")
+        object.__setattr__(target.catalogue.secrets["api-key"], "strategy", "key_ring")
     st = state.load(stack.paths)
-    assert rotation_plan._requests(stack.catalogue, st, rotation_plan.Wish(("api-key",), "file", 14))
-    assert not rotation_plan._requests(stack.catalogue, st, rotation_plan.Wish(("api-key",), "demo", 14))
+    assert rotation_plan._requests(stack.catalogue, st, rotation_plan.RotationRequest(("api-key",), "file", 14))
+    assert not rotation_plan._requests(stack.catalogue, st, rotation_plan.RotationRequest(("api-key",), "demo", 14))
 
 
 @pytest.mark.parametrize("name", ["api-key", "db-password"])
@@ -195,9 +195,9 @@ def test_a_value_that_leaked_is_no_longer_a_finding_when_it_is_replaced_and_what
     service = "app" if name == "api-key" else "db"
     log.write_bytes(stack.value(service, name))
     with pytest.raises(CoffreError, match=f"the value of {name} stands in the log"):
-        doctor_leaks.logs(stack.patient())
-    patient = stack.patient()
-    patient.__dict__["values"] = {name: b"another value altogether"}
-    assert doctor_leaks.logs(patient)
+        doctor_leaks.logs(stack.target())
+    target = stack.target()
+    target.__dict__["values"] = {name: b"another value altogether"}
+    assert doctor_leaks.logs(target)
     log.unlink()
-    assert doctor_leaks.logs(stack.patient())
+    assert doctor_leaks.logs(stack.target())

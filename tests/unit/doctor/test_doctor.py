@@ -122,7 +122,7 @@ class Plantation:
         self.canary = ""
 
     def stage(self) -> None:
-        settings = staging.Settings("host", False, False)
+        settings = staging.StagingOptions("host", False, False)
         with state.locked(self.paths):
             staging.stage(
                 self.paths,
@@ -142,8 +142,8 @@ class Plantation:
     def value(self, service: str, secret: str) -> bytes:
         return bundles.value(self.paths, state.load(self.paths), service, secret)
 
-    def patient(self) -> doctor_patient.Patient:
-        patient = doctor_patient.Patient(
+    def target(self) -> doctor_patient.Target:
+        target = doctor_patient.Target(
             self.paths,
             self.catalogue,
             "https://localhost:8443",
@@ -152,8 +152,8 @@ class Plantation:
             self.processes,
             sys=self.sys,
         )
-        patient.__dict__["inspected"] = self.containers
-        return patient
+        target.__dict__["inspected"] = self.containers
+        return target
 
     def alter(self, change: Callable[[state.State], None]) -> None:
         st = state.load(self.paths)
@@ -161,11 +161,11 @@ class Plantation:
         state.save(self.paths, st)
 
 
-def told(check: Callable[[doctor_patient.Patient], str], plantation: Plantation) -> str:
+def told(check: Callable[[doctor_patient.Target], str], plantation: Plantation) -> str:
     """What a failing check says; that it neither changes anything nor tells a value is checked on the way."""
     before = snapshot(plantation)
     with pytest.raises(CoffreError) as failure:
-        check(plantation.patient())
+        check(plantation.target())
     assert snapshot(plantation) == before
     text = str(failure.value)
     assert plantation.canary and plantation.canary not in text
@@ -202,7 +202,7 @@ def plantation(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tmpfs, "options", lambda _: options)
     monkeypatch.setattr(tmpfs, "exposure", lambda _: None)
     monkeypatch.setattr(
-        doctor_patient.Patient,
+        doctor_patient.Target,
         "ask",
         staticmethod(
             lambda kind, names: [{"Name": name, "Internal": name != "demo_edge", "Kind": kind} for name in names]
@@ -224,8 +224,8 @@ LEAKS = (doctor_leaks.metadata, doctor_leaks.environment, doctor_leaks.logs, doc
     [*FILES, *TIMES, doctor_containers.hardening, doctor_host.packages, *LEAKS],
     ids=lambda check: check.__name__,
 )
-def test_a_sound_stack_passes(check: Callable[[doctor_patient.Patient], str], plantation: Plantation) -> None:
-    assert check(plantation.patient())
+def test_a_sound_stack_passes(check: Callable[[doctor_patient.Target], str], plantation: Plantation) -> None:
+    assert check(plantation.target())
 
 
 def open_wide(plantation: Plantation) -> None:
@@ -294,7 +294,7 @@ def foreign_seal(plantation: Plantation) -> None:
 
 
 def open_run(plantation: Plantation) -> None:
-    day, old, new = "2026-01-01T00:00:00Z", state.Secret("1" * 32, ""), state.Secret("2" * 32, "")
+    day, old, new = "2026-01-01T00:00:00Z", state.Version("1" * 32, ""), state.Version("2" * 32, "")
     run = state.Run("r1", "r1", "kim", day, day, {"api-key": state.Change("key_ring", old, new, "proved")})
     plantation.alter(lambda st: setattr(st, "run", run))
 
@@ -308,7 +308,7 @@ def waiting(plantation: Plantation) -> None:
 
 
 def forgotten(plantation: Plantation) -> None:
-    plantation.alter(lambda st: st.services.update(db=state.Service()))
+    plantation.alter(lambda st: st.services.update(db=state.ServiceState()))
 
 
 def other_files(plantation: Plantation) -> None:
@@ -347,7 +347,7 @@ PLANTED = [
 @pytest.mark.parametrize(("plant", "check", "sentence"), PLANTED, ids=[plant.__name__ for plant, _, _ in PLANTED])
 def test_what_is_planted_is_told(
     plant: Callable[[Plantation], None],
-    check: Callable[[doctor_patient.Patient], str],
+    check: Callable[[doctor_patient.Target], str],
     sentence: str,
     plantation: Plantation,
 ) -> None:
@@ -378,24 +378,24 @@ def test_ages(days: int, sentence: str, plantation: Plantation) -> None:
     if days > 90:
         assert sentence in told(doctor_times.ages, plantation)
     else:
-        note = doctor_times.ages(plantation.patient())
+        note = doctor_times.ages(plantation.target())
         assert sentence in note
-        assert isinstance(note, doctor_patient.Concern) == (days > 60)
+        assert isinstance(note, doctor_patient.Caution) == (days > 60)
 
 
 def test_certificates_that_no_client_takes(plantation: Plantation, tmp_path: Path) -> None:
-    assert "tls expires on" in doctor_times.certificates(plantation.patient())
-    patient = plantation.patient()
-    patient.url = "https://elsewhere.example:8443"
+    assert "tls expires on" in doctor_times.certificates(plantation.target())
+    target = plantation.target()
+    target.url = "https://elsewhere.example:8443"
     with pytest.raises(CoffreError, match="tls is refused by a client: Hostname mismatch"):
-        doctor_times.certificates(patient)
+        doctor_times.certificates(target)
     other = tmp_path / "other.pem"
     words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout /dev/null -out {other}"
     subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
-    patient = plantation.patient()
-    patient.ca_path = other
+    target = plantation.target()
+    target.ca_path = other
     with pytest.raises(CoffreError, match="tls is refused by a client: self-signed certificate in certificate chain"):
-        doctor_times.certificates(patient)
+        doctor_times.certificates(target)
     path = plantation.folder("proxy") / "tls"
     key, _, chain = path.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
     assert key
@@ -448,9 +448,9 @@ def test_old_images_are_a_warning(
 ) -> None:
     layers = [(datetime.now(UTC) - timedelta(days=each)).strftime("%Y-%m-%dT%H:%M:%SZ") for each in days]
     monkeypatch.setattr(compose, "call", lambda *_, **__: "\n".join(layers))
-    note = doctor_containers.images(plantation.patient())
+    note = doctor_containers.images(plantation.target())
     assert sentence in note
-    assert isinstance(note, doctor_patient.Concern) == ("since" in sentence)
+    assert isinstance(note, doctor_patient.Caution) == ("since" in sentence)
 
 
 def test_a_proxy_without_a_share_is_told(plantation: Plantation) -> None:
@@ -460,19 +460,19 @@ def test_a_proxy_without_a_share_is_told(plantation: Plantation) -> None:
     sentence = "it is not so that demo-app-1 leaves the proxy its share of the processors"
     assert told(doctor_containers.hardening, plantation) == sentence
     proxy["HostConfig"]["CpuShares"] = 8192
-    assert doctor_containers.hardening(plantation.patient())
+    assert doctor_containers.hardening(plantation.target())
 
 
 def test_the_proxy_may_be_on_a_network_that_is_not_internal(plantation: Plantation) -> None:
     plantation.containers[0]["NetworkSettings"]["Networks"]["demo_edge"] = {}
     plantation.containers[0]["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}
-    assert doctor_containers.hardening(plantation.patient())
+    assert doctor_containers.hardening(plantation.target())
 
 
-def warned(check: Callable[[doctor_patient.Patient], str], plantation: Plantation) -> str:
+def warned(check: Callable[[doctor_patient.Target], str], plantation: Plantation) -> str:
     """What a check that passes would have a person see to, "" for nothing."""
-    note = check(plantation.patient())
-    return str(note) if isinstance(note, doctor_patient.Concern) else ""
+    note = check(plantation.target())
+    return str(note) if isinstance(note, doctor_patient.Caution) else ""
 
 
 @pytest.mark.parametrize("profile", ["", "unconfined", None])
@@ -500,7 +500,7 @@ class Filter:
         self.rules = True
         network = {"Id": "a" * 64, "Driver": "bridge", "Options": {}, "Name": "demo_web", "Internal": True}
         monkeypatch.setattr(compose, "call", self.call)
-        monkeypatch.setattr(doctor_patient.Patient, "ask", staticmethod(lambda *_: [network]))
+        monkeypatch.setattr(doctor_patient.Target, "ask", staticmethod(lambda *_: [network]))
         plantation.containers[0]["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}
         rules = firewall.of_stack([network], {"8443/tcp"})
         plantation.paths.firewall.write_text(rules)
@@ -575,10 +575,10 @@ def test_a_pin_of_debian_12_is_told_on_13(
     monkeypatch.setattr(doctor_host, "RELEASE", plantation.paths.lib_root / "os-release")
     monkeypatch.setattr(doctor_host, "PINS", plantation.paths.lib_root / "pins")
     doctor_host.RELEASE.write_text(f'NAME="Debian GNU/Linux"\nVERSION_ID="{release}"\n')
-    assert doctor_host.packages(plantation.patient())
+    assert doctor_host.packages(plantation.target())
     doctor_host.PINS.touch()
     if kept:
-        assert doctor_host.packages(plantation.patient())
+        assert doctor_host.packages(plantation.target())
     else:
         assert "is left from Debian 12" in told(doctor_host.packages, plantation)
 
@@ -595,9 +595,9 @@ def test_values_in_metadata_are_told(plantation: Plantation, monkeypatch: pytest
 
 
 def test_a_value_too_short_to_be_searched_for_is_named(plantation: Plantation) -> None:
-    patient = plantation.patient()
-    patient.__dict__["values"] = {"pin": b"12345678901", "api-key": plantation.canary.encode()}
-    assert doctor_leaks.metadata(patient).endswith("; too short to be searched for: pin")
+    target = plantation.target()
+    target.__dict__["values"] = {"pin": b"12345678901", "api-key": plantation.canary.encode()}
+    assert doctor_leaks.metadata(target).endswith("; too short to be searched for: pin")
 
 
 @pytest.mark.parametrize("variable", ["DEMO_MODE=true", "API_KEY=", "DB_PASSWORD=x", "KC_BOOTSTRAP_ADMIN_PASSWORD=x"])
@@ -621,7 +621,7 @@ def test_values_in_processes_are_told(kind: str, plantation: Plantation) -> None
     process.mkdir()
     for name in ("environ", "cmdline"):
         (process / name).write_bytes(b"PATH=/\0")
-    assert "in 2 environments and argument lists" in doctor_leaks.environment(plantation.patient())
+    assert "in 2 environments and argument lists" in doctor_leaks.environment(plantation.target())
     (process / kind).write_bytes(b"K=" + plantation.value("app", "api-key") + b"\0")
     assert told(doctor_leaks.environment, plantation) == f"the value of api-key stands in {process / kind}"
 
@@ -638,13 +638,13 @@ def test_a_value_of_several_lines_is_told_where_each_became_an_entry(plantation:
     lines = ["the first line of it", "and yet another one"]
     log = tmp_path / "c-json.log"
     plantation.containers[0]["LogPath"] = str(log)
-    patient = plantation.patient()
-    patient.__dict__["values"] = {"note": "\n".join(lines).encode(), "api-key": plantation.canary.encode()}
+    target = plantation.target()
+    target.__dict__["values"] = {"note": "\n".join(lines).encode(), "api-key": plantation.canary.encode()}
     log.write_text(json.dumps({"log": lines[0]}) + "\n")
-    assert doctor_leaks.logs(patient).startswith("no value in")
+    assert doctor_leaks.logs(target).startswith("no value in")
     log.write_text("".join(json.dumps({"log": f"{line}\n"}) + "\n" for line in lines))
     with pytest.raises(CoffreError, match="the value of note stands in the log of demo-app-1"):
-        doctor_leaks.logs(patient)
+        doctor_leaks.logs(target)
 
 
 @pytest.mark.parametrize(
@@ -658,7 +658,7 @@ def test_logs_of_another_driver_are_searched_as_the_engine_tells_them(
     if sentence:
         assert sentence in told(doctor_leaks.logs, plantation)
     else:
-        assert not isinstance(doctor_leaks.logs(plantation.patient()), doctor_patient.Concern)
+        assert not isinstance(doctor_leaks.logs(plantation.target()), doctor_patient.Caution)
 
 
 def test_logs_that_the_engine_cannot_read_are_not_called_clean(
@@ -669,8 +669,8 @@ def test_logs_that_the_engine_cannot_read_are_not_called_clean(
 
     plantation.containers[0]["HostConfig"]["LogConfig"] = {"Type": "gelf"}
     monkeypatch.setattr(compose, "logged", refuse)
-    note = doctor_leaks.logs(plantation.patient())
-    assert isinstance(note, doctor_patient.Concern)
+    note = doctor_leaks.logs(plantation.target())
+    assert isinstance(note, doctor_patient.Caution)
     assert note == "not searched: the log of demo-app-1, which the driver gelf does not give back"
 
 
@@ -696,7 +696,7 @@ def test_the_app_is_asked_through_the_proxy_and_in_its_container(
     monkeypatch.setattr(compose, "parse", lambda _: container)
     monkeypatch.setattr(compose, "checked", lambda _: own)
     if not sentence:
-        assert doctor_answers.app(plantation.patient()) == "https://localhost:8443 is healthy and ready"
+        assert doctor_answers.app(plantation.target()) == "https://localhost:8443 is healthy and ready"
         return
     text = told(doctor_answers.app, plantation)
     assert sentence in text
@@ -733,7 +733,7 @@ def test_values_in_the_history_are_told(
     repository("add", ".")
     repository("commit", "-m", "first")
     looked_at(plantation, tmp_path)
-    assert doctor_leaks.git_history(plantation.patient()) == "clean"
+    assert doctor_leaks.git_history(plantation.target()) == "clean"
 
     # Committed, removed, and no longer of any branch.
     leak, key = tmp_path / "repo" / "leak", tmp_path / "repo" / "key"
@@ -761,7 +761,7 @@ def test_a_value_in_a_commits_message_is_told(
 def test_logins_that_do_not_count_for_good_are_told(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, list[str]] = {"client": [], "db-password": []}
     monkeypatch.setattr(rotation_plan, "refusals", lambda *_: found)
-    assert doctor_answers.logins(plantation.patient()) == "accepted as deployed: client, db-password"
+    assert doctor_answers.logins(plantation.target()) == "accepted as deployed: client, db-password"
     found |= {"client": [Aside("Somebody gave it another secret.")], "db-password": ["It is refused: run site.yml."]}
     text = told(doctor_answers.logins, plantation)
     assert text == "client: Somebody gave it another secret.; db-password: It is refused: run site.yml."
@@ -777,14 +777,14 @@ def test_logins_need_the_python_of_the_modules(plantation: Plantation, monkeypat
 
 def test_a_host_without_anything_is_told_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    patient = doctor_patient.Patient(
+    target = doctor_patient.Target(
         StackPaths("demo", tmp_path / "run", tmp_path / "lib"),
         catalogues.parse(CATALOGUE),
         "https://localhost:1",
         tmp_path / "ca.crt",
         doctor_patient.History(None, (), "clean"),
     )
-    found = {check.check: check for check in doctor.examine(patient)}
+    found = {check.check: check for check in doctor.examine(target)}
     assert len(found) == len(doctor.EXAMINATIONS)
     assert found["state"].message.startswith("stack demo was never deployed on this host. What to do: run playbooks")
     assert found["engine"].message.startswith("docker is not installed on this host")
@@ -796,9 +796,9 @@ def test_what_cannot_be_read_fails_its_own_check_only(plantation: Plantation, tm
     (tmp_path / "words.gz").write_bytes(gzip.compress(b"words")[:-3])
     plantation.history = doctor_patient.History(tmp_path / "words.gz", (), "clean")
     plantation.paths.compose.write_text("services: {}\n")
-    patient = plantation.patient()
-    patient.ca_path = tmp_path / "absent"
-    found = {check.check: check for check in doctor.examine(patient)}
+    target = plantation.target()
+    target.ca_path = tmp_path / "absent"
+    found = {check.check: check for check in doctor.examine(target)}
     assert not found["git history"].ok
     assert "cannot be read (No such file or directory)" in found["certificates"].message
     assert found["bundles"].ok and found["permissions"].ok
@@ -807,7 +807,7 @@ def test_what_cannot_be_read_fails_its_own_check_only(plantation: Plantation, tm
 def test_what_is_to_be_seen_to_passes_with_a_warning(plantation: Plantation) -> None:
     created = (datetime.now(UTC) - timedelta(days=70)).strftime("%Y-%m-%dT%H:%M:%SZ")
     plantation.alter(lambda st: setattr(st.secrets["api-key"], "created", created))
-    found = {check.check: check for check in doctor.examine(plantation.patient())}
+    found = {check.check: check for check in doctor.examine(plantation.target())}
     assert (found["ages"].ok, found["ages"].warn) == (True, True)
     assert (found["bundles"].ok, found["bundles"].warn) == (True, False)
     assert (found["containers"].ok, found["containers"].warn) == (False, False)
@@ -815,6 +815,6 @@ def test_what_is_to_be_seen_to_passes_with_a_warning(plantation: Plantation) -> 
 
 def test_a_state_that_is_none_is_told(plantation: Plantation) -> None:
     plantation.paths.state.write_text("{")
-    found = {check.check: check for check in doctor.examine(plantation.patient())}
+    found = {check.check: check for check in doctor.examine(plantation.target())}
     assert "cannot be understood" in found["state"].message
     assert found["bundles"].message == "not checked, because of: state"

@@ -71,12 +71,12 @@ def look(folder: Path, values: dict[str, bytes]) -> tuple[list[str], str]:
     assert collected
     history.write(folder.parent / "words.gz", collected.words)
     found = doctor_patient.History(folder.parent / "words.gz", (), "clean", tuple(collected.unsearched))
-    patient = doctor_patient.Patient(
+    target = doctor_patient.Target(
         StackPaths("demo", folder, folder), catalogue.Catalogue({}, {}), "https://localhost", None, found
     )
-    patient.__dict__["values"] = values
+    target.__dict__["values"] = values
     try:
-        said = doctor_leaks.git_history(patient)
+        said = doctor_leaks.git_history(target)
     except CoffreError as error:
         said = str(error)
     return [name for name in values if f"the value of {name} stands in it" in said], said

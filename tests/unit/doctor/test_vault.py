@@ -50,12 +50,12 @@ def vault(emulator: Emulator) -> Control:
 
 
 @pytest.fixture
-def patient(emulator: Emulator, vault: Control, tmp_path: Path) -> doctor_patient.Patient:
+def target(emulator: Emulator, vault: Control, tmp_path: Path) -> doctor_patient.Target:
     assert vault
     settings = keyvault.settings(
         {"url": f"https://{VAULT}.vault.azure.net", "ca": str(emulator.ca), "credential": {"type": "managed_identity"}}
     )
-    patient = doctor_patient.Patient(
+    target = doctor_patient.Target(
         StackPaths("demo", tmp_path / "run", tmp_path / "lib"),
         catalogues.parse(CATALOGUE),
         "https://localhost:1",
@@ -63,9 +63,9 @@ def patient(emulator: Emulator, vault: Control, tmp_path: Path) -> doctor_patien
         doctor_patient.History(None, (), "nothing to look at"),
         keyvault=settings,
     )
-    secrets = {name: state.Secret(version, state.now()) for name, version in HELD.items()}
-    patient.__dict__["state"] = state.State("demo", secrets)
-    return patient
+    secrets = {name: state.Version(version, state.now()) for name, version in HELD.items()}
+    target.__dict__["state"] = state.State("demo", secrets)
+    return target
 
 
 def put(vault: Control, name: str, *, age: int = 100 * DAY, lasts: int | None = 300 * DAY, **more: Any) -> None:
@@ -77,16 +77,16 @@ def newer(vault: Control, name: str, **more: Any) -> None:
     put(vault, name, age=DAY, **more)
 
 
-def test_a_vault_that_agrees_passes_and_no_value_is_asked_for(patient: doctor_patient.Patient, vault: Control) -> None:
-    assert doctor_vault.reachable(patient) == f"https://{VAULT}.vault.azure.net tells 3 versions of 3 secrets"
+def test_a_vault_that_agrees_passes_and_no_value_is_asked_for(target: doctor_patient.Target, vault: Control) -> None:
+    assert doctor_vault.reachable(target) == f"https://{VAULT}.vault.azure.net tells 3 versions of 3 secrets"
     for check in (doctor_vault.drift, doctor_vault.expiry, doctor_vault.protection):
-        assert not isinstance(check(patient), doctor_patient.Concern)
+        assert not isinstance(check(target), doctor_patient.Caution)
     counted = vault.count()
     assert counted["versions"] == 3
     assert "get" not in counted
 
 
-FAILING: list[tuple[Callable[[Control], None], Callable[[doctor_patient.Patient], str], str]] = [
+FAILING: list[tuple[Callable[[Control], None], Callable[[doctor_patient.Target], str], str]] = [
     (
         lambda vault: newer(vault, "db-password", version=NEW),
         doctor_vault.drift,
@@ -115,14 +115,14 @@ def expired(vault: Control) -> None:
 @pytest.mark.parametrize(("plant", "check", "sentence"), FAILING, ids=[sentence for _, _, sentence in FAILING])
 def test_what_a_run_would_refuse_or_not_mend_fails(
     plant: Callable[[Control], None],
-    check: Callable[[doctor_patient.Patient], str],
+    check: Callable[[doctor_patient.Target], str],
     sentence: str,
-    patient: doctor_patient.Patient,
+    target: doctor_patient.Target,
     vault: Control,
 ) -> None:
     plant(vault)
     with pytest.raises(CoffreError) as failure:
-        check(patient)
+        check(target)
     assert sentence in str(failure.value)
     assert CANARY not in str(failure.value)
 
@@ -137,7 +137,7 @@ def endless(vault: Control) -> None:
     put(vault, "db-password", version=DB, lasts=None)
 
 
-WARNING: list[tuple[Callable[[Control], None], Callable[[doctor_patient.Patient], str], str]] = [
+WARNING: list[tuple[Callable[[Control], None], Callable[[doctor_patient.Target], str], str]] = [
     (
         lambda vault: newer(vault, "api-key-staging", version=NEW),
         doctor_vault.drift,
@@ -161,56 +161,54 @@ WARNING: list[tuple[Callable[[Control], None], Callable[[doctor_patient.Patient]
 @pytest.mark.parametrize(("plant", "check", "sentence"), WARNING, ids=[sentence for _, _, sentence in WARNING])
 def test_what_is_to_be_seen_to_warns(
     plant: Callable[[Control], None],
-    check: Callable[[doctor_patient.Patient], str],
+    check: Callable[[doctor_patient.Target], str],
     sentence: str,
-    patient: doctor_patient.Patient,
+    target: doctor_patient.Target,
     vault: Control,
 ) -> None:
     plant(vault)
-    note = check(patient)
-    assert isinstance(note, doctor_patient.Concern)
+    note = check(target)
+    assert isinstance(note, doctor_patient.Caution)
     assert sentence in note
     assert CANARY not in note
 
 
-def test_a_newer_version_leaves_a_pinned_secret_alone(patient: doctor_patient.Patient, vault: Control) -> None:
+def test_a_newer_version_leaves_a_pinned_secret_alone(target: doctor_patient.Target, vault: Control) -> None:
     newer(vault, "tls-key")
-    assert not isinstance(doctor_vault.drift(patient), doctor_patient.Concern)
+    assert not isinstance(doctor_vault.drift(target), doctor_patient.Caution)
 
 
-def test_of_two_versions_of_one_second_the_hosts_is_no_drift(patient: doctor_patient.Patient, vault: Control) -> None:
+def test_of_two_versions_of_one_second_the_hosts_is_no_drift(target: doctor_patient.Target, vault: Control) -> None:
     put(vault, "api-key-staging", version=NEW)
-    assert not isinstance(doctor_vault.drift(patient), doctor_patient.Concern)
+    assert not isinstance(doctor_vault.drift(target), doctor_patient.Caution)
 
 
-def test_what_a_consumer_could_not_adopt_is_drift(patient: doctor_patient.Patient, vault: Control) -> None:
+def test_what_a_consumer_could_not_adopt_is_drift(target: doctor_patient.Target, vault: Control) -> None:
     """The state names what was read, and the service goes on with what it had, whose end is what counts."""
     newer(vault, "api-key-staging", version=NEW)
     bundle = state.Bundle({name: [name] for name in HELD}, HELD, state.now(), 60611, 60611)
-    patient.state.secrets["api-key"] = state.Secret(NEW, state.now())
-    patient.state.services["app"] = state.Service("0a1b2c3d4e5f", None, {"0a1b2c3d4e5f": bundle})
-    assert f"api-key (Api-Key-Staging in the vault) is {API} here and {NEW} in the vault" in doctor_vault.drift(patient)
-    patient.keyvault = replace(patient.vault, expires_soon_days=250)
-    assert "api-key on 2" in doctor_vault.expiry(patient)
+    target.state.secrets["api-key"] = state.Version(NEW, state.now())
+    target.state.services["app"] = state.ServiceState("0a1b2c3d4e5f", None, {"0a1b2c3d4e5f": bundle})
+    assert f"api-key (Api-Key-Staging in the vault) is {API} here and {NEW} in the vault" in doctor_vault.drift(target)
+    target.keyvault = replace(target.vault, expires_soon_days=250)
+    assert "api-key on 2" in doctor_vault.expiry(target)
     with pytest.raises(CoffreError, match="app did not become ready with the version that was read last of api-key, "):
-        doctor_files.staged(patient)
+        doctor_files.staged(target)
 
 
-def test_settings_say_how_soon_is_soon_and_what_expiry_means(patient: doctor_patient.Patient, vault: Control) -> None:
+def test_settings_say_how_soon_is_soon_and_what_expiry_means(target: doctor_patient.Target, vault: Control) -> None:
     expired(vault)
-    patient.keyvault = replace(patient.vault, expired="warn", expires_soon_days=250)
-    note = doctor_vault.expiry(patient)
-    assert isinstance(note, doctor_patient.Concern)
+    target.keyvault = replace(target.vault, expired="warn", expires_soon_days=250)
+    note = doctor_vault.expiry(target)
+    assert isinstance(note, doctor_patient.Caution)
     assert "api-key has expired on 2" in note
     assert "expire within 250 days: db-password on 2" in note
 
 
-def test_more_than_a_page_of_versions_is_compared_with_its_last(
-    patient: doctor_patient.Patient, vault: Control
-) -> None:
+def test_more_than_a_page_of_versions_is_compared_with_its_last(target: doctor_patient.Target, vault: Control) -> None:
     for number in range(40):
         put(vault, "api-key-staging", age=90 * DAY - number, version=f"{number:032x}")
-    assert f"and {39:032x} in the vault" in doctor_vault.drift(patient)
+    assert f"and {39:032x} in the vault" in doctor_vault.drift(target)
 
 
 def unreachable(vault: Control) -> None:
@@ -235,11 +233,11 @@ def not_permitted(vault: Control) -> None:
     ids=["unreachable", "closed", "not permitted"],
 )
 def test_a_vault_that_tells_nothing_fails_one_check(
-    plant: Callable[[Control], None], sentence: str, patient: doctor_patient.Patient, vault: Control
+    plant: Callable[[Control], None], sentence: str, target: doctor_patient.Target, vault: Control
 ) -> None:
     plant(vault)
-    patient.keyvault = replace(patient.vault, seconds=1)
-    found = {check.check: check for check in doctor.examine(patient)}
+    target.keyvault = replace(target.vault, seconds=1)
+    found = {check.check: check for check in doctor.examine(target)}
     assert not found["vault"].ok
     assert sentence in found["vault"].message
     assert found["vault"].message.endswith("What to do: the running stack does not need the vault, the next run does.")
@@ -247,6 +245,6 @@ def test_a_vault_that_tells_nothing_fails_one_check(
     assert "Traceback" not in found["vault"].message
 
 
-def test_without_a_vault_nothing_is_said_of_it(patient: doctor_patient.Patient) -> None:
-    patient.keyvault = None
-    assert [check.check for check in doctor.examine(patient)] == [each.name for each in doctor.EXAMINATIONS]
+def test_without_a_vault_nothing_is_said_of_it(target: doctor_patient.Target) -> None:
+    target.keyvault = None
+    assert [check.check for check in doctor.examine(target)] == [each.name for each in doctor.EXAMINATIONS]

@@ -59,7 +59,7 @@ def test_clock_is_in_every_answer(emulator: Emulator, connect: Connect) -> None:
         ("fault", {"kind": "earthquake"}, "no such kind"),
         ("fault", {"kind": "reset", "operation": "dance"}, "no such operation"),
         ("grant", {"identity": "host", "vault": "coffre", "rights": ["fly"]}, "no such right: fly"),
-        ("set", {"weather": 1}, "no setting weather"),
+        ("set", {"transient_errors": 1}, "no setting transient_errors"),
         ("vault", {"name": "coffre", "colour": "red"}, "no setting colour"),
         ("vault", {"name": "coffre", "closed": "on mondays"}, "closed of a vault is one of"),
         ("put", {"vault": "nowhere", "name": "alpha", "value": "one"}, "KeyError"),
@@ -87,7 +87,7 @@ def test_reset(emulator: Emulator, connect: Connect) -> None:
     assert list(client.list_properties_of_secrets()) == []
     assert list(client.list_deleted_secrets()) == []
     assert emulator.world.vaults["coffre"].model == "rbac"
-    assert emulator.world.weather.latency_ms == 0
+    assert emulator.world.transient_errors.latency_ms == 0
 
 
 def test_certificates_outlive_the_emulator(tmp_path: Path) -> None:

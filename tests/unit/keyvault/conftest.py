@@ -35,7 +35,7 @@ class Host:
     def control(self) -> Control:
         return self.emulator.control
 
-    def settings(self) -> keyvault.Settings:
+    def settings(self) -> keyvault.VaultSettings:
         return keyvault.settings(
             {
                 "url": "https://coffre.vault.azure.net",

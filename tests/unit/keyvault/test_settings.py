@@ -79,14 +79,14 @@ def test_the_client_certificate_is_roots_alone(tmp_path: Path, mode: int, sound:
     path = tmp_path / "client.pem"
     credential = Credential("client_certificate", "c", "t", path)
     settings = keyvault_settings.settings({"url": URL})
-    assert "is missing" in keyvault_settings.hindrances(settings, credential)[0]
+    assert "is missing" in keyvault_settings.blockers(settings, credential)[0]
     path.write_text("x")
     path.chmod(mode)
-    assert bool(keyvault_settings.hindrances(settings, credential)) is not sound
+    assert bool(keyvault_settings.blockers(settings, credential)) is not sound
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     settings = keyvault_settings.settings({"url": URL, "ca": str(tmp_path / "ca.pem")})
     credential = Credential("workload_identity", token_file=tmp_path / "token")
-    found = keyvault_settings.hindrances(settings, credential)
+    found = keyvault_settings.blockers(settings, credential)
     assert len(found) == 2 and "as `ca`, is no file" in found[0] and "token file" in found[1]

@@ -1,4 +1,4 @@
-"""The verifier against RFC 7677, and what is mended in which case."""
+"""The verifier against RFC 7677, and what is repaired in which case."""
 
 import base64
 import hmac
@@ -7,9 +7,9 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role import server as postgres
-from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role.server import Target
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role.server import LoginRole
 
-TARGET = Target("keycloak", "keycloak", ("keycloak_a", "keycloak_b"), "keycloak_a")
+TARGET = LoginRole("keycloak", "keycloak", ("keycloak_a", "keycloak_b"), "keycloak_a")
 
 
 def test_verifier_is_the_one_of_the_rfc() -> None:
@@ -38,12 +38,12 @@ def test_a_password_that_scram_would_normalise_is_refused(password: bytes) -> No
 def test_names_that_would_need_quoting_are_refused(name: str) -> None:
     for database, owner, roles in ((name, "o", ("r",)), ("d", name, ("r",)), ("d", "o", ("r", name))):
         with pytest.raises(CoffreError, match="cannot name"):
-            Target(database, owner, roles, "r")
+            LoginRole(database, owner, roles, "r")
 
 
 def test_a_version_of_a_foreign_role_is_refused() -> None:
     with pytest.raises(CoffreError, match="'other', which is none of a, b"):
-        Target("d", "o", ("a", "b"), "other")
+        LoginRole("d", "o", ("a", "b"), "other")
 
 
 def test_the_script_gives_login_to_the_role_in_force_only() -> None:
@@ -73,7 +73,7 @@ class Server:
 
 
 @pytest.mark.parametrize(
-    ("password_right", "roles_right", "mended"),
+    ("password_right", "roles_right", "repaired"),
     [
         (True, True, []),
         (False, True, ["verifier"]),
@@ -83,13 +83,13 @@ class Server:
 )
 @pytest.mark.parametrize("dry", [False, True])
 def test_only_what_is_amiss_is_mended(
-    monkeypatch: pytest.MonkeyPatch, password_right: bool, roles_right: bool, mended: list[str], dry: bool
+    monkeypatch: pytest.MonkeyPatch, password_right: bool, roles_right: bool, repaired: list[str], dry: bool
 ) -> None:
     server = Server(password_right, roles_right)
     monkeypatch.setattr(postgres, "login", server.login)
     monkeypatch.setattr(postgres, "psql", server.psql)
-    assert postgres.ensure(None, TARGET, b"canary", dry=dry) == mended  # type: ignore[arg-type]
-    assert len(server.scripts) == (0 if dry else len(mended))
+    assert postgres.ensure(None, TARGET, b"canary", dry=dry) == repaired  # type: ignore[arg-type]
+    assert len(server.scripts) == (0 if dry else len(repaired))
     assert not any("canary" in script for script in server.scripts)
     for script in server.scripts:
         if "PASSWORD" in script:

@@ -122,8 +122,8 @@ def test_services_are_read_with_their_hash_image_and_labels(monkeypatch: pytest.
         "other": {"image": "gone:1"},
     }
     answers(monkeypatch, services, {"coffre/app:1": "sha256:7212"})
-    assert compose.wanted(Path("compose.yml")) == {
-        "app": compose.Service(
+    assert compose.desired(Path("compose.yml")) == {
+        "app": compose.DesiredService(
             "app",
             "hash-of-app",
             "coffre/app:1",
@@ -133,14 +133,14 @@ def test_services_are_read_with_their_hash_image_and_labels(monkeypatch: pytest.
             "on-failure",
             frozenset({"NO_PROXY"}),
         ),
-        "other": compose.Service("other", "hash-of-other", "gone:1", None, None, "restart", "no"),
+        "other": compose.DesiredService("other", "hash-of-other", "gone:1", None, None, "restart", "no"),
     }
 
 
 def test_depends_on_is_refused_because_its_hash_would_never_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, {"app": {"image": "x", "depends_on": {"db": {}}}, "db": {"image": "x"}}, {"x": "i"})
     with pytest.raises(CoffreError, match="app must not say depends_on"):
-        compose.wanted(Path("compose.yml"))
+        compose.desired(Path("compose.yml"))
 
 
 def test_content_that_is_to_be_the_file_is_what_compose_reads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +151,8 @@ def test_content_that_is_to_be_the_file_is_what_compose_reads(monkeypatch: pytes
         return '{"services": {}}' if "json" in command else ""
 
     monkeypatch.setattr(compose, "call", call)
-    compose.wanted(Path("/lib/compose.yml"), "the content")
-    compose.wanted(Path("/lib/compose.yml"))
+    compose.desired(Path("/lib/compose.yml"), "the content")
+    compose.desired(Path("/lib/compose.yml"))
     source = ["docker", "compose", "--ansi", "never", "--project-directory", "/lib", "-f", "-"]
     assert [(command[:8], stdin) for command, stdin in calls if stdin] == [(source, "the content")] * 2
     assert [command[4:6] for command, stdin in calls if not stdin and "config" in command] == [

@@ -22,7 +22,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies.hapro
     lacking,
     servers,
     sessions,
-    to_close,
+    to_hold,
 )
 
 STATE = """1
@@ -73,7 +73,7 @@ def test_the_backends_that_lack_the_new_container(leaving: set[str], coming: set
     ids=["one serves", "only its backend alone", "all that serve", "it takes no requests", "not known", "the first"],
 )
 def test_the_slots_closed_to_a_container_that_is_not_ready(leaving: set[str], closed: list[str]) -> None:
-    assert [slot.name for slot in to_close(servers(STATE), frozenset(leaving))] == closed
+    assert [slot.name for slot in to_hold(servers(STATE), frozenset(leaving))] == closed
 
 
 def test_the_requests_under_way_are_counted() -> None:
@@ -94,7 +94,7 @@ def test_the_new_container_is_opened_and_the_old_one_left_in_one_command(monkeyp
 
     monkeypatch.setattr(haproxy, "_master", master)
     proxy: Any = None
-    assert haproxy.open_to(proxy, frozenset({"172.18.0.3"}), frozenset({"172.18.0.5"}), 1.0) == ""
+    assert haproxy.switch(proxy, frozenset({"172.18.0.3"}), frozenset({"172.18.0.5"}), 1.0) == ""
     assert said == ["@1 set server app/app4 state ready; @1 set server app/app1 state drain"]
 
 
@@ -113,7 +113,7 @@ def test_the_old_containers_are_left_and_what_they_answer_is_waited_for(monkeypa
     monkeypatch.setattr(haproxy, "_master", master)
     monkeypatch.setattr(haproxy, "POLL_SECONDS", 0.0)
     proxy: Any = None
-    haproxy.empty(proxy, frozenset({"172.18.0.3", "172.18.0.5"}))
+    haproxy.drain(proxy, frozenset({"172.18.0.3", "172.18.0.5"}))
     assert said == ["@1 set server app/app1 state drain"]  # the other one is left already
     assert not [*under_way]
 
@@ -130,7 +130,7 @@ def test_the_slots_are_usable_again_once_who_is_gone_counts_as_down(monkeypatch:
     monkeypatch.setattr(haproxy, "_master", master)
     monkeypatch.setattr(haproxy, "POLL_SECONDS", 0.0)
     proxy: Any = None
-    haproxy.settle(proxy, frozenset({"172.18.0.5"}))
+    haproxy.release(proxy, frozenset({"172.18.0.5"}))
     assert asked == [*["@1 show servers state"] * 3, "@1 set server app/app4 state ready"]
 
 

@@ -86,4 +86,4 @@ def test_a_flash_of_readiness_is_waited_out(stack: Stack, tmp_path: Path) -> Non
     stack.ready = (True, False)
     status, output = look(stack, tmp_path, 5)
     assert (status, [answer for _, answer in stack.seen]) == (0, [200, 503, 200]), output
-    assert stack.seen[1][0] - stack.seen[0][0] >= rollout.HOLD_SECONDS
+    assert stack.seen[1][0] - stack.seen[0][0] >= rollout.STABLE_SECONDS

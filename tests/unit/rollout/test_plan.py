@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, Service
+from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, DesiredService
 from ansible_collections.coffre.stack.plugins.module_utils.rollout.apply import plan, probe
 
-APP = Service(
+APP = DesiredService(
     "app",
     config_hash="h1",
     image="coffre/app:1",
@@ -21,7 +21,7 @@ DATABASE = replace(APP, name="postgres", bundle=None, adopt="restart")
 PROXY = replace(APP, name="proxy", bundle=None, adopt="reload")
 
 
-def container(identity: str, service: Service = APP, **different: Any) -> Container:
+def container(identity: str, service: DesiredService = APP, **different: Any) -> Container:
     """A healthy container of a service, but for what is different; a later letter was made later."""
     sound = Container(
         id=identity,
@@ -173,7 +173,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_plan(case: tuple[Service, list[Container], str, bool, str, str, str | None, str]) -> None:
+def test_plan(case: tuple[DesiredService, list[Container], str, bool, str, str, str | None, str]) -> None:
     service, actual, broken, due, action, why, keep, others = case
     step = plan(service, actual, frozenset(broken), due)
     assert (step.action, step.why) == (action, why)

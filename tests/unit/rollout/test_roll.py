@@ -19,7 +19,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
-from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, Service
+from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, DesiredService
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -27,7 +27,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply 
 from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies import haproxy
 
 OLD, NEW = "0" * 12, "1" * 12
-RUN = audit.Run("run-1", "somebody")
+RUN = audit.Author("run-1", "somebody")
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Engine:
     """A Docker engine in memory. `sick`: bundles or images whose containers never pass; `dying`: those that exit."""
 
     paths: StackPaths
-    services: dict[str, Service]
+    services: dict[str, DesiredService]
     sick: set[str | None] = field(default_factory=set)
     dying: set[str | None] = field(default_factory=set)
     there: dict[str, Container] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Engine:
     def change(self, identity: str, **different: object) -> None:
         self.there[identity] = replace(self.there[identity], **different)  # type: ignore[arg-type]
 
-    def wanted(self, _: Path, content: str) -> dict[str, Service]:
+    def desired(self, _: Path, content: str) -> dict[str, DesiredService]:
         if content == "no Compose file":
             raise CoffreError("`docker compose` failed")
         return self.services
@@ -149,12 +149,12 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     there = Engine(
         paths,
         {
-            "app": Service("app", "h", "app:1", "i", OLD, "start_first", "unless-stopped"),
-            "postgres": Service("postgres", "h", "postgres:1", "i", None, "restart", "unless-stopped"),
-            "proxy": Service("proxy", "h", "proxy:1", "i", None, "reload", "unless-stopped"),
+            "app": DesiredService("app", "h", "app:1", "i", OLD, "start_first", "unless-stopped"),
+            "postgres": DesiredService("postgres", "h", "postgres:1", "i", None, "restart", "unless-stopped"),
+            "proxy": DesiredService("proxy", "h", "proxy:1", "i", None, "reload", "unless-stopped"),
         },
     )
-    for name in ("wanted", "containers", "inspect", "add", "start", "stop", "remove"):
+    for name in ("desired", "containers", "inspect", "add", "start", "stop", "remove"):
         monkeypatch.setattr(compose, name, getattr(there, name))
     for name in ("unpause", "set_restart", "save_logs", "succeeds", "networks", "call"):
         monkeypatch.setattr(compose, name, getattr(there, name))
@@ -170,7 +170,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
         monkeypatch.setattr(haproxy, name, done)
 
-    for name, answer in {"close": None, "open_to": "", "empty": None, "settle": None, "reload": True}.items():
+    for name, answer in {"hold": None, "switch": "", "drain": None, "release": None, "reload": True}.items():
         call(name, answer)
     stage(there, "app", OLD)
     stage(there, "proxy", OLD)
@@ -184,7 +184,7 @@ def stage(engine: Engine, service: str, name: str) -> None:
     st = state.load(engine.paths)
     bundle = state.Bundle({"key": ["key"]}, {"key": "v"}, state.now(), os.getuid(), os.getgid(), service == "proxy")
     bundles.write(engine.paths, service, name, bundle, bundles.Content({"key": b"x"}))
-    entry = st.services.setdefault(service, state.Service())
+    entry = st.services.setdefault(service, state.ServiceState())
     entry.bundles[name] = bundle
     entry.next = name
     state.save(engine.paths, st)
@@ -215,7 +215,7 @@ def test_again_is_nothing(engine: Engine) -> None:
     result = rollout.roll(engine.paths, ["postgres", "app", "proxy"], 10, RUN)
     assert not result["changed"]
     assert [each["action"] for each in result["services"]] == ["nothing"] * 3
-    assert engine.events == ["settle"]  # slots that a run killed at its end has left closed
+    assert engine.events == ["release"]  # slots that a run killed at its end has left closed
 
 
 def test_check_mode_says_and_does_nothing(engine: Engine) -> None:
@@ -279,9 +279,9 @@ def test_what_is_ready_must_still_be_so_a_while_later_however_long_it_took_to_lo
         return len(looks) != 2  # ready, gone, and ready from then on
 
     monkeypatch.setattr(compose, "succeeds", slow)
-    assert rollout.gate(engine.there["app-2"], 60) == ""
+    assert rollout.wait_ready(engine.there["app-2"], 60) == ""
     assert len(looks) == 4
-    assert looks[-1] - looks[-2] >= rollout.HOLD_SECONDS + 1.2
+    assert looks[-1] - looks[-2] >= rollout.STABLE_SECONDS + 1.2
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_time_in_which_a_container_has_to_wait_for_a_processor_does_not_count(
     monkeypatch.setattr(rollout, "time", clock)
     monkeypatch.setattr(compose, "queued", lambda _: 100 + share * clock.now)
     engine.sick.add(OLD)
-    assert rollout.gate(engine.there["app-2"], 10) == f"the container runs, but its health check fails {told}"
+    assert rollout.wait_ready(engine.there["app-2"], 10) == f"the container runs, but its health check fails {told}"
 
 
 def test_how_long_a_process_has_waited_is_read_from_the_kernel() -> None:
@@ -349,13 +349,13 @@ def test_one_that_restarts_at_the_last_look_is_waited_for(engine: Engine, monkey
 
     monkeypatch.setattr(compose, "succeeds", flashing)
     assert rollout.steady("demo", ["app"], 60) == ""
-    assert looks[-1] - looks[0] > 27 + rollout.HOLD_SECONDS
+    assert looks[-1] - looks[0] > 27 + rollout.STABLE_SECONDS
 
 
 def rotating(engine: Engine, direction: str) -> None:
     """The app's bundle NEW has the new value of the rotation."""
     st = state.load(engine.paths)
-    change = state.Change("replace", state.Secret("v", state.now()), state.Secret("w", state.now()))
+    change = state.Change("replace", state.Version("v", state.now()), state.Version("w", state.now()))
     st.run = state.Run("run-1", "run-1", "kim", state.now(), state.now(60), {"key": change}, direction)
     if NEW in st.services["app"].bundles:
         st.services["app"].bundles[NEW].versions = {"key": "w"}
@@ -368,10 +368,10 @@ def test_the_log_that_an_undone_rotation_names_is_kept_until_something_new_is_ad
     rotating(engine, "forward")
     engine.sick.add(NEW)
     with pytest.raises(CoffreError, match=f"its last log lines are in {log}"):
-        rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+        rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
     engine.services = before
     rotating(engine, "back")
-    rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
     st = state.load(engine.paths)
     st.run = None
     state.save(engine.paths, st)
@@ -387,14 +387,14 @@ def test_the_log_of_a_container_that_is_rolled_back_is_kept(engine: Engine) -> N
     """It may have been ready, and failed at what the rotation tried next; one that never had the new value did not."""
     stage(engine, "app", NEW)
     rotating(engine, "forward")
-    rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
     assert not engine.paths.failed_log("app").exists()
     stage(engine, "app", OLD)
     rotating(engine, "back")
-    rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
     assert engine.paths.failed_log("app").read_text() == "logs of app-4"
-    stage(engine, "app", "2" * 12)  # a ring that keeps what was handed out
-    rollout.roll(engine.paths, ["app"], 10, RUN, driven=True)
+    stage(engine, "app", "2" * 12)  # a ring that keeps what was exposed out
+    rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
     assert engine.paths.failed_log("app").read_text() == "logs of app-4"
 
 
@@ -402,14 +402,14 @@ def test_start_first(engine: Engine) -> None:
     stage(engine, "app", NEW)
     result = rollout.roll(engine.paths, ["postgres", "app"], 10, RUN)
     assert engine.events == [
-        "close @app-2",
+        "hold @app-2",
         "add app-4",
         "start app-4",
-        "open_to @app-2 @app-4",
-        "empty @app-2",
+        "switch @app-2 @app-4",
+        "drain @app-2",
         "stop app-2",
         "remove app-2",
-        "settle @app-2",
+        "release @app-2",
     ]
     assert named(engine, "app") == (NEW, None)
     assert result["removed"] == [f"app/{OLD}"]
@@ -420,7 +420,7 @@ def test_no_container_starts_on_a_network_that_the_packet_filter_does_not_know(e
     engine.bridges.append({"Id": "a" * 64, "Driver": "bridge", "Options": {}})
     stage(engine, "app", NEW)
     rollout.roll(engine.paths, ["app"], 10, RUN)
-    assert engine.events[:4] == ["close @app-2", "add app-4", "nft", "start app-4"]
+    assert engine.events[:4] == ["hold @app-2", "add app-4", "nft", "start app-4"]
     assert engine.events.count("nft") == 1
     # Where nothing is rolled it learns them too: of a host that an earlier version deployed, say.
     engine.bridges.append({"Id": "b" * 64, "Driver": "bridge", "Options": {}})
@@ -447,11 +447,11 @@ def test_a_new_container_that_fails_is_taken_back(engine: Engine, ailing: str, w
         f"in {log}; demo-app-2 goes on, unchanged. Mend the cause, then run playbooks/site.yml."
     )
     assert engine.events == [
-        "close @app-2",
+        "hold @app-2",
         "add app-4",
         "start app-4",
         "remove app-4",
-        "settle @app-4",
+        "release @app-4",
     ]
     assert log.read_text() == "logs of app-4"
     assert named(engine, "app") == (OLD, None)
@@ -462,7 +462,7 @@ def test_a_proxy_that_does_not_find_the_new_container_healthy_stops_the_roll(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage(engine, "app", NEW)
-    monkeypatch.setattr(haproxy, "open_to", lambda *_: "the proxy does not")
+    monkeypatch.setattr(haproxy, "switch", lambda *_: "the proxy does not")
     with pytest.raises(CoffreError, match=r"the proxy does not.*demo-app-2 goes on"):
         rollout.roll(engine.paths, ["app"], 10, RUN)
     assert list(engine.there) == ["postgres-1", "app-2", "proxy-3"]
@@ -551,8 +551,8 @@ def test_a_proxy_that_does_not_answer_hides_no_failure(engine: Engine, monkeypat
     def silent(*_: object) -> None:
         raise CoffreError("HAProxy is silent.")
 
-    monkeypatch.setattr(haproxy, "close", silent)
-    monkeypatch.setattr(haproxy, "settle", silent)
+    monkeypatch.setattr(haproxy, "hold", silent)
+    monkeypatch.setattr(haproxy, "release", silent)
     with pytest.raises(CoffreError, match=r"app could not adopt.*HAProxy is silent.*demo-app-2 goes on"):
         rollout.roll(engine.paths, ["app"], 10, RUN)
     assert named(engine, "app") == (OLD, None)
@@ -737,10 +737,10 @@ def recorded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine whose host has a key for its audit trail, in which what was adopted before is recorded."""
     st = state.load(engine.paths)
     key = state.Bundle({}, {audit.KEY: "k"}, state.now(), 0, 0)
-    st.services["host"] = state.Service("2" * 12, None, {"2" * 12: key})
+    st.services["host"] = state.ServiceState("2" * 12, None, {"2" * 12: key})
     state.save(engine.paths, st)
     monkeypatch.setattr(bundles, "value", lambda *_: b"canary-audit-key")
-    audit.adopted(engine.paths, st, audit.Run("run-0", "somebody"))
+    audit.adopted(engine.paths, st, audit.Author("run-0", "somebody"))
     return engine
 
 
@@ -759,7 +759,7 @@ def test_what_was_adopted_is_recorded_once(recorded: Engine) -> None:
     assert records(recorded) == []
     rollout.roll(recorded.paths, ["app", "postgres"], 10, RUN)
     assert records(recorded) == [("run-1", "app", NEW, "adopted")]
-    assert not rollout.roll(recorded.paths, ["app", "postgres"], 10, audit.Run("run-2", "somebody"))["changed"]
+    assert not rollout.roll(recorded.paths, ["app", "postgres"], 10, audit.Author("run-2", "somebody"))["changed"]
     assert len(records(recorded)) == 1
 
 
@@ -785,7 +785,7 @@ def test_a_run_that_died_before_it_recorded_is_made_up_for(recorded: Engine) -> 
     rollout.roll(recorded.paths, ["app"], 10, RUN)
     lines = recorded.paths.audit.read_bytes().splitlines(keepends=True)
     recorded.paths.audit.write_bytes(b"".join(lines[:-1]))
-    later = audit.Run("run-2", "somebody")
+    later = audit.Author("run-2", "somebody")
     assert rollout.roll(recorded.paths, ["app"], 10, later)["changed"]
     assert records(recorded) == [("run-2", "app", NEW, "recovered")]
     assert not rollout.roll(recorded.paths, ["app"], 10, later)["changed"]

@@ -28,7 +28,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan 
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import run as rotation
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import vault as rotation_vault
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
-from ansible_collections.coffre.stack.plugins.module_utils.sources import seed as fill
+from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Context, Which
 
@@ -85,7 +85,7 @@ class Both:
     makes: bool = False  # the verifier makes the value, and has it from then on
     UNKNOWN: str = ""
 
-    def successor(self, secret: catalogues.Secret, old: state.Secret, new: state.Secret) -> state.Secret:  # noqa: ARG002
+    def successor(self, secret: catalogues.Secret, old: state.Version, new: state.Version) -> state.Version:  # noqa: ARG002
         if "role" in new.attributes:
             new.attributes = {"role": "b" if old.attributes["role"] == "a" else "a"}
         return new
@@ -94,8 +94,8 @@ class Both:
         known = self.verifier.ask("deployed", context.secret.name)
         return [*self.verifier.told] + ([] if context.value("old") in known else ["not accepted"])
 
-    def hinders(self, context: Context) -> list[str]:
-        known = self.verifier.ask("hinders", context.secret.name)
+    def blockers(self, context: Context) -> list[str]:
+        known = self.verifier.ask("blockers", context.secret.name)
         if self.verifier.told:
             return [*self.verifier.told]
         return [] if known == {context.value("old")} else [f"{context.secret.name} has an open overlap"]
@@ -155,7 +155,7 @@ class Ring(Both):
     def refused(self, context: Context, drop: Which) -> None:
         pass
 
-    def hinders(self, context: Context) -> list[str]:  # noqa: ARG002
+    def blockers(self, context: Context) -> list[str]:  # noqa: ARG002
         return []
 
 
@@ -219,7 +219,7 @@ class House:
             return sources.Resolved(sources.demo(self.catalogue, held, "demo"))
 
         state.admit(self.state, holder)
-        staging.stage(self.paths, self.catalogue, demo, staging.Settings("host"))
+        staging.stage(self.paths, self.catalogue, demo, staging.StagingOptions("host"))
 
     def roll(self, holder: str, services: Iterable[str] | None = None) -> None:
         """Adopt what is staged, one of the services (all) after the other, and collect the rest."""
@@ -232,9 +232,9 @@ class House:
             bundles.promote(self.paths, st, service)
         bundles.collect(self.paths, st, set())
 
-    def settings(self, holder: str) -> rotation.Settings:
+    def settings(self, holder: str) -> rotation.RotationSettings:
         vault = keyvault_settings.settings({"url": "https://kept.vault.azure.net"}) if self.shelf else None
-        return rotation.Settings(holder, "kim", patience=0.0, vault=vault)
+        return rotation.RotationSettings(holder, "kim", patience=0.0, vault=vault)
 
     def play(self, holder: str, *names: str, take_over: str = "", resolve: bool = False) -> str:
         """What playbooks/rotate.yml does; returns the outcome. Raises CoffreError where it would fail."""
@@ -244,15 +244,15 @@ class House:
             rotation.leave(self.paths, self.settings(holder))
             raise
 
-    def _play(self, settings: rotation.Settings, names: tuple[str, ...], take_over: str, resolve: bool) -> str:
-        wish = rotation_plan.Wish(names, "keyvault" if self.shelf else "demo", 14, take_over)
+    def _play(self, settings: rotation.RotationSettings, names: tuple[str, ...], take_over: str, resolve: bool) -> str:
+        asked = rotation_plan.RotationRequest(names, "keyvault" if self.shelf else "demo", 14, take_over)
         st = self.state
         rotation_values.collect(self.paths, st)
         if st.run:
-            rotation_plan.take_over(self.paths, st, wish, settings)
+            rotation_plan.take_over(self.paths, st, asked, settings)
         elif not resolve:
-            chosen = rotation_plan.changes(self.catalogue, st, wish, rotation_plan.present())
-            plan = rotation_plan.plan(self.paths, self.catalogue, st, wish, chosen, settings.vault)
+            chosen = rotation_plan.changes(self.catalogue, st, asked, rotation_plan.present())
+            plan = rotation_plan.plan(self.paths, self.catalogue, st, asked, chosen, settings.vault)
             if refusal := rotation_plan.refusal(plan.problems):
                 raise CoffreError(refusal)
             if chosen:
@@ -272,10 +272,10 @@ class House:
             assert self.finish(settings, rolls) == "undone"
             raise
 
-    def perform(self, step: str, settings: rotation.Settings) -> None:
+    def perform(self, step: str, settings: rotation.RotationSettings) -> None:
         self.lines += rotation.perform(self.paths, self.catalogue, step, settings)
 
-    def finish(self, settings: rotation.Settings, rolls: Iterable[str] | None = None) -> str:
+    def finish(self, settings: rotation.RotationSettings, rolls: Iterable[str] | None = None) -> str:
         self.perform("publish", settings)
         self.perform("adopt", settings)
         self.stage(settings.holder)
@@ -360,7 +360,7 @@ def shelf(house: House, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     shelf, st, values = Shelf(), house.state, house.agreed()
     for name, value in values.items():
         secret = house.catalogue.secrets[name]
-        made = shelf.put(name, value.decode(), tags=fill.tags("demo", secret), content_type="", expires=None)
+        made = shelf.put(name, value.decode(), tags=seed.tags("demo", secret), content_type="", expires=None)
         for entry in st.services.values():
             for bundle in entry.bundles.values():
                 if name in bundle.versions:

@@ -49,10 +49,10 @@ DATA: dict[str, Any] = {
 )
 def test_chosen(names: tuple[str, ...], chosen: dict[str, str]) -> None:
     catalogue = catalogues.parse(DATA)
-    st = state.State("demo", {name: state.Secret("1" * 32, LONG_AGO) for name in catalogue.secrets})
+    st = state.State("demo", {name: state.Version("1" * 32, LONG_AGO) for name in catalogue.secrets})
     st.secrets["key-2"].ring = [state.Previous("2" * 32, LONG_AGO, LONG_AGO)]
-    wish = rotation_plan.Wish(names=names, source="demo", before_days=14)
-    found = rotation_plan.changes(catalogue, st, wish, NOW)
+    asked = rotation_plan.RotationRequest(names=names, source="demo", before_days=14)
+    found = rotation_plan.changes(catalogue, st, asked, NOW)
     assert {name: why for name, (_, why) in found.items()} == chosen
     assert list(found) == list(chosen)
     assert {name for name, (each, _) in found.items() if each.old.version == each.new.version} == {"key-2"} & set(found)

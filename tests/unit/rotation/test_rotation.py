@@ -92,9 +92,9 @@ def altered(house: House) -> None:
 
 
 @pytest.mark.parametrize("failing", [False, True], ids=["forward", "back"])
-@pytest.mark.parametrize("harm", [retired, kept_shorter, altered])
+@pytest.mark.parametrize("fault", [retired, kept_shorter, altered])
 def test_what_a_rotation_does_not_roll_it_does_not_stage(
-    house: House, harm: Callable[[House], None], failing: bool
+    house: House, fault: Callable[[House], None], failing: bool
 ) -> None:
     ring = {"name": "session", "consumers": ["app"], "generate": RANDOM, "strategy": "key_ring"}
     house.data["secrets"].append(ring)
@@ -102,7 +102,7 @@ def test_what_a_rotation_does_not_roll_it_does_not_stage(
     house.roll("")
     house.verifier.accepted["session"] = {bundles.value(house.paths, house.state, "app", "session")}
     house.play("r1", "session")
-    harm(house)
+    fault(house)
     before, record = house.state.services["app"], house.state.secrets["session"]
     house.fails = {"keycloak"} if failing else set()
     with pytest.raises(CoffreError, match="keycloak could not adopt") if failing else nullcontext():
@@ -110,7 +110,7 @@ def test_what_a_rotation_does_not_roll_it_does_not_stage(
     assert (house.state.services["app"], house.state.secrets["session"]) == (before, record)
     assert house.play("r3", "client") == "rotated"  # nothing stands in the way of the next one
     house.agreed()
-    if harm is not altered:
+    if fault is not altered:
         assert house.play("r4") == "rotated"  # the version that was left is due
         assert house.state.secrets["session"].ring == []
     assert house.play("r5") == "nothing"
@@ -131,10 +131,10 @@ def test_an_undo_needs_no_bundle_that_the_catalogue_has_changed(house: House) ->
 
 
 @pytest.mark.parametrize("of", ["app", "keycloak", "host"])
-@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"app.0\n")], ids=["gone", "damaged"])
-def test_a_sealed_copy_that_does_not_open_hinders(house: House, of: str, harm: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize("fault", [Path.unlink, lambda path: path.write_bytes(b"app.0\n")], ids=["gone", "damaged"])
+def test_a_sealed_copy_that_does_not_open_hinders(house: House, of: str, fault: Callable[[Path], object]) -> None:
     """No bundle could be staged, neither forward nor back."""
-    harm(house.paths.seal(of, house.state.services[of].current or ""))
+    fault(house.paths.seal(of, house.state.services[of].current or ""))
     with pytest.raises(CoffreError, match=f"the sealed copy of {of}'s bundle .* does not open: run playbooks/site.yml"):
         house.play("r1", "database")
     assert house.state.run is None
@@ -365,7 +365,7 @@ def test_a_vault_that_is_down_keeps_an_undo_open(
 ) -> None:
     before = house.agreed()
     house.verifier.fails_once = "confirm" if down == "disable" else ""
-    monkeypatch.setattr(rotation_vault, "hinders", lambda *_: [])
+    monkeypatch.setattr(rotation_vault, "blockers", lambda *_: [])
     shelf.down = {down}
     with pytest.raises(CoffreError):
         house.play("r1", "client")
@@ -401,11 +401,13 @@ def test_an_earlier_key_retires_without_the_vault(house: House, shelf: Shelf) ->
     shelf.kept[name][-1] = (replace(about, tags={"coffre-owner": "another"}), value)
     st.secrets[name].ring = [state.Previous("2" * 32, "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z")]
     st.services["host"].bundles[st.services["host"].current or ""].files[f"{name}.{'2' * 32}"] = [name]
-    chosen = rotation_plan.changes(house.catalogue, st, rotation_plan.Wish((), "keyvault", 14), rotation_plan.present())
+    chosen = rotation_plan.changes(
+        house.catalogue, st, rotation_plan.RotationRequest((), "keyvault", 14), rotation_plan.present()
+    )
     assert {each: why for each, (_, why) in chosen.items()} == {name: "an old version retires"}
     vault = house.settings("r1").vault
-    wish = rotation_plan.Wish((name,), "keyvault", 14)
-    found = rotation_plan.plan(house.paths, house.catalogue, st, wish, chosen, vault)
+    asked = rotation_plan.RotationRequest((name,), "keyvault", 14)
+    found = rotation_plan.plan(house.paths, house.catalogue, st, asked, chosen, vault)
     assert (found.problems, found.unknown) == ([], [])
 
 
@@ -561,7 +563,7 @@ def test_after_the_lease_the_old_holder_is_refused(house: House, monkeypatch: py
     st = house.state
     assert st.run
     st.run.lease_until = state.now(-1)
-    rotation_plan.take_over(house.paths, st, rotation_plan.Wish((), "demo", 14), house.settings("r2"))
+    rotation_plan.take_over(house.paths, st, rotation_plan.RotationRequest((), "demo", 14), house.settings("r2"))
     with pytest.raises(CoffreError, match="Another play has taken over"):
         house.perform("prove", house.settings("r1"))
     assert house.finish(house.settings("r2")) == "undone"
@@ -606,7 +608,7 @@ def test_due(max_age: int | None, before: int, age: int, expected: bool) -> None
     moment = datetime(2026, 11, 24, tzinfo=UTC)
     created = (moment - timedelta(days=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
     secret = Secret("x", ("app",), "key_ring", max_age_days=max_age)
-    date = lifetimes.due(secret, state.Secret("1" * 32, created), before, moment)
+    date = lifetimes.due(secret, state.Version("1" * 32, created), before, moment)
     assert (date is not None and date <= moment) == expected
 
 
@@ -620,7 +622,7 @@ def test_what_a_clock_that_was_ahead_has_dated_is_due(
 ) -> None:
     moment = datetime(2026, 11, 24, tzinfo=UTC)
     secret = Secret("x", ("app",), strategy, max_age_days=max_age, generate=generate)
-    record = state.Secret("1" * 32, (moment + ahead).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    record = state.Version("1" * 32, (moment + ahead).strftime("%Y-%m-%dT%H:%M:%SZ"))
     date = lifetimes.due(secret, record, 14, moment)
     mine = strategy == "replace" and generate is None
     assert (date is not None and date <= moment) == (expected and not mine)
@@ -647,7 +649,7 @@ def test_a_lease_of_a_clock_that_was_ahead_keeps_nobody_out(
 
 @pytest.mark.parametrize(("before", "expected"), [(10, True), (9, False)])
 def test_a_date_of_the_source_counts_too(before: int, expected: bool) -> None:
-    record = state.Secret("1" * 32, "2026-08-01T00:00:00Z", expires="2026-12-04T00:00:00Z")
+    record = state.Version("1" * 32, "2026-08-01T00:00:00Z", expires="2026-12-04T00:00:00Z")
     moment = datetime(2026, 11, 24, tzinfo=UTC)
     for max_age in (None, 365):
         secret = Secret("x", ("app",), "key_ring", max_age_days=max_age)
@@ -746,7 +748,7 @@ def test_nothing_due_tells_what_is_next(house: House, monkeypatch: pytest.Monkey
     st.secrets["deployment-audit-key"].ring = [
         state.Previous("1" * 32, "2026-01-01T00:00:00Z", retires.strftime("%Y-%m-%dT%H:%M:%SZ"))
     ]
-    found = rotation_plan.coming(house.catalogue, st, rotation_plan.Wish((), "demo", 14))
+    found = rotation_plan.coming(house.catalogue, st, rotation_plan.RotationRequest((), "demo", 14))
     assert found == (retires, "deployment-audit-key")
 
 
@@ -839,7 +841,7 @@ def test_a_play_that_finds_its_run_gone_once_it_has_the_lock_changes_nothing(
     monkeypatch.setattr(state, "locked", frozen)
     for name in ("containers", "add", "start"):
         monkeypatch.setattr(compose, name, touched)
-    monkeypatch.setattr(compose, "wanted", lambda *_: {})
+    monkeypatch.setattr(compose, "desired", lambda *_: {})
     with nullcontext() if step == "leave" else pytest.raises(CoffreError, match="Another play has taken over"):
         planned(monkeypatch, house, steps=[step], compose_file="services: {other: {}}\n")
     assert house.paths.state.read_bytes() == seen[0]
@@ -877,9 +879,9 @@ def test_all_that_are_due_go_in_one_run(house: House) -> None:
 def test_what_cannot_be_is_refused_and_nothing_changes(
     house: House, names: tuple[str, ...], source: str, sentence: str
 ) -> None:
-    wish = rotation_plan.Wish(names, source, 14)
-    chosen = rotation_plan.changes(house.catalogue, house.state, wish, rotation_plan.present())
-    found = rotation_plan.plan(house.paths, house.catalogue, house.state, wish, chosen)
+    asked = rotation_plan.RotationRequest(names, source, 14)
+    chosen = rotation_plan.changes(house.catalogue, house.state, asked, rotation_plan.present())
+    found = rotation_plan.plan(house.paths, house.catalogue, house.state, asked, chosen)
     assert any(problem.startswith(sentence) for problem in found.problems)
     assert rotation_plan.refusal(found.problems).startswith("The rotation cannot begin, and nothing was changed: ")
 
@@ -931,10 +933,10 @@ def test_an_open_overlap_hinders(house: House) -> None:
 
 
 def test_the_plan_is_a_table(house: House) -> None:
-    wish = rotation_plan.Wish(("database", "admin"), "demo", 14)
-    chosen = rotation_plan.changes(house.catalogue, house.state, wish, rotation_plan.present())
-    lines = rotation_plan.plan(house.paths, house.catalogue, house.state, wish, chosen).table().splitlines()
-    version = {name: house.state.secrets[name].version[:8] for name in wish.names}
+    asked = rotation_plan.RotationRequest(("database", "admin"), "demo", 14)
+    chosen = rotation_plan.changes(house.catalogue, house.state, asked, rotation_plan.present())
+    lines = rotation_plan.plan(house.paths, house.catalogue, house.state, asked, chosen).table().splitlines()
+    version = {name: house.state.secrets[name].version[:8] for name in asked.names}
     assert [line.split() for line in lines] == [
         ["secret", "version", "age", "expires", "strategy", "rolls", "why"],
         ["admin", version["admin"], "0", "d", "-", "keycloak_user", "-", "named"],
@@ -979,7 +981,7 @@ def test_a_look_tries_what_is_deployed_and_leaves_an_open_run_alone(house: House
     house.verifier.down.add("deployed")
     assert look()["admin"] == ["The verifier gives no answer to deployed."]
     chosen = rotation_plan.changes(
-        house.catalogue, house.state, rotation_plan.Wish(("client",), "demo", 14), rotation_plan.present()
+        house.catalogue, house.state, rotation_plan.RotationRequest(("client",), "demo", 14), rotation_plan.present()
     )
     rotation_plan.begin(house.paths, house.catalogue, house.state, chosen, house.settings("r1"))
     assert house.state.run

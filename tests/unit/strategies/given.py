@@ -86,8 +86,8 @@ class Given(Context):
 
 def given(name: str, old: bytes, **rest: Any) -> Given:
     """The change of a secret from version v1 to v2, in a run that begins now."""
-    before = state.Secret("v1", state.now(), {"role": "role_a"})
-    after = state.Secret("v2", state.now(), {"role": "role_b"})
+    before = state.Version("v1", state.now(), {"role": "role_a"})
+    after = state.Version("v2", state.now(), {"role": "role_b"})
     change = state.Change(SECRETS[name].strategy, before, after)
     st = state.State("demo", secrets={name: before})
     st.run = state.Run("r1", "play", "operator", state.now(), state.now(60), {name: change})

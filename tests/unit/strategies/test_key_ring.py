@@ -53,11 +53,11 @@ class App:
 def rotating(settings: dict[str, Any], in_force: str, ring: list[tuple[str, str | None]]) -> Given:
     """The rotation of the app's key from OLD to NEW, whose state has this version and ring."""
     secret = Secret("key", ("app",), "key_ring", generate=Generate("random"), settings=settings)
-    records = {version: state.Secret(version, PAST) for version in (OLD, NEW)}
+    records = {version: state.Version(version, PAST) for version in (OLD, NEW)}
     change = state.Change("key_ring", records[OLD], records[NEW])
     records[in_force].ring = [Previous(version, PAST, retires) for version, retires in ring]
     st = state.State("demo", secrets={"key": records[in_force]})
-    st.services["app"] = state.Service("b1", None, {"b1": state.Bundle({}, {"key": in_force}, PAST, 0, 0)})
+    st.services["app"] = state.ServiceState("b1", None, {"b1": state.Bundle({}, {"key": in_force}, PAST, 0, 0)})
     st.run = state.Run("r1", "play", "operator", PAST, LATER, {"key": change})
     held: dict[Which, bytes] = {"old": KEYS[OLD], "new": KEYS[NEW]}
     return Given(
@@ -91,7 +91,7 @@ def test_new_values(app: App) -> None:
 
 def test_keys_are_tried_before_the_app_has_them(app: App) -> None:
     context = rotating({"probe": PROBE}, OLD, [(OLDER, LATER), (OLDEST, PAST)])
-    assert strategy.hinders(replace(context, values={"old": KEYS[OLD]})) == []
+    assert strategy.blockers(replace(context, values={"old": KEYS[OLD]})) == []
     strategy.teach(context)
     strategy.prove(context, "new")
     assert app.asked == ["rehearse", "rehearse"]
@@ -204,7 +204,7 @@ def test_the_hosts_own_trail_goes_on_with_the_key(app: App, tmp_path: Path, monk
     paths.lib.mkdir(parents=True)
     st = context.state
     st.secrets = {audit.KEY: st.secrets["key"]}
-    st.services = {"host": state.Service("b1", None, {"b1": state.Bundle({}, {audit.KEY: NEW}, PAST, 0, 0)})}
+    st.services = {"host": state.ServiceState("b1", None, {"b1": state.Bundle({}, {audit.KEY: NEW}, PAST, 0, 0)})}
     context = replace(context, paths=paths, secret=secret, running=())
     key = [KEYS[OLD]]
     monkeypatch.setattr(bundles, "value", lambda *_: key[0])

@@ -39,7 +39,7 @@ def rest(model: Keycloak) -> dict[str, Any]:
 
 def test_both_secrets_live_until_the_old_one_is_withdrawn(model: Keycloak) -> None:
     context = given("client", b"old")
-    assert strategy.hinders(context) == []
+    assert strategy.blockers(context) == []
     new = strategy.make(context).decode()
     assert new != "old"
     assert model.accepts("old")
@@ -132,7 +132,7 @@ def regenerated(model: Keycloak) -> str:
 
 def test_a_secret_in_the_place_of_the_deployed_one_is_told(model: Keycloak, regenerated: str) -> None:
     changes, context = model.changes, given("client", b"old")
-    for told in (strategy.deployed(context), strategy.hinders(context)):
+    for told in (strategy.deployed(context), strategy.blockers(context)):
         assert len(told) == 1
         assert isinstance(told[0], Aside)
         assert "Somebody gave the client automation-cli of realm iam another secret on " in told[0]
@@ -168,10 +168,10 @@ def test_an_undone_rotation_ends_it_too(model: Keycloak, regenerated: str) -> No
 
 
 def test_a_deploy_ends_a_secret_in_the_place_of_the_deployed_one(model: Keycloak, regenerated: str) -> None:
-    mended, told = ensure(OLD, dry=True)
-    assert mended == ["secret"]
+    repaired, told = ensure(OLD, dry=True)
+    assert repaired == ["secret"]
     assert model.client["secret"] == regenerated
-    assert ensure(OLD) == (mended, told)
+    assert ensure(OLD) == (repaired, told)
     assert "The deployed one is made current again, which ends it." in told[0]
     assert model.client["secret"] == OLD
     assert not model.accepts(regenerated)
@@ -182,19 +182,19 @@ def test_a_second_secret_beside_the_deployed_one_is_refused(model: Keycloak) -> 
     model.answer("POST", "/admin/realms/iam/clients/client-uuid/client-secret", None)
     model.age(60)
     context = given("client", model.client["secret"].encode())
-    assert "has a second secret" in strategy.hinders(context)[0]
+    assert "has a second secret" in strategy.blockers(context)[0]
     with pytest.raises(CoffreError, match="has a second secret"):
         strategy.make(context)
     model.age(OVERLAP)
-    assert strategy.hinders(context) == []
+    assert strategy.blockers(context) == []
     strategy.make(context)
 
 
 def test_what_else_hinders_is_told(model: Keycloak) -> None:
-    assert "refuses the deployed secret" in strategy.hinders(given("client", b"another"))[0]
+    assert "refuses the deployed secret" in strategy.blockers(given("client", b"another"))[0]
     model.entries["policies"] = [FOREIGN]
     context = given("client", b"old")
-    assert "lacks the client policies" in strategy.hinders(context)[0]
+    assert "lacks the client policies" in strategy.blockers(context)[0]
     with pytest.raises(CoffreError, match="lacks the client policies"):
         strategy.make(context)
     assert model.changes == 0
@@ -216,7 +216,7 @@ def test_the_containers_try_it_themselves(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(compose, "succeeds", succeeds)
     context = given("client", b"old", running=(container("app", "b2"),))
-    context.state.services["app"] = state.Service(
+    context.state.services["app"] = state.ServiceState(
         "b2", None, {"b2": state.Bundle({"client": ["client"]}, {"client": "v2"}, "", 1, 1)}
     )
     strategy.confirm(context, "new")
@@ -242,7 +242,7 @@ def test_patience_begins_once_all_containers_are_up(monkeypatch: pytest.MonkeyPa
     bundle = state.Bundle({"client": ["client"]}, {"client": "v2"}, "", 1, 1)
     boots = [True] * 3 if works else [True, False]
     context = replace(given("client", b"old", running=(container("app", "b2"),), boots=boots), seconds=1000.0)
-    context.state.services["app"] = state.Service("b2", None, {"b2": bundle})
+    context.state.services["app"] = state.ServiceState("b2", None, {"b2": bundle})
     if works:
         strategy.confirm(context, "new")
     else:
@@ -295,9 +295,9 @@ DISABLED: dict[str, tuple[Callable[[Keycloak], Any], str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("shut", "said", "mended"), DISABLED.values(), ids=DISABLED)
+@pytest.mark.parametrize(("shut", "said", "repaired"), DISABLED.values(), ids=DISABLED)
 def test_a_client_that_cannot_authenticate_is_told_and_mended(
-    model: Keycloak, monkeypatch: pytest.MonkeyPatch, shut: Any, said: str, mended: list[str]
+    model: Keycloak, monkeypatch: pytest.MonkeyPatch, shut: Any, said: str, repaired: list[str]
 ) -> None:
     monkeypatch.setattr(compose, "call", lambda *_, **__: json.dumps(IMPORTED))
     before = rest(model)
@@ -306,9 +306,9 @@ def test_a_client_that_cannot_authenticate_is_told_and_mended(
     assert len(told) == 1
     assert f"of realm iam, for {said}: run site.yml" in told[0]
     changes = model.changes
-    assert ensure(OLD, dry=True)[0] == mended[:1]
+    assert ensure(OLD, dry=True)[0] == repaired[:1]
     assert model.changes == changes
-    assert ensure(OLD) == (mended, [f"Mended: {said}."])
+    assert ensure(OLD) == (repaired, [f"Mended: {said}."])
     assert model.client["secret"] == OLD
     assert strategy.deployed(given("client", b"old")) == []
     if "gone" not in said:
@@ -319,8 +319,8 @@ def test_a_client_that_was_given_another_secret_and_disabled_has_the_deployed_on
     model: Keycloak, regenerated: str
 ) -> None:
     model.client["enabled"] = False
-    mended, told = ensure(OLD)
-    assert mended == ["client", "secret"]
+    repaired, told = ensure(OLD)
+    assert repaired == ["client", "secret"]
     assert [each.partition(" ")[0] for each in told] == ["Mended:", "Somebody"]
     assert model.client["secret"] == OLD
     assert not model.accepts(regenerated)

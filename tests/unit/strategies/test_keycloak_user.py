@@ -31,7 +31,7 @@ def context(monkeypatch: pytest.MonkeyPatch) -> Given:
 
 
 def test_old_sessions_end(model: Keycloak, context: Given) -> None:
-    assert strategy.hinders(context) == []
+    assert strategy.blockers(context) == []
     model.sessions.add("of-an-admin")
     forward(strategy, context)
     assert model.password == context.values["new"].decode()
@@ -68,9 +68,9 @@ def test_a_password_that_neither_side_knows_is_repaired(
 
 def test_what_hinders_is_told(model: Keycloak, context: Given) -> None:
     model.policy = "length(8) and passwordHistory(3)"
-    assert "passwordHistory" in strategy.hinders(context)[0]
+    assert "passwordHistory" in strategy.blockers(context)[0]
     model.password = FOREIGN
-    assert "refuses the deployed password" in strategy.hinders(context)[0]
+    assert "refuses the deployed password" in strategy.blockers(context)[0]
 
 
 @pytest.mark.usefixtures("model")
@@ -144,7 +144,7 @@ def test_why_the_admin_is_refused_is_told_after_one_try(
     assert all(words[:2] == ["docker", "logs"] for words in asked)
     # A second wrong login within a second would get the admin locked.
     client = replace(given("client", b"old"), refused=context.refused)
-    assert keycloak_client.hinders(client) == strategy.hinders(context) == told
+    assert keycloak_client.blockers(client) == strategy.blockers(context) == told
     assert keycloak_client.deployed(client) == []
     assert model.logins == 1
 

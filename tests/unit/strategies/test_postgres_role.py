@@ -25,7 +25,7 @@ class Server:
         self.changes = 0
         self.deaths: dict[int, bool] = {}
 
-    def login(self, _container: object, target: postgres.Target, password: bytes) -> bool | None:
+    def login(self, _container: object, target: postgres.LoginRole, password: bytes) -> bool | None:
         return True if self.passwords[target.role] == password else None
 
     def psql(self, _container: object, script: str, what: str) -> str:
@@ -65,7 +65,7 @@ def context() -> Given:
 )
 def test_versions_alternate_between_the_roles(roles: list[str], current: str, following: str) -> None:
     secret = Secret("database", ("keycloak",), "postgres_role", settings={"roles": roles})
-    old, new = (state.Secret(version, "", {"role": current, "kept": "x"}) for version in ("v1", "v2"))
+    old, new = (state.Version(version, "", {"role": current, "kept": "x"}) for version in ("v1", "v2"))
     assert strategy.successor(secret, old, new).attributes == {"role": following, "kept": "x"}
     assert new.attributes["role"] == current
 
@@ -73,13 +73,13 @@ def test_versions_alternate_between_the_roles(roles: list[str], current: str, fo
 @pytest.mark.parametrize("roles", [["a"], ["a", "a"], ["b", "c"]])
 def test_a_role_without_a_successor_is_refused(roles: list[str]) -> None:
     secret = Secret("database", ("keycloak",), "postgres_role", settings={"roles": roles})
-    old = state.Secret("v1", "", {"role": "a"})
+    old = state.Version("v1", "", {"role": "a"})
     with pytest.raises(CoffreError, match="nothing was changed"):
         strategy.successor(secret, old, old)
 
 
 def test_both_roles_work_until_the_old_one_is_shut(server: Server, context: Given) -> None:
-    assert strategy.hinders(context) == []
+    assert strategy.blockers(context) == []
     context.values["new"] = strategy.make(context)
     strategy.teach(context)
     for which in ("old", "new"):
@@ -110,9 +110,9 @@ def test_a_role_in_use_keeps_its_password(server: Server, monkeypatch: pytest.Mo
 
 def test_what_hinders_is_told(server: Server, context: Given) -> None:
     server.sessions["role_b"] = ["10.0.0.7"]
-    assert "role_b, which is to come next, is in use from 10.0.0.7" in strategy.hinders(context)[0]
+    assert "role_b, which is to come next, is in use from 10.0.0.7" in strategy.blockers(context)[0]
     server.passwords["role_a"] = b"by-hand"
-    assert "refuses the deployed password of role_a" in strategy.hinders(context)[0]
+    assert "refuses the deployed password of role_a" in strategy.blockers(context)[0]
 
 
 def test_why_the_deployed_password_is_refused_is_told(server: Server, context: Given) -> None:
@@ -123,7 +123,7 @@ def test_why_the_deployed_password_is_refused_is_told(server: Server, context: G
         "PostgreSQL refuses the deployed password of role_a (the password of role_a counts until 2026-11-01 "
         "00:00:00+00): run site.yml, which mends it."
     ]
-    assert strategy.deployed(context) == strategy.hinders(context) == told
+    assert strategy.deployed(context) == strategy.blockers(context) == told
     server.amiss = ""
     assert "(role_a has another password): run site.yml" in strategy.deployed(context)[0]
 
@@ -143,7 +143,7 @@ def test_a_container_is_believed_by_its_sessions(server: Server, monkeypatch: py
     monkeypatch.setattr(inside, "PATIENCE_SECONDS", 0.05)
     context = given("database", b"old", running=(container("keycloak", "b2", "10.0.0.9"),))
     bundle = state.Bundle({"keycloak.conf": ["database"]}, {"database": "v2"}, "", 1, 1)
-    context.state.services["keycloak"] = state.Service("b2", None, {"b2": bundle})
+    context.state.services["keycloak"] = state.ServiceState("b2", None, {"b2": bundle})
     server.sessions["role_b"] = ["10.0.0.8"]
     with pytest.raises(CoffreError, match="demo-keycloak-1 has no session as role_b"):
         strategy.confirm(context, "new")

@@ -37,7 +37,7 @@ OLD, NEW = (generate.certificate(Generate("certificate", names=NAMES, days=10), 
 
 
 def given(name: str, **values: bytes) -> Given:
-    change = state.Change("replace", state.Secret("v1", ""), state.Secret("v2", ""))
+    change = state.Change("replace", state.Version("v1", ""), state.Version("v2", ""))
     st = state.State("demo", run=state.Run("r1", "play", "operator", "", "", {name: change}))
     held: Any = values
     return Given(StackPaths("demo"), Catalogue(SECRETS, {}), st, SECRETS[name], change, 1.0, held)
@@ -63,7 +63,7 @@ def test_a_certificate_is_signed_by_the_authority_in_force(
 ) -> None:
     monkeypatch.setattr(bundles, "value", lambda *_: AUTHORITY.pem())
     context = given("tls", old=OLD)
-    assert strategy.hinders(context) == []
+    assert strategy.blockers(context) == []
     context.values["new"] = strategy.make(context)
     made = generate.load(context.values["new"])
     assert made
@@ -99,8 +99,8 @@ def test_an_authority_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_owner_can_replace_what_nothing_generates() -> None:
-    assert "nothing generates supplied: put the new key" in strategy.hinders(given("supplied"))[0]
-    assert "nothing generates sent: put the new value" in strategy.hinders(given("sent"))[0]
+    assert "nothing generates supplied: put the new key" in strategy.blockers(given("supplied"))[0]
+    assert "nothing generates sent: put the new value" in strategy.blockers(given("sent"))[0]
 
 
 def test_a_certificate_that_does_not_fit() -> None:
@@ -135,7 +135,7 @@ def test_what_is_no_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     context = given("word", old=b"old")
     context.values["new"] = strategy.make(context)
     assert len(context.values["new"]) >= 43
-    assert strategy.hinders(context) == []
+    assert strategy.blockers(context) == []
     strategy.prove(replace(context), "new")
     strategy.confirm(context, "new")
     strategy.withdraw(context, "new", "old")

@@ -96,7 +96,7 @@ def _source(request: Request, catalogue: Catalogue) -> list[str]:
         return []
     if request.source == "keyvault":
         settings = keyvault_settings.settings(request.keyvault)
-        if problems := keyvault_settings.hindrances(settings, settings.read):
+        if problems := keyvault_settings.blockers(settings, settings.read):
             raise CatalogueError(" ".join(problems))
         return []
     if request.directory is None:

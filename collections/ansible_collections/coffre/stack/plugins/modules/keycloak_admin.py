@@ -33,7 +33,7 @@ options:
     default: keycloak
 attributes:
   check_mode:
-    description: Reads only, and tells what would be mended.
+    description: Reads only, and tells what would be repaired.
     support: full
 author: [Coffre]
 """
@@ -47,7 +47,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-mended:
+repaired:
   description:
     - What was amiss. V(admin) stands for the permanent admin, V(leftovers) for one-time admins left behind, V(realm)
       for the realm's protection against guessing and its record of events.
@@ -72,14 +72,14 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Mend by the module's parameters. Raises CoffreError."""
     paths = StackPaths(params["stack"])
     if check and containers.to_come(paths, params["service"], [(catalogue.HOST, params["secret"])]):
-        return {"changed": True, "mended": ["admin"]}
+        return {"changed": True, "repaired": ["admin"]}
     with state.locked(paths):
         st = state.load(paths)
         state.admit(st)
         password = bundles.value(paths, st, catalogue.HOST, params["secret"]).decode()
         container = containers.healthy(params["stack"], params["service"])
-        mended = keycloak_admin.ensure_admin(paths.compose, container, params["user"], password, dry=check)
-    return {"changed": bool(mended), "mended": mended}
+        repaired = keycloak_admin.ensure_admin(paths.compose, container, params["user"], password, dry=check)
+    return {"changed": bool(repaired), "repaired": repaired}
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ options:
     default: keycloak
 attributes:
   check_mode:
-    description: Reads only, and tells what would be mended.
+    description: Reads only, and tells what would be repaired.
     support: full
 author: [Coffre]
 """
@@ -63,7 +63,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-mended:
+repaired:
   description: What was amiss - V(realm), V(client), V(secret), V(profiles) or V(policies).
   returned: success
   type: list
@@ -87,7 +87,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     paths = StackPaths(params["stack"])
     needed = [(catalogue.HOST, params[name]) for name in ("secret", "admin_secret")]
     if check and containers.to_come(paths, params["service"], needed):
-        return {"changed": True, "mended": ["secret"]}
+        return {"changed": True, "repaired": ["secret"]}
     with state.locked(paths):
         st = state.load(paths)
         state.admit(st)
@@ -95,10 +95,10 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
             bundles.value(paths, st, catalogue.HOST, params[name]).decode() for name in ("secret", "admin_secret")
         )
         container = containers.healthy(params["stack"], params["service"])
-        mended, told = keycloak_client.ensure_client(
+        repaired, told = keycloak_client.ensure_client(
             container, params["realm"], params["client"], secret, (params["admin_user"], password), dry=check
         )
-    return {"changed": bool(mended), "mended": mended, "warnings": told}
+    return {"changed": bool(repaired), "repaired": repaired, "warnings": told}
 
 
 def main() -> None:

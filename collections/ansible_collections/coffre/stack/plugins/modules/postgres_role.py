@@ -9,7 +9,7 @@ short_description: Make a database role log in with the password in force
 version_added: 0.1.0
 description:
   - Logs in to PostgreSQL as the application does, with the password of the consumer's bundle. Only what is amiss is
-    mended - the owner, the login roles, their grants and the database, or the verifier of the role's password.
+    repaired - the owner, the login roles, their grants and the database, or the verifier of the role's password.
   - The password is read on the host and stays there. PostgreSQL gets a SCRAM verifier, by peer login in its container.
 options:
   stack:
@@ -42,7 +42,7 @@ options:
     default: postgres
 attributes:
   check_mode:
-    description: Reads only, and tells what would be mended.
+    description: Reads only, and tells what would be repaired.
     support: full
 author: [Coffre]
 """
@@ -62,7 +62,7 @@ role:
   description: The role that the version in force belongs to; empty in check mode where none is deployed yet.
   returned: success
   type: str
-mended:
+repaired:
   description: What was amiss. V(roles) stands for roles, grants and database, V(verifier) for the role's password.
   returned: success
   type: list
@@ -85,7 +85,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Mend by the module's parameters. Raises CoffreError."""
     paths, secret = StackPaths(params["stack"]), params["secret"]
     if check and containers.to_come(paths, params["service"], [(params["consumer"], secret)]):
-        return {"changed": True, "role": "", "mended": ["roles", "verifier"]}
+        return {"changed": True, "role": "", "repaired": ["roles", "verifier"]}
     with state.locked(paths):
         st = state.load(paths)
         state.admit(st)
@@ -96,10 +96,12 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
                 f"The version in force of {secret} names no role; nothing was changed: "
                 "give the secret the attribute `role` in the catalogue."
             )
-        target = postgres.Target(params["database"] or params["owner"], params["owner"], tuple(params["roles"]), role)
+        target = postgres.LoginRole(
+            params["database"] or params["owner"], params["owner"], tuple(params["roles"]), role
+        )
         container = containers.healthy(params["stack"], params["service"])
-        mended = postgres.ensure(container, target, password, dry=check)
-    return {"changed": bool(mended), "role": role, "mended": mended}
+        repaired = postgres.ensure(container, target, password, dry=check)
+    return {"changed": bool(repaired), "role": role, "repaired": repaired}
 
 
 def main() -> None:

@@ -219,7 +219,9 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Plan, and do the steps, by the module's parameters. Raises CoffreError."""
     paths, catalogue = StackPaths(params["stack"]), catalogues.parse(params["catalogue"])
     vault = keyvault_settings.settings(params["keyvault"]) if params["source"] == "keyvault" else None
-    settings = rotation.Settings(params["run"], params["operator"], params["lease_seconds"], params["timeout"], vault)
+    settings = rotation.RotationSettings(
+        params["run"], params["operator"], params["lease_seconds"], params["timeout"], vault
+    )
     steps = params["steps"]
     if not steps or "plan" in steps[1:] or (check and steps[0] != "plan"):
         raise CoffreError(f"The steps are {steps}, and nothing was changed: plan comes first, also in check mode.")
@@ -236,10 +238,10 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
 
 def _plan(
-    paths: StackPaths, catalogue: Catalogue, params: dict[str, Any], settings: rotation.Settings, check: bool
+    paths: StackPaths, catalogue: Catalogue, params: dict[str, Any], settings: rotation.RotationSettings, check: bool
 ) -> dict[str, Any]:
     """What is to be rotated: opened, or taken over, unless it is only to be looked at."""
-    wish = plans.Wish(
+    request = plans.RotationRequest(
         tuple(params["secrets"]), params["source"], params["before_days"], params["take_over"], params["hosts"]
     )
     with state.locked(paths) if paths.lib.exists() else nullcontext():
@@ -252,21 +254,21 @@ def _plan(
                     f"The stack {paths.stack} was torn down while a rotation was open; nothing was changed: run "
                     "playbooks/site.yml, which brings it back and finishes or undoes the rotation."
                 )
-            plans.take_over(paths, st, wish, settings, check)
+            plans.take_over(paths, st, request, settings, check)
             text = f"the rotation of {', '.join(st.run.secrets)} that was left open: {st.run.direction}\n"
         elif params["resolve"]:
             text = ""
             if problem := plans.insurmountable(paths, catalogue, st):
                 raise CoffreError(problem)
         else:
-            chosen = plans.changes(catalogue, st, wish, plans.present())
-            plan = plans.plan(paths, catalogue, st, wish, chosen, settings.vault)
+            chosen = plans.changes(catalogue, st, request, plans.present())
+            plan = plans.plan(paths, catalogue, st, request, chosen, settings.vault)
             refusal = plans.refusal(plan.problems)
             if refusal and not check:
                 raise CoffreError(refusal)
             rows = plan.rows
             text = plan.table() if chosen else "" if refusal else "nothing is due\n"
-            following = None if chosen else plans.coming(catalogue, st, wish)
+            following = None if chosen else plans.coming(catalogue, st, request)
             if chosen and not check:
                 plans.begin(paths, catalogue, st, chosen, settings)
         result: dict[str, Any] = {
@@ -279,7 +281,7 @@ def _plan(
             "diff": {"prepared": text},
         }
         if st.run is not None:
-            result |= rotation.told(st.run) | {
+            result |= rotation.described(st.run) | {
                 "services": plans.services(catalogue, st),
                 "images": images,
             }
@@ -291,7 +293,7 @@ def _go(
     catalogue: Catalogue,
     steps: list[str],
     params: dict[str, Any],
-    settings: rotation.Settings,
+    settings: rotation.RotationSettings,
     result: dict[str, Any],
 ) -> dict[str, Any]:
     """Do steps of the open rotation, and add to the result what was done, as far as it came. Raises CoffreError."""
@@ -311,7 +313,7 @@ def _go(
                 else:
                     lines = rotation.perform(paths, catalogue, step, settings)
                 if step == "adopt":
-                    how = staging.Settings(params["seal_key"], params["require_noswap"])
+                    how = staging.StagingOptions(params["seal_key"], params["require_noswap"])
                     staged = rotation.stage(paths, catalogue, settings, how)
                     lines += [f"{bundle}: staged" for bundle in staged["new"]]
                     result |= {"bundles": staged["bundles"], "warnings": staged["warnings"]}

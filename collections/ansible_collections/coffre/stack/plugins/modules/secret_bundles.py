@@ -12,7 +12,7 @@ description:
     the source of the secrets. Running it again changes nothing.
   - Takes and returns names, versions and paths. A value never passes through it.
   - A changed secret makes a new bundle for each of its consumers, to be adopted by a rollout. Owners and modes are
-    mended in place; missing or altered content becomes a new bundle from the sealed copy; foreign files are removed.
+    repaired in place; missing or altered content becomes a new bundle from the sealed copy; foreign files are removed.
   - Earlier bundles that no container was made with are removed. While a service still has a secret that the catalogue
     no longer gives it, a warning says so.
 options:
@@ -98,7 +98,7 @@ restored:
   returned: success
   type: list
   elements: str
-mended:
+repaired:
   description: Paths whose owner or mode was set right.
   returned: success
   type: list
@@ -144,7 +144,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
 def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     catalogue = catalogues.parse(params["catalogue"])
     paths = StackPaths(params["stack"])
-    run = audit.Run(params["run"], params["operator"])
+    run = audit.Author(params["run"], params["operator"])
 
     def resolve(held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:
         newline = params["trailing_newline"]
@@ -157,7 +157,7 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
         values, warnings = sources.file(catalogue, held, supplied)
         return sources.Resolved(values, notes + warnings)
 
-    settings = staging.Settings(params["seal_key"], params["require_noswap"], check)
+    settings = staging.StagingOptions(params["seal_key"], params["require_noswap"], check)
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         return staging.deliver(paths, catalogue, resolve, settings, run)
 

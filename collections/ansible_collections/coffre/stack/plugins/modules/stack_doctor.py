@@ -111,7 +111,7 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
     """Examine the stack by the module's parameters. Raises CoffreError for parameters that make no sense."""
     words = params["history_words"]
     vault = params["keyvault"]
-    patient = doctor_patient.Patient(
+    target = doctor_patient.Target(
         paths=StackPaths(params["stack"]),
         catalogue=catalogue.parse(params["catalogue"]),
         url=params["url"].rstrip("/"),
@@ -125,8 +125,8 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
         keyvault=keyvault.settings(vault) if vault is not None else None,
         source=params["source"],
     )
-    told, _ = guard(lambda: {"metrics": metrics.exposition(patient.paths, patient.state, patient.catalogue)})
-    checks = [asdict(check) for check in doctor.examine(patient)]
+    told, _ = guard(lambda: {"metrics": metrics.exposition(target.paths, target.state, target.catalogue)})
+    checks = [asdict(check) for check in doctor.examine(target)]
     return {"changed": False, "checks": checks, **(told or {"metrics": ""})}
 
 

@@ -118,7 +118,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Roll out by the module's parameters. Raises CoffreError."""
-    run = audit.Run(params["run"], params["operator"])
+    run = audit.Author(params["run"], params["operator"])
     paths, content = StackPaths(params["stack"]), params["compose_file"] or ""
     return rollout.roll(paths, params["services"], params["timeout"], run, check, content)
 

@@ -41,7 +41,7 @@ KEPT = re.compile(r"([1-9][0-9]{0,17}) ([0-9a-f]{64})( .*)?")
 
 
 @dataclass(frozen=True)
-class Run:
+class Author:
     """Which run records something, and for whom; CoffreError for a name with blanks, or longer than 100 characters."""
 
     name: str
@@ -97,7 +97,7 @@ class Verified:
     unheld: Sequence[str]
 
 
-def adopted(paths: StackPaths, st: state.State, run: Run, new: Collection[str] = ()) -> bool:
+def adopted(paths: StackPaths, st: state.State, run: Author, new: Collection[str] = ()) -> bool:
     """Record every service whose current bundle has no record yet. True if something was written.
 
     `new` are the services that this run let adopt; the others did so in one that ended too early. Also mends a trail
@@ -119,13 +119,13 @@ def adopted(paths: StackPaths, st: state.State, run: Run, new: Collection[str] =
     return bool(missing or torn)
 
 
-def refused(paths: StackPaths, st: state.State, run: Run, service: str, bundle: str) -> None:
+def refused(paths: StackPaths, st: state.State, run: Author, service: str, bundle: str) -> None:
     """Record that a service did not become ready with a bundle. As `adopted` otherwise."""
     if keyed(st):
         _append(paths, st, run, *_read(paths.audit), [_adoption(st, service, bundle, "refused")])
 
 
-def happened(paths: StackPaths, st: state.State, run: Run, events: Sequence[Mapping[str, Any]]) -> None:
+def happened(paths: StackPaths, st: state.State, run: Author, events: Sequence[Mapping[str, Any]]) -> None:
     """Record events that are no adoption, each with its `event` and details. As `adopted` otherwise."""
     if events and keyed(st):
         _append(paths, st, run, *_read(paths.audit), events)
@@ -160,7 +160,7 @@ def rotation_known(paths: StackPaths, run: str) -> bool:
 
 def keyed(st: state.State) -> bool:
     """Whether the host has the key that a trail needs."""
-    entry = st.services.get(HOST, state.Service())
+    entry = st.services.get(HOST, state.ServiceState())
     return entry.current is not None and KEY in entry.bundles[entry.current].versions
 
 
@@ -207,7 +207,7 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
 
     check("", lambda: paths.audit, HOST, KEY, heads)
     for each in services:
-        if each.heads or st.services.get(each.name, state.Service()).current:
+        if each.heads or st.services.get(each.name, state.ServiceState()).current:
             check(each.name, functools.partial(each.path, paths.stack), each.name, each.secret, each.heads)
     if problems:
         raise CoffreError(
@@ -416,7 +416,7 @@ def _recorded(lines: Sequence[bytes], services: Collection[str]) -> dict[str, st
 def _append(
     paths: StackPaths,
     st: state.State,
-    run: Run,
+    run: Author,
     lines: Sequence[bytes],
     torn: int,
     events: Sequence[Mapping[str, Any]],
@@ -429,9 +429,9 @@ def _append(
     assert host.current
     version = host.bundles[host.current].versions[KEY]
     key = bundles.value(paths, st, HOST, KEY, host.current)
-    mended = [{"event": "audit-mended", "torn_bytes": torn}] if torn else []
+    repaired = [{"event": "audit-repaired", "torn_bytes": torn}] if torn else []
     text, digest = b"", hashlib.sha256(lines[-1]).hexdigest() if lines else ""
-    for number, event in enumerate([*mended, *events], start=len(lines) + 1):
+    for number, event in enumerate([*repaired, *events], start=len(lines) + 1):
         record = {
             **event,
             "seq": number,

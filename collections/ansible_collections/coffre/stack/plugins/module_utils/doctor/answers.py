@@ -13,7 +13,7 @@ from typing import Any
 from ..engines import compose
 from ..errors import CoffreError
 from ..rotation import plan as rotation_plan
-from .target import Patient, insist
+from .target import Target, verdict
 
 HTTP_SECONDS = 10
 LOGIN_SECONDS = 5.0  # that a service may take to be healthy
@@ -35,30 +35,30 @@ def fetch(url: str, context: ssl.SSLContext | None = None) -> tuple[int, Any]:
         return status, None
 
 
-def app(patient: Patient) -> str:
+def app(target: Target) -> str:
     """The app is healthy and ready with a token from Keycloak: through the proxy over TLS, and by its own check, which
     also says what is missing."""
     problems = []
-    context = patient.trusting()
+    context = target.trusting()
     for path in ("/health", "/ready"):
-        status, told = fetch(patient.url + path, context)
+        status, told = fetch(target.url + path, context)
         cause = told.get("cause") if isinstance(told, dict) else None
         if status == 0:
-            problems.append(f"{patient.url}{path} gives no answer that can be trusted")
+            problems.append(f"{target.url}{path} gives no answer that can be trusted")
         elif status != 200:
-            problems.append(f"{patient.url}{path} answers {status}" + (f" ({cause})" if cause else ""))
-    for each in map(compose.parse, patient.inspected):
+            problems.append(f"{target.url}{path} answers {status}" + (f" ({cause})" if cause else ""))
+    for each in map(compose.parse, target.inspected):
         if each.ready and each.state == "running":
             ready, says = compose.checked(each)
             problems += [] if ready else [f"{each.name} is not ready ({says or 'it says nothing'})"]
-    return insist(problems, f"{patient.url} is healthy and ready")
+    return verdict(problems, f"{target.url} is healthy and ready")
 
 
-def keycloak(patient: Patient) -> str:
+def keycloak(target: Target) -> str:
     """Each Keycloak that runs is ready."""
     running = [
         data
-        for data in patient.inspected
+        for data in target.inspected
         if data["Config"]["Labels"].get("com.docker.compose.service") == "keycloak" and data["State"]["Running"]
     ]
     if not running:
@@ -70,20 +70,20 @@ def keycloak(patient: Patient) -> str:
         if status != 200:
             name = data["Name"].removeprefix("/")
             problems.append(f"{name} is not ready (its readiness answers {status or 'nothing'})")
-    return insist(problems, f"{len(running)} ready")
+    return verdict(problems, f"{len(running)} ready")
 
 
-def logins(patient: Patient) -> str:
+def logins(target: Target) -> str:
     """Each value that Keycloak or PostgreSQL verifies is tried, and counts for good."""
     try:
-        found = rotation_plan.refusals(patient.paths, patient.catalogue, patient.state, LOGIN_SECONDS)
+        found = rotation_plan.refusals(target.paths, target.catalogue, target.state, LOGIN_SECONDS)
     except ModuleNotFoundError:
         raise CoffreError("the modules' Python is not on this host: playbooks/site.yml makes it") from None
     problems = [f"{name}: {each}" for name, told in found.items() for each in told]
-    return insist(problems, f"accepted as deployed: {', '.join(found) or 'nothing that others verify'}")
+    return verdict(problems, f"accepted as deployed: {', '.join(found) or 'nothing that others verify'}")
 
 
-def boot(_: Patient) -> str:
+def boot(_: Target) -> str:
     """What raises the secrets when the machine starts."""
     if not Path("/run/systemd/system").is_dir():
         return "PID 1 is not systemd: after a reboot, run playbooks/site.yml"
@@ -94,4 +94,4 @@ def boot(_: Patient) -> str:
             problems.append(
                 f"{unit} is {done.stdout.strip() or 'not there'}, so a reboot would not bring the stack back"
             )
-    return insist(problems, "the boot unit is enabled")
+    return verdict(problems, "the boot unit is enabled")

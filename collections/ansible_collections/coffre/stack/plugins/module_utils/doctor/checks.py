@@ -16,7 +16,7 @@ from . import host as doctor_host
 from . import leaks as doctor_leaks
 from . import times as doctor_times
 from . import vault as doctor_vault
-from .target import Check, Concern, Patient
+from .target import Caution, Check, Target
 
 SITE = "run playbooks/site.yml"
 ROTATE = "rotate it (make rotate-secret)"
@@ -27,9 +27,9 @@ class Examination:
     """A check, the checks without which it makes no sense, and what to do when it fails."""
 
     name: str
-    run: Callable[[Patient], str]
+    run: Callable[[Target], str]
     needs: tuple[str, ...]
-    cure: str
+    remedy: str
 
 
 EXAMINATIONS = (
@@ -86,33 +86,33 @@ OF_THE_VAULT = (
 )
 
 
-def examine(patient: Patient) -> list[Check]:
+def examine(target: Target) -> list[Check]:
     """All checks, in order. Nothing that a check stumbles over keeps the others from running."""
     found: dict[str, Check] = {}
-    for each in EXAMINATIONS + (OF_THE_VAULT if patient.keyvault else ()):
-        if missing := [need for need in each.needs if not _usable(found[need], patient)]:
+    for each in EXAMINATIONS + (OF_THE_VAULT if target.keyvault else ()):
+        if missing := [need for need in each.needs if not _usable(found[need], target)]:
             found[each.name] = Check(each.name, False, False, f"not checked, because of: {', '.join(missing)}")
             continue
-        result, problem = guard(functools.partial(_run, each, patient))
+        result, problem = guard(functools.partial(_run, each, target))
         if result:
             note = result["note"]
-            found[each.name] = Check(each.name, True, isinstance(note, Concern), str(note))
+            found[each.name] = Check(each.name, True, isinstance(note, Caution), str(note))
         else:
-            message = f"{str(problem).removesuffix('.')}. What to do: {each.cure}."
+            message = f"{str(problem).removesuffix('.')}. What to do: {each.remedy}."
             found[each.name] = Check(each.name, False, False, message)
     return list(found.values())
 
 
-def _usable(check: Check, patient: Patient) -> bool:
+def _usable(check: Check, target: Target) -> bool:
     """Whether what rests on a check can be done: a state that is not in order is one nevertheless."""
     if check.check == "state" and not check.ok:
-        result, _ = guard(lambda: {"there": bool(patient.state.services)})
+        result, _ = guard(lambda: {"there": bool(target.state.services)})
         return bool(result and result["there"])
     return check.ok
 
 
-def _run(each: Examination, patient: Patient) -> dict[str, Any]:
+def _run(each: Examination, target: Target) -> dict[str, Any]:
     try:
-        return {"note": each.run(patient)}
+        return {"note": each.run(target)}
     except OSError as error:
         raise CoffreError(f"{error.filename or 'something'} cannot be read ({error.strerror})") from None

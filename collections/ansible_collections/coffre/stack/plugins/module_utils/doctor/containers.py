@@ -11,27 +11,27 @@ from ..engines import compose
 from ..errors import CoffreError
 from ..host import state as states
 from ..rollout import apply as rollout
-from .target import SOON, Patient, insist, networks_of
+from .target import SOON, Target, networks_of, verdict
 
 SERVICE = "com.docker.compose.service"
 NO_DATE = 2000
 DEFAULT_SHARES = 1024  # what the engine takes no word about processors for
 
 
-def engine(_: Patient) -> str:
+def engine(_: Target) -> str:
     """The Docker engine answers."""
     return f"Docker Engine {compose.call(['docker', 'version', '--format', '{{.Server.Version}}'], timeout=20).strip()}"
 
 
-def images(patient: Patient) -> str:
+def images(target: Target) -> str:
     """The images' packages are of late: an image is not built anew as long as what it is made from stands still."""
     now = datetime.now(UTC)
     ages: dict[str, int] = {}
-    for image in sorted({data["Image"] for data in patient.inspected}):
+    for image in sorted({data["Image"] for data in target.inspected}):
         # Its oldest layer tells: what is built on it may be of today. Years before are those of builds without a date.
         lines = compose.call(["docker", "history", "--no-trunc", "--format", "{{.CreatedAt}}", image]).split()
         dates = [date for line in lines if (date := datetime.fromisoformat(line)).year > NO_DATE]
-        names = {data["Config"]["Labels"][SERVICE] for data in patient.inspected if data["Image"] == image}
+        names = {data["Config"]["Labels"][SERVICE] for data in target.inspected if data["Image"] == image}
         ages |= dict.fromkeys(names, (now - min(dates, default=now)).days)
     old = [f"{name} ({days} days)" for name, days in sorted(ages.items()) if days > SOON.days]
     warning = (
@@ -40,16 +40,16 @@ def images(patient: Patient) -> str:
         "container_images_references names, name a newer one there"
     )
     note = f"the packages of the images are {max(ages.values(), default=0)} days old"
-    return insist([], note, [warning] if old else [])
+    return verdict([], note, [warning] if old else [])
 
 
-def containers(patient: Patient) -> str:
+def containers(target: Target) -> str:
     """Each service runs, healthy, as the Compose file says, with its current bundle."""
-    if not patient.paths.compose.exists():
-        raise CoffreError(f"{patient.paths.compose} is missing")
-    actual = sorted((_parsed(patient, data) for data in patient.inspected), key=lambda each: each.created)
-    wanted = compose.wanted(patient.paths.compose)
-    broken = {each.id: path for each in actual if (path := compose.broken_mount(each, patient.paths.run_root))}
+    if not target.paths.compose.exists():
+        raise CoffreError(f"{target.paths.compose} is missing")
+    actual = sorted((_parsed(target, data) for data in target.inspected), key=lambda each: each.created)
+    wanted = compose.desired(target.paths.compose)
+    broken = {each.id: path for each in actual if (path := compose.broken_mount(each, target.paths.run_root))}
     problems = [f"{each.name} belongs to no service" for each in actual if each.service not in wanted]
     for name, service in sorted(wanted.items()):
         step = rollout.plan(service, [each for each in actual if each.service == name], frozenset(broken))
@@ -57,21 +57,21 @@ def containers(patient: Patient) -> str:
             problems.append(f"{name} needs a rollout ({step.why})")
         elif step.keep and step.keep.health == "starting":
             problems.append(f"{name} is still starting")
-        current = patient.state.services.get(name, states.Service()).current
-        folder = patient.paths.bundle(name, current) if current else None
+        current = target.state.services.get(name, states.ServiceState()).current
+        folder = target.paths.bundle(name, current) if current else None
         for each in actual:
             if each.service != name:
                 continue
             if folder and each.bundle not in (current, None):
                 problems.append(f"{each.name} has the bundle {each.bundle}, not the current {current}")
             for source, _ in each.mounts:
-                inside = Path(source).is_relative_to(patient.paths.run_root)
+                inside = Path(source).is_relative_to(target.paths.run_root)
                 if inside and not (folder and (Path(source).parent == folder or Path(source) == folder.parent)):
                     problems.append(f"{each.name} mounts {source}, which is not of its current bundle")
             if each.out_of_memory:
                 problems.append(f"{each.name} was killed for want of memory")
     problems += [f"the mount {path} of a container is broken" for path in broken.values()]
-    return insist(problems, f"{len(actual)} containers run their current bundles, healthy")
+    return verdict(problems, f"{len(actual)} containers run their current bundles, healthy")
 
 
 def _published(data: dict[str, Any]) -> bool:
@@ -79,21 +79,21 @@ def _published(data: dict[str, Any]) -> bool:
     return any(data["HostConfig"].get("PortBindings") or {})
 
 
-def _parsed(patient: Patient, data: dict[str, Any]) -> compose.Container:
+def _parsed(target: Target, data: dict[str, Any]) -> compose.Container:
     """A container, of whose variables of a proxy only those that its image does not have."""
     found = compose.parse(data)
-    images = patient.ask("image", [found.image_id]) if found.proxies else []
+    images = target.ask("image", [found.image_id]) if found.proxies else []
     return replace(found, proxies=found.proxies.difference(*(compose.of_proxies(each["Config"]) for each in images)))
 
 
-def hardening(patient: Patient) -> str:
+def hardening(target: Target) -> str:
     """What every container is held to, as the engine has it."""
-    networks = {network["Name"]: network["Internal"] for network in patient.ask("network", patient.networks())}
-    shares = [data["HostConfig"].get("CpuShares") or DEFAULT_SHARES for data in patient.inspected if _published(data)]
+    networks = {network["Name"]: network["Internal"] for network in target.ask("network", target.networks())}
+    shares = [data["HostConfig"].get("CpuShares") or DEFAULT_SHARES for data in target.inspected if _published(data)]
     problems = []
-    for data in patient.inspected:
+    for data in target.inspected:
         host, config, name = data["HostConfig"], data["Config"], data["Name"].removeprefix("/")
-        service = patient.catalogue.services.get((config.get("Labels") or {}).get(SERVICE, ""))
+        service = target.catalogue.services.get((config.get("Labels") or {}).get(SERVICE, ""))
         ulimits = {limit["Name"]: limit["Hard"] for limit in host.get("Ulimits") or []}
         published = _published(data)
         must = {
@@ -114,20 +114,20 @@ def hardening(patient: Patient) -> str:
             "cannot reach the engine": not any("docker.sock" in mount["Source"] for mount in data.get("Mounts", [])),
         }
         problems += [f"it is not so that {name} {what}" for what, holds in must.items() if not holds]
-    return insist(problems, f"{len(patient.inspected)} containers are held to the stack's limits", _unconfined(patient))
+    return verdict(problems, f"{len(target.inspected)} containers are held to the stack's limits", _unconfined(target))
 
 
-def _unconfined(patient: Patient) -> list[str]:
+def _unconfined(target: Target) -> list[str]:
     """What AppArmor does not confine. Where SELinux does that, nothing is missed."""
-    if (patient.sys / "fs/selinux/enforce").exists():
+    if (target.sys / "fs/selinux/enforce").exists():
         return []
     try:
-        enabled = (patient.sys / "module/apparmor/parameters/enabled").read_text().strip() == "Y"
+        enabled = (target.sys / "module/apparmor/parameters/enabled").read_text().strip() == "Y"
     except OSError:
         enabled = False
     if not enabled:
         return ["AppArmor is off in this kernel, though Debian has it on (see apparmor= in /proc/cmdline)"]
-    bare = [data for data in patient.inspected if data.get("AppArmorProfile") in (None, "", "unconfined")]
+    bare = [data for data in target.inspected if data.get("AppArmorProfile") in (None, "", "unconfined")]
     if not bare:
         return []
     names = ", ".join(data["Name"].removeprefix("/") for data in bare)

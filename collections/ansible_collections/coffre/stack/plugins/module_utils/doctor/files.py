@@ -9,7 +9,7 @@ from ..errors import CoffreError
 from ..host import bundles, rings, seals, tmpfs
 from ..host import state as states
 from ..paths import LINK
-from .target import Patient, insist
+from .target import Target, verdict
 
 BINDINGS = {
     "host": "the host key alone, so a copy of the whole disk opens them",
@@ -18,9 +18,9 @@ BINDINGS = {
 }
 
 
-def memory(patient: Patient) -> str:
+def memory(target: Target) -> str:
     """The tmpfs, its options, and what could swap it out."""
-    root = patient.paths.run_root
+    root = target.paths.run_root
     options = tmpfs.options(root)
     if options is None:
         raise CoffreError(f"{root} is no tmpfs of its own, so secrets there would be on a disk or gone at a reboot")
@@ -28,21 +28,21 @@ def memory(patient: Patient) -> str:
     problems = [f"{root} is mounted without {option}" for option in missing]
     if exposure := tmpfs.exposure(root):
         problems.append(exposure)
-    return insist(
+    return verdict(
         problems, f"{root} is a tmpfs" + (" with noswap" if "noswap" in options else ", and no swap in clear")
     )
 
 
-def permissions(patient: Patient) -> str:
+def permissions(target: Target) -> str:
     """Owner and mode of everything of ours on tmpfs and on disk."""
-    paths, problems = patient.paths, []
+    paths, problems = target.paths, []
     expected = {
         folder: (0, 0, 0o700) for folder in (paths.run_root, paths.run, paths.lib_root, paths.lib, paths.sealed)
     }
     expected |= dict.fromkeys((paths.state, paths.audit, *paths.sealed.glob("*")), (0, 0, 0o600))
-    for (service, name), bundle in patient.known():
+    for (service, name), bundle in target.known():
         folder = paths.bundle(service, name)
-        if patient.state.services[service].staged == name:
+        if target.state.services[service].staged == name:
             expected[paths.service(service)] = bundles.directory_rights(bundle)
         expected[folder] = bundles.directory_rights(bundle)
         expected |= {folder / file: (bundle.uid, bundle.gid, bundles.FILE_MODE) for file in bundle.files}
@@ -59,39 +59,39 @@ def permissions(patient: Patient) -> str:
         about = path.lstat()
         if about.st_uid != 0 or (about.st_mode & 0o022 and not path.is_symlink()):
             problems.append(f"{path} is {_rights(about)}, and others than root could change it")
-    return insist(problems, f"{seen} files and directories have the owner and mode they should")
+    return verdict(problems, f"{seen} files and directories have the owner and mode they should")
 
 
 def _rights(about: os.stat_result) -> str:
     return f"{about.st_uid}:{about.st_gid} {stat.S_IMODE(about.st_mode):04o}"
 
 
-def staged(patient: Patient) -> str:
+def staged(target: Target) -> str:
     """The state is readable, of this catalogue, and no run is under way in it."""
-    services = patient.state.services
+    services = target.state.services
     if not services:
-        raise CoffreError(f"stack {patient.paths.stack} was never deployed on this host")
+        raise CoffreError(f"stack {target.paths.stack} was never deployed on this host")
     problems = []
-    if run := patient.state.run:
+    if run := target.state.run:
         problems.append(
             f"the rotation of {', '.join(run.secrets)} by {run.operator} is open since {run.started}: "
             "if nobody is at it any more, run playbooks/rotate.yml, which finishes or undoes it"
         )
-    for service in patient.catalogue.receivers():
-        entry = services.get(service.name, states.Service())
+    for service in target.catalogue.receivers():
+        entry = services.get(service.name, states.ServiceState())
         if not entry.staged:
             problems.append(f"no bundle is staged for {service.name}")
-        elif entry.bundles[entry.staged].files != rings.files(patient.catalogue, service, patient.state.secrets):
+        elif entry.bundles[entry.staged].files != rings.files(target.catalogue, service, target.state.secrets):
             problems.append(f"the bundle of {service.name} has other files than the catalogue says")
         elif entry.next:
             problems.append(f"the bundle {entry.next} of {service.name} is staged and not adopted")
-        elif former := _former(patient.state, entry.bundles[entry.staged]):
+        elif former := _former(target.state, entry.bundles[entry.staged]):
             problems.append(
                 f"{service.name} did not become ready with the version that was read last of {', '.join(former)}, and "
                 "goes on with the one before"
             )
-    problems += bundles.unwanted(patient.state, patient.catalogue)
-    return insist(problems, f"{len(patient.state.secrets)} secrets are staged for {len(services)} consumers")
+    problems += bundles.unwanted(target.state, target.catalogue)
+    return verdict(problems, f"{len(target.state.secrets)} secrets are staged for {len(services)} consumers")
 
 
 def _former(st: states.State, bundle: states.Bundle) -> list[str]:
@@ -101,12 +101,12 @@ def _former(st: states.State, bundle: states.Bundle) -> list[str]:
     ]
 
 
-def content(patient: Patient) -> str:
+def content(target: Target) -> str:
     """The bundles on tmpfs are exactly those of the state, and equal their sealed copies."""
-    paths, problems = patient.paths, []
-    known = {key for key, _ in patient.known()}
-    for (service, name), bundle in patient.known():
-        folder, sealed = paths.bundle(service, name), patient.contents[service, name]
+    paths, problems = target.paths, []
+    known = {key for key, _ in target.known()}
+    for (service, name), bundle in target.known():
+        folder, sealed = paths.bundle(service, name), target.contents[service, name]
         if not folder.is_dir() or folder.is_symlink():
             problems.append(f"the bundle {name} of {service} is missing")
             continue
@@ -120,7 +120,7 @@ def content(patient: Patient) -> str:
             elif sealed and path.read_bytes() != sealed.files.get(file):
                 problems.append(f"{path} differs from its sealed copy")
     for folder in paths.run.iterdir():
-        entry = patient.state.services.get(folder.name, states.Service())
+        entry = target.state.services.get(folder.name, states.ServiceState())
         reloads = any(bundle.reload for bundle in entry.bundles.values())
         if not entry.bundles or not folder.is_dir() or folder.is_symlink():
             problems.append(f"{folder} is foreign")
@@ -131,22 +131,22 @@ def content(patient: Patient) -> str:
         link = folder / LINK
         if reloads and (not link.is_symlink() or str(link.readlink()) != (entry.current or entry.next)):
             problems.append(f"{link} does not name the bundle in force")
-    return insist(problems, f"{len(known)} bundles hold exactly what their sealed copies do")
+    return verdict(problems, f"{len(known)} bundles hold exactly what their sealed copies do")
 
 
-def sealed(patient: Patient) -> str:
+def sealed(target: Target) -> str:
     """Every bundle has a sealed copy that opens here; what they are bound to."""
-    paths, bound = patient.paths, set()
+    paths, bound = target.paths, set()
     problems = []
-    for (service, name), _ in patient.known():
+    for (service, name), _ in target.known():
         path = paths.seal(service, name)
-        if patient.contents[service, name] is None:
+        if target.contents[service, name] is None:
             missing = "is missing" if not path.exists() else "does not open: it is damaged, or from another host"
             problems.append(f"{path} {missing}")
         else:
             bound.add(seals.binding(path))
-    known = {paths.seal(*key).name for key, _ in patient.known()}
-    if run := patient.state.run:
+    known = {paths.seal(*key).name for key, _ in target.known()}
+    if run := target.state.run:
         known |= {paths.sealed_value(run.id, secret, which).name for secret in run.secrets for which in ("old", "new")}
     problems += [f"{path} is foreign" for path in sorted(paths.sealed.iterdir()) if path.name not in known]
-    return insist(problems, "the seals are bound to " + ", ".join(sorted(BINDINGS.get(key, key) for key in bound)))
+    return verdict(problems, "the seals are bound to " + ", ".join(sorted(BINDINGS.get(key, key) for key in bound)))

@@ -12,7 +12,7 @@ from typing import Any
 from ..engines import compose
 from ..errors import CoffreError
 from ..scan import leaks
-from .target import Patient, insist
+from .target import Target, verdict
 
 BLOCK = 8 << 20  # bytes of words that are searched at once
 # A password in a URL, as of a proxy or a database.
@@ -20,17 +20,17 @@ PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 SECRET_VARIABLE = re.compile(r"(DEMO_MODE|.*(PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIALS?|_KEY))$", re.IGNORECASE)
 
 
-def metadata(patient: Patient) -> str:
+def metadata(target: Target) -> str:
     """No value in what the engine tells of containers, images, networks and volumes, nor in the images' history."""
-    images = sorted({data["Image"] for data in patient.inspected})
+    images = sorted({data["Image"] for data in target.inspected})
     volumes = {
-        mount["Name"] for data in patient.inspected for mount in data.get("Mounts", []) if mount["Type"] == "volume"
+        mount["Name"] for data in target.inspected for mount in data.get("Mounts", []) if mount["Type"] == "volume"
     }
     told = {
-        "docker inspect of the containers": json.dumps(patient.inspected),
-        "docker inspect of the images": json.dumps(patient.ask("image", images)),
-        "docker inspect of the networks": json.dumps(patient.ask("network", patient.networks())),
-        "docker inspect of the volumes": json.dumps(patient.ask("volume", volumes)),
+        "docker inspect of the containers": json.dumps(target.inspected),
+        "docker inspect of the images": json.dumps(target.ask("image", images)),
+        "docker inspect of the networks": json.dumps(target.ask("network", target.networks())),
+        "docker inspect of the volumes": json.dumps(target.ask("volume", volumes)),
     }
     for image in images:
         command = ["docker", "history", "--no-trunc", "--format", "{{.CreatedBy}} {{.Comment}}", image]
@@ -38,19 +38,19 @@ def metadata(patient: Patient) -> str:
     problems = [
         f"the value of {name} stands in {place}"
         for place, text in told.items()
-        for name in patient.finder.names(text.encode())
+        for name in target.finder.names(text.encode())
     ]
-    note = f"{len(patient.inspected)} containers and {len(images)} images hold no value"
-    if short := leaks.unsearchable(patient.values):
+    note = f"{len(target.inspected)} containers and {len(images)} images hold no value"
+    if short := leaks.unsearchable(target.values):
         note += f"; too short to be searched for: {', '.join(short)}"
-    return insist(problems, note)
+    return verdict(problems, note)
 
 
-def environment(patient: Patient) -> str:
+def environment(target: Target) -> str:
     """No value in any process's environment or arguments, and no variable in a container that is meant for one."""
-    own = {name.upper().replace("-", "_") for name in patient.catalogue.secrets}
+    own = {name.upper().replace("-", "_") for name in target.catalogue.secrets}
     problems = []
-    for data in patient.inspected:
+    for data in target.inspected:
         for entry in sorted(data["Config"].get("Env") or []):
             variable, _, text = entry.partition("=")
             if variable in own or SECRET_VARIABLE.match(variable):
@@ -58,7 +58,7 @@ def environment(patient: Patient) -> str:
             elif PASSWORD_IN_URL.search(text):
                 problems.append(f"{data['Name'].removeprefix('/')} has a password in the variable {variable}")
     seen, closed = 0, 0
-    for path in (path for kind in ("environ", "cmdline") for path in sorted(patient.proc.glob(f"[0-9]*/{kind}"))):
+    for path in (path for kind in ("environ", "cmdline") for path in sorted(target.proc.glob(f"[0-9]*/{kind}"))):
         try:
             told = path.read_bytes()
         except (FileNotFoundError, ProcessLookupError):
@@ -67,26 +67,26 @@ def environment(patient: Patient) -> str:
             closed += 1  # in a container, root may not see all of its machine
             continue
         seen += 1
-        problems += [f"the value of {name} stands in {path}" for name in patient.finder.names(told)]
+        problems += [f"the value of {name} stands in {path}" for name in target.finder.names(told)]
     note = f"no value in {seen} environments and argument lists of processes"
-    return insist(problems, note + (f"; {closed} more could not be read" if closed else ""))
+    return verdict(problems, note + (f"; {closed} more could not be read" if closed else ""))
 
 
-def logs(patient: Patient) -> str:
+def logs(target: Target) -> str:
     """No value in the containers' logs."""
     problems, unread, size = [], [], 0
-    for data in patient.inspected:
+    for data in target.inspected:
         container = data["Name"].removeprefix("/")
         try:
             for text in _logged(data):
                 size += len(text)
                 problems += [
-                    f"the value of {name} stands in the log of {container}" for name in patient.finder.names(text)
+                    f"the value of {name} stands in the log of {container}" for name in target.finder.names(text)
                 ]
         except CoffreError:
             driver = data["HostConfig"].get("LogConfig", {}).get("Type", "")
             unread.append(f"not searched: the log of {container}, which the driver {driver or '?'} does not give back")
-    return insist(problems, f"no value in {size // 1024} KiB of logs", unread)
+    return verdict(problems, f"no value in {size // 1024} KiB of logs", unread)
 
 
 def _logged(data: dict[str, Any]) -> Iterator[bytes]:
@@ -99,19 +99,19 @@ def _logged(data: dict[str, Any]) -> Iterator[bytes]:
         yield compose.logged(data["Id"])
 
 
-def git_history(patient: Patient) -> str:
+def git_history(target: Target) -> str:
     """No value and no private key in anything that the checkout's repository holds."""
-    problems = [f"the object {key} is a private key" for key in patient.history.private_keys]
-    unsearched = list(patient.history.unsearched)
-    if patient.history.words:
-        with gzip.open(patient.history.words) as file:
-            names = patient.finder.names_in(_blocks(file))
+    problems = [f"the object {key} is a private key" for key in target.history.private_keys]
+    unsearched = list(target.history.unsearched)
+    if target.history.words:
+        with gzip.open(target.history.words) as file:
+            names = target.finder.names_in(_blocks(file))
         problems += [f"the value of {name} stands in it" for name in names]
-        if short := leaks.unsearchable(patient.values):
+        if short := leaks.unsearchable(target.values):
             unsearched.append(f"what is too short to be searched for ({', '.join(short)})")
-        if without := patient.finder.without_words:
+        if without := target.finder.without_words:
             unsearched.append(f"what is no text, but for its encodings ({', '.join(without)})")
-    return insist(problems, patient.history.note, [f"not searched: {each}" for each in unsearched])
+    return verdict(problems, target.history.note, [f"not searched: {each}" for each in unsearched])
 
 
 def _blocks(file: gzip.GzipFile) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from ..engines import compose
 from ..errors import CoffreError, SealError
 from ..host import bundles
 from ..host import state as states
-from ..keyvault.client import Properties, Settings, Vault
+from ..keyvault.client import Properties, Vault, VaultSettings
 from ..paths import StackPaths
 from ..scan import leaks
 
@@ -34,7 +34,7 @@ class Check:
     message: str
 
 
-class Concern(str):
+class Caution(str):
     """The note of a check that passes, with something in it that a person should see to."""
 
 
@@ -51,7 +51,7 @@ class History:
 
 
 @dataclass
-class Patient:
+class Target:
     """The stack on this host. What several checks ask for is fetched once."""
 
     paths: StackPaths
@@ -60,7 +60,7 @@ class Patient:
     ca_path: Path | None
     history: History
     proc: Path = Path("/proc")
-    keyvault: Settings | None = None  # where the source is a vault
+    keyvault: VaultSettings | None = None  # where the source is a vault
     source: str = "demo"
     sys: Path = Path("/sys")
 
@@ -108,7 +108,7 @@ class Patient:
         return self.ask("container", ids)
 
     @property
-    def vault(self) -> Settings:
+    def vault(self) -> VaultSettings:
         """The settings of the vault, for its own checks."""
         assert self.keyvault
         return self.keyvault
@@ -147,11 +147,11 @@ def networks_of(container: dict[str, Any]) -> list[str]:
     return sorted(container["NetworkSettings"].get("Networks") or {})
 
 
-def insist(problems: Iterable[str], note: str, warnings: Iterable[str] = ()) -> str:
+def verdict(problems: Iterable[str], note: str, warnings: Iterable[str] = ()) -> str:
     """Raise problems, with the warnings, as one CoffreError; without any return the warnings, or else the note."""
     failed, warned = list(dict.fromkeys(problems)), list(dict.fromkeys(warnings))
     found = failed + warned
     text = "; ".join(found if len(found) <= MOST else [*found[:MOST], f"and {len(found) - MOST} more"])
     if failed:
         raise CoffreError(text)
-    return Concern(text) if warned else note
+    return Caution(text) if warned else note

@@ -10,48 +10,48 @@ from pathlib import Path
 from ..catalogue import HOST, Secret
 from ..sources import base as sources
 from ..values import lifetimes
-from .target import SOON, Patient, insist
+from .target import SOON, Target, verdict
 
 
-def ages(patient: Patient) -> str:
+def ages(target: Target) -> str:
     """No secret is older than its catalogue allows, and none is dated in the future."""
     now, problems, soon = datetime.now(UTC), [], []
-    for name, secret in sorted(patient.catalogue.secrets.items()):
-        held = patient.state.secrets.get(name)
+    for name, secret in sorted(target.catalogue.secrets.items()):
+        held = target.state.secrets.get(name)
         if held and lifetimes.ahead(held, now):
             problems.append(
                 f"{name} was made on {lifetimes.parsed(held.created):%Y-%m-%d}, which is to come, so a clock was ahead "
-                f"then{_by_hand(patient, secret)}"
+                f"then{_by_hand(target, secret)}"
             )
         if secret.max_age_days is None or held is None:
             continue
         due = lifetimes.parsed(held.created) + timedelta(days=secret.max_age_days)
         if due <= now:
-            problems.append(f"{name} is due for rotation since {due:%Y-%m-%d}{_by_hand(patient, secret)}")
+            problems.append(f"{name} is due for rotation since {due:%Y-%m-%d}{_by_hand(target, secret)}")
         elif due <= now + SOON:
             soon.append(f"{name} on {due:%Y-%m-%d}")
     warnings = [f"due within {SOON.days} days: {', '.join(soon)}"] if soon else []
-    return insist(problems, "no secret is due soon", warnings)
+    return verdict(problems, "no secret is due soon", warnings)
 
 
-def values(patient: Patient) -> str:
+def values(target: Target) -> str:
     """No value in force, outside a demo, is one that a program has built in for a demo."""
     found = [
         name
-        for name in sorted(patient.catalogue.secrets)
-        if patient.values.get(name, b"").startswith(sources.DEMO_MARK) and patient.source != "demo"
+        for name in sorted(target.catalogue.secrets)
+        if target.values.get(name, b"").startswith(sources.DEMO_MARK) and target.source != "demo"
     ]
     problems = [
         f"{name} begins with demo-, as what a program has built in for a demo"
-        f"{_by_hand(patient, patient.catalogue.secrets[name])}"
+        f"{_by_hand(target, target.catalogue.secrets[name])}"
         for name in found
     ]
-    return insist(problems, "no value is one of a demo" if patient.source != "demo" else "the stack is a demo")
+    return verdict(problems, "no value is one of a demo" if target.source != "demo" else "the stack is a demo")
 
 
-def _by_hand(patient: Patient, secret: Secret) -> str:
+def _by_hand(target: Target, secret: Secret) -> str:
     """What else is to be done where the values are the operator's, but somebody else checks them."""
-    if patient.source != "file" or not secret.verified:
+    if target.source != "file" or not secret.verified:
         return ""
     return (
         f" (make rotate-secret SECRET={secret.name} ARGS='-e stack_secrets_source=demo', then put the new value into "
@@ -59,18 +59,18 @@ def _by_hand(patient: Patient, secret: Secret) -> str:
     )
 
 
-def certificates(patient: Patient) -> str:
+def certificates(target: Target) -> str:
     """The certificates that services present: key, name and chain agree, and they are valid for a while."""
     now, problems, warnings, notes = datetime.now(UTC), [], [], []
-    for (service, name), bundle in patient.known():
-        if service == HOST or patient.state.services[service].staged != name:
+    for (service, name), bundle in target.known():
+        if service == HOST or target.state.services[service].staged != name:
             continue
         for file in bundle.files:
-            path = patient.paths.bundle(service, name) / file
+            path = target.paths.bundle(service, name) / file
             if b"-----BEGIN CERTIFICATE-----" not in path.read_bytes():
                 continue
             try:
-                expires = _handshake(path, patient)
+                expires = _handshake(path, target)
             except ssl.SSLCertVerificationError as error:
                 problems.append(f"{file} is refused by a client: {error.verify_message}")
             except ssl.SSLError as error:
@@ -79,30 +79,30 @@ def certificates(patient: Patient) -> str:
                 if expires <= now + SOON:
                     warnings.append(f"{file} expires soon, on {expires:%Y-%m-%d}")
                 notes.append(f"{file} expires on {expires:%Y-%m-%d}")
-    if patient.ca_path:
-        for authority in ssl.create_default_context(cafile=str(patient.ca_path)).get_ca_certs():
+    if target.ca_path:
+        for authority in ssl.create_default_context(cafile=str(target.ca_path)).get_ca_certs():
             begins, expires = _date(str(authority["notBefore"])), _date(str(authority["notAfter"]))
             if begins > now:
-                problems.append(f"the authority in {patient.ca_path} is not valid before {begins:%Y-%m-%d}")
+                problems.append(f"the authority in {target.ca_path} is not valid before {begins:%Y-%m-%d}")
             elif expires <= now:
-                problems.append(f"the authority in {patient.ca_path} expired on {expires:%Y-%m-%d}")
+                problems.append(f"the authority in {target.ca_path} expired on {expires:%Y-%m-%d}")
             elif expires <= now + SOON:
-                warnings.append(f"the authority in {patient.ca_path} expires soon, on {expires:%Y-%m-%d}")
-    return insist(problems, "; ".join(notes) or "no service presents a certificate", warnings)
+                warnings.append(f"the authority in {target.ca_path} expires soon, on {expires:%Y-%m-%d}")
+    return verdict(problems, "; ".join(notes) or "no service presents a certificate", warnings)
 
 
 def _date(text: str) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
 
 
-def _handshake(path: Path, patient: Patient) -> datetime:
+def _handshake(path: Path, target: Target) -> datetime:
     """Present a certificate to a client of the stack, in memory; when it expires. Raises ssl.SSLError."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(path)
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     presenting = server.wrap_bio(to_server, to_client, server_side=True)
-    name = urllib.parse.urlsplit(patient.url).hostname
-    asking = patient.trusting().wrap_bio(to_client, to_server, server_hostname=name)
+    name = urllib.parse.urlsplit(target.url).hostname
+    asking = target.trusting().wrap_bio(to_client, to_server, server_hostname=name)
     for side in (asking, presenting, asking):
         try:
             side.do_handshake()

@@ -35,7 +35,7 @@ LABEL_READY = "coffre.ready"
 
 
 @dataclass(frozen=True)
-class Service:
+class DesiredService:
     """One service of a compose file: what a container of it must be like."""
 
     name: str
@@ -110,7 +110,7 @@ def _compose(file: Path, *words: str, content: str = "") -> str:
     return call(["docker", "compose", "--ansi", "never", *source, *words], content)
 
 
-def wanted(file: Path, content: str = "") -> dict[str, Service]:
+def desired(file: Path, content: str = "") -> dict[str, DesiredService]:
     """Every service of a compose file by name, or of the content that is to stand in its place."""
     asked = [("--hash", "*"), ("--format", "json")]
     with ThreadPoolExecutor() as pool:
@@ -127,7 +127,7 @@ def wanted(file: Path, content: str = "") -> dict[str, Service]:
     result = {}
     for name, service in services.items():
         labels: dict[str, str] = service.get("labels") or {}
-        result[name] = Service(
+        result[name] = DesiredService(
             name=name,
             config_hash=hashes[name],
             image=service["image"],

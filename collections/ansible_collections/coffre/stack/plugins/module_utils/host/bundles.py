@@ -162,7 +162,7 @@ def in_force(st: state.State, service: str, secret: str) -> str:
 
     Where none has it, the one that the service has adopted. Raises CoffreError if no bundle holds the secret.
     """
-    entry = st.services.get(service, state.Service())
+    entry = st.services.get(service, state.ServiceState())
     holders = [name for name in entry.named if secret in entry.bundles[name].versions]
     wanted = st.secrets[secret].version if secret in st.secrets else None
     for name in holders:
@@ -191,7 +191,7 @@ def value(paths: StackPaths, st: state.State, service: str, secret: str, bundle:
 def versions(paths: StackPaths, st: state.State, service: str, secret: str) -> dict[str, bytes]:
     """Every value of a secret that the host's sealed copies hold for a service, by version."""
     held: dict[str, bytes] = {}
-    for name, bundle in st.services.get(service, state.Service()).bundles.items():
+    for name, bundle in st.services.get(service, state.ServiceState()).bundles.items():
         if secret in bundle.versions:
             with suppress(SealError):
                 held |= unseal(paths, service, name).versions(secret, bundle)

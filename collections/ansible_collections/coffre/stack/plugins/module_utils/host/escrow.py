@@ -39,7 +39,7 @@ def collect(paths: StackPaths, st: state.State) -> bool:
     return bool(left)
 
 
-def every(paths: StackPaths, run: state.Run) -> dict[str, dict[str, bytes]]:
+def values_by_version(paths: StackPaths, run: state.Run) -> dict[str, dict[str, bytes]]:
     """The values of a run, by secret and version."""
     sides: tuple[Which, ...] = ("old", "new")
     return {
@@ -66,7 +66,7 @@ def concerned(catalogue: Catalogue, st: state.State) -> set[str]:
     }
 
 
-def wanted(run: state.Run, change: state.Change) -> tuple[Which, state.Secret]:
+def desired(run: state.Run, change: state.Change) -> tuple[Which, state.Version]:
     """Which version of a secret of the run its consumers are to have now."""
     forward = run.direction == "forward" and change.reached("adopted")
     return ("new", change.new) if forward else ("old", change.old)

@@ -40,7 +40,7 @@ def mounted(secret: Secret, service: Service) -> bool:
     return bool(secret.settings.get("mount_previous", True)) and secret.name not in service.composed
 
 
-def after(secret: Secret, before: state.Secret, current: str, moment: str, used: bool = True) -> list[state.Previous]:
+def after(secret: Secret, before: state.Version, current: str, moment: str, used: bool = True) -> list[state.Previous]:
     """The ring, newest first, of a secret whose version in force is `current`, given what state has of it so far.
 
     The version before enters with its date of retirement if it was `used`, also where a rotation is undone: there
@@ -59,13 +59,13 @@ def after(secret: Secret, before: state.Secret, current: str, moment: str, used:
     return [each for each in kept if each.retires is None or each.retires > moment]
 
 
-def retiring(secret: Secret, before: state.Secret, moment: str) -> list[str]:
+def retiring(secret: Secret, before: state.Version, moment: str) -> list[str]:
     """The versions that are still accepted and no longer should be."""
     staying = {each.version for each in after(secret, before, before.version, moment)}
     return [each.version for each in before.ring if each.version not in staying]
 
 
-def files(catalogue: Catalogue, service: Service, secrets: Mapping[str, state.Secret]) -> dict[str, list[str]]:
+def files(catalogue: Catalogue, service: Service, secrets: Mapping[str, state.Version]) -> dict[str, list[str]]:
     """A bundle's files with those of the rings: by name, the secrets inside."""
     rings = {
         file(name, each.version): [name]

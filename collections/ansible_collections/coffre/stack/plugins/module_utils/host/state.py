@@ -32,7 +32,7 @@ class Previous:
 
 
 @dataclass
-class Secret:
+class Version:
     """The version of a secret that is to be in force; attributes are not secret.
 
     `ring` holds the versions before it that are still accepted, newest first; only a key ring has any.
@@ -58,7 +58,7 @@ class Bundle:
 
 
 @dataclass
-class Service:
+class ServiceState:
     """`current` is what the containers have adopted, `next` what a rollout is to adopt.
 
     `bundles` also holds those that a leaving container may still mount, until they are collected.
@@ -87,8 +87,8 @@ class Change:
     """
 
     strategy: str
-    old: Secret
-    new: Secret
+    old: Version
+    new: Version
     step: str = ""
     undo: str = ""
 
@@ -102,8 +102,8 @@ class Run:
     """The rotation under way. Its values lie sealed by themselves until it is closed.
 
     `id` names it for good; `holder` is the play that drives it, and no other may, until `lease_until` is over, which is
-    `lease` seconds after its last sign of life, and another takes it over. `direction` is forward or back. `handed` are
-    the services of which a container may have had the new values.
+    `lease` seconds after its last sign of life, and another takes it over. `direction` is forward or back. `exposed`
+    are the services of which a container may have had the new values.
     """
 
     id: str
@@ -113,7 +113,7 @@ class Run:
     lease_until: str
     secrets: dict[str, Change]
     direction: str = "forward"
-    handed: list[str] = field(default_factory=list)
+    exposed: list[str] = field(default_factory=list)
     lease: float = 120.0
 
     def renew(self) -> None:
@@ -128,8 +128,8 @@ class Run:
 @dataclass
 class State:
     stack: str
-    secrets: dict[str, Secret] = field(default_factory=dict)
-    services: dict[str, Service] = field(default_factory=dict)
+    secrets: dict[str, Version] = field(default_factory=dict)
+    services: dict[str, ServiceState] = field(default_factory=dict)
     run: Run | None = None
     # What the last reading of a Key Vault saw: {url, pages, seen: {secret: {name, version, updated, read}}}, times in s
     vault: dict[str, Any] = field(default_factory=dict)
@@ -187,7 +187,7 @@ def load(paths: StackPaths) -> State:
             stack=data["stack"],
             secrets={name: _secret(entry) for name, entry in data["secrets"].items()},
             services={
-                name: Service(
+                name: ServiceState(
                     entry["current"],
                     entry["next"],
                     {bundle: Bundle(**content) for bundle, content in entry["bundles"].items()},
@@ -212,7 +212,7 @@ def admit(state: State, holder: str = "") -> None:
         )
 
 
-def driven(state: State, holder: str) -> Run:
+def require_holder(state: State, holder: str) -> Run:
     """The open run, if this play drives it; asked under the lock. Raises CoffreError if it is no longer so."""
     if state.run is None or state.run.holder != holder:
         raise CoffreError(
@@ -222,8 +222,8 @@ def driven(state: State, holder: str) -> Run:
     return state.run
 
 
-def _secret(entry: dict[str, Any]) -> Secret:
-    return Secret(**{**entry, "ring": [Previous(**each) for each in entry.get("ring", [])]})
+def _secret(entry: dict[str, Any]) -> Version:
+    return Version(**{**entry, "ring": [Previous(**each) for each in entry.get("ring", [])]})
 
 
 def _run(entry: dict[str, Any]) -> Run:
@@ -231,7 +231,9 @@ def _run(entry: dict[str, Any]) -> Run:
         name: Change(**{**each, "old": _secret(each["old"]), "new": _secret(each["new"])})
         for name, each in entry["secrets"].items()
     }
-    return Run(**{**entry, "secrets": changes})
+    # A state of before may call `exposed` handed.
+    named = {{"handed": "exposed"}.get(key, key): value for key, value in entry.items()}
+    return Run(**{**named, "secrets": changes})
 
 
 def save(paths: StackPaths, state: State) -> None:

@@ -18,9 +18,9 @@ from typing import Any, Literal, TypeVar
 from ..errors import SourceError, VaultUnavailable
 from . import refusals
 from .refusals import Refusal
-from .settings import Credential, Settings, hindrances, settings
+from .settings import Credential, VaultSettings, blockers, settings
 
-__all__ = ["Answer", "Credential", "Properties", "Refusal", "Settings", "Value", "Vault", "hindrances", "settings"]
+__all__ = ["Answer", "Credential", "Properties", "Refusal", "Value", "Vault", "VaultSettings", "blockers", "settings"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,7 +67,7 @@ class Vault:
     from the start are over without the answer, and SourceError when asking again would not help.
     """
 
-    def __init__(self, settings: Settings, write: bool = False) -> None:
+    def __init__(self, settings: VaultSettings, write: bool = False) -> None:
         # Only here: preflight runs where these libraries are not.
         from azure.core.pipeline.policies import RetryPolicy
         from azure.keyvault.secrets import SecretClient
@@ -80,7 +80,7 @@ class Vault:
         self.settings = settings
         self._last = "no answer at all"
         self.pages = 0  # what the last listing took, or one more than it was allowed
-        self._weather = keyvault_wire.Weather
+        self._weather = keyvault_wire.TransientErrors
         self._threads = keyvault_wire.THREADS
         self._deadline = time.monotonic() + settings.seconds
         checks = keyvault_wire.context(settings.ca)
@@ -255,8 +255,8 @@ class Vault:
             wait: float | None = None
             try:
                 return call()
-            except self._weather as weather:
-                self._last, wait = str(weather) or self._last, weather.seconds
+            except self._weather as transient_errors:
+                self._last, wait = str(transient_errors) or self._last, transient_errors.seconds
             except (
                 azure.DecodeError,
                 azure.ServiceResponseError,

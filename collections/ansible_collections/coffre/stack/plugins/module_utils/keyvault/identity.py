@@ -18,7 +18,7 @@ from azure import identity
 
 from ..errors import SourceError
 from .settings import Credential
-from .transport import Transport, Weather
+from .transport import TransientErrors, Transport
 
 CHASSIS = Path("/sys/class/dmi/id/chassis_asset_tag")
 AZURE_CHASSIS = "7783-7084-3265-9085-8269-3286-77"  # what every machine of Azure says
@@ -92,7 +92,7 @@ def build(credential: Credential, transport: Transport, seconds: float) -> Any:
 class Identity:
     """A credential for the SDK's client.
 
-    Raises Weather where asking again may help, else SourceError.
+    Raises TransientErrors where asking again may help, else SourceError.
     """
 
     def __init__(self, credential: Credential, transport: Transport, deadline: float) -> None:
@@ -149,7 +149,7 @@ class Identity:
         self._transport.close()
 
     def _explain(self, error: Exception, tenant: str | None) -> Exception:
-        if isinstance(error, (Weather, SourceError)):
+        if isinstance(error, (TransientErrors, SourceError)):
             return error
         transport, settings = self._transport, self._settings
         if transport.trouble:
@@ -158,7 +158,7 @@ class Identity:
         status = transport.status
         if transport.used and not code and (status is None or status in PASSING or status >= 500):
             why = f"status {status}" if status else "no connection"
-            return Weather(f"no token: {why}", transport.retry_after)
+            return TransientErrors(f"no token: {why}", transport.retry_after)
         if settings.tenant_id and tenant and tenant.lower() != settings.tenant_id.lower():
             return SourceError(
                 f"The vault belongs to the tenant {tenant}, and the credential to {settings.tenant_id}: use an "

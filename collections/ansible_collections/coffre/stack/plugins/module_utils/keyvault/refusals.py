@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SourceError
-from .settings import Settings
+from .settings import VaultSettings
 
 RESOURCE = re.compile(r"Resource: '(/subscriptions/[^'/]+/resourcegroups/[^'/]+/[^']*?/vaults/[^'/]+)", re.IGNORECASE)
 # By what is asked: the action that RBAC wants, the role that has it, and the permission of an access policy.
@@ -88,7 +88,7 @@ def listed(names: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def sentence(settings: Settings, refused: Sequence[tuple[str, str, Refusal]]) -> str:
+def sentence(settings: VaultSettings, refused: Sequence[tuple[str, str, Refusal]]) -> str:
     """One sentence that names every secret concerned, by what is wrong with it.
 
     `refused` has for each what to call it, its name in the vault, and the refusal.
@@ -104,7 +104,7 @@ def sentence(settings: Settings, refused: Sequence[tuple[str, str, Refusal]]) ->
     return f"The vault {settings.name} does not give what the catalogue needs: {'; '.join(parts)}."
 
 
-def of_secret(found: Fault, settings: Settings, claims: Mapping[str, Any]) -> Refusal | None:
+def of_secret(found: Fault, settings: VaultSettings, claims: Mapping[str, Any]) -> Refusal | None:
     """The refusal of one secret that an answer to its GET means, or None if it is not about one."""
     vault = settings.name
     if found.status == 404:
@@ -122,13 +122,13 @@ def of_secret(found: Fault, settings: Settings, claims: Mapping[str, Any]) -> Re
     return None
 
 
-def deleted(settings: Settings) -> Refusal:
+def deleted(settings: VaultSettings) -> Refusal:
     return Refusal(
         "deleted", f"run 'az keyvault secret recover --vault-name {settings.name} --name NAME', or purge it first"
     )
 
 
-def of_vault(found: Fault, asked: str, settings: Settings, claims: Mapping[str, Any]) -> SourceError:
+def of_vault(found: Fault, asked: str, settings: VaultSettings, claims: Mapping[str, Any]) -> SourceError:
     """The error that an answer means which concerns the vault as a whole."""
     vault = settings.name
     if found.status == 401:
@@ -164,7 +164,7 @@ def _network(found: Fault) -> bool:
     return found.code in ("ForbiddenByFirewall", "ForbiddenByConnection")
 
 
-def grant(found: Fault, asked: str, settings: Settings, claims: Mapping[str, Any]) -> str:
+def grant(found: Fault, asked: str, settings: VaultSettings, claims: Mapping[str, Any]) -> str:
     """Which right is lacking on which scope, and the command that grants it."""
     action, role, permission = RIGHTS[asked]
     vault = settings.name

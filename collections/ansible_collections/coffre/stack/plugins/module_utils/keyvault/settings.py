@@ -43,7 +43,7 @@ class Credential:
 
 
 @dataclass(frozen=True)
-class Settings:
+class VaultSettings:
     """`read` and `write` are who reads and who writes; `seconds` limits all that is asked in one run."""
 
     url: str
@@ -61,7 +61,7 @@ class Settings:
         return self.url.removeprefix("https://").partition(".")[0]
 
 
-def settings(data: Any) -> Settings:
+def settings(data: Any) -> VaultSettings:
     """Check `stack_secrets_keyvault` and return it. Raises SourceError with every problem at once."""
     problems: list[str] = []
     if not isinstance(data, Mapping) or "url" not in data:
@@ -89,7 +89,7 @@ def settings(data: Any) -> Settings:
     write = _credential("write_credential", writer, problems) if writer else read
     if problems:
         raise SourceError(f"stack_secrets_keyvault is wrong: {'; '.join(problems)}.")
-    return Settings(url.lower(), read, write, Path(ca), **values)
+    return VaultSettings(url.lower(), read, write, Path(ca), **values)
 
 
 def _credential(where: str, data: Any, problems: list[str]) -> Credential:
@@ -112,7 +112,7 @@ def _credential(where: str, data: Any, problems: list[str]) -> Credential:
     return Credential(kind, texts.get("client_id", ""), texts.get("tenant_id", ""), certificate, token_file)
 
 
-def hindrances(settings: Settings, credential: Credential) -> list[str]:
+def blockers(settings: VaultSettings, credential: Credential) -> list[str]:
     """What is wrong with the files on this host that the settings name, a sentence each."""
     problems = []
     if settings.ca != SYSTEM_CA and not settings.ca.is_file():

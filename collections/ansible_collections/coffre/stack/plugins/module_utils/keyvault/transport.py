@@ -26,7 +26,7 @@ READ_SECONDS = 15.0
 NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
-class Weather(Exception):
+class TransientErrors(Exception):
     """No answer worth having, for a reason that may pass: ask again, after `seconds` where the answer said when."""
 
     def __init__(self, reason: str, seconds: float | None = None) -> None:
@@ -98,7 +98,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         self.used = True
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Weather("")  # the answers before say why
+            raise TransientErrors("")  # the answers before say why
         options["connection_timeout"] = min(options.get("connection_timeout", CONNECT_SECONDS), left)
         options["read_timeout"] = min(READ_SECONDS, left)
         if request.url.startswith("http:"):

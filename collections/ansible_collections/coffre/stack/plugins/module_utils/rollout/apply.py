@@ -15,7 +15,7 @@ from typing import Any
 
 from ..audit import trail as audit
 from ..engines import compose
-from ..engines.compose import Container, Service
+from ..engines.compose import Container, DesiredService
 from ..errors import CoffreError
 from ..host import bundles, files
 from ..host import state as states
@@ -24,7 +24,7 @@ from . import firewall
 from .proxies import haproxy
 
 POLL_SECONDS = 0.25
-HOLD_SECONDS = 0.75  # between two looks: readiness that flashes and goes again does not count
+STABLE_SECONDS = 0.75  # between two looks: readiness that flashes and goes again does not count
 BUSY_TIMES = 4  # the most that a wait takes on a busy host, in times its patience
 # A first start may fill a database, and one that is cut short can leave it so that no later start succeeds.
 FIRST_SECONDS = 600.0
@@ -35,7 +35,7 @@ HEADERS = ("before_header", "after_header")  # of a diff, for Ansible
 class Step:
     """What one service needs: `keep` is the container that is to serve, if it is there, `others` are to leave."""
 
-    service: Service
+    service: DesiredService
     action: str  # nothing wait create start_first restart reload finish heal
     why: str = ""
     keep: Container | None = None
@@ -47,7 +47,7 @@ class Step:
 
 
 def plan(
-    service: Service, actual: Sequence[Container], broken: frozenset[str] = frozenset(), due: bool = False
+    service: DesiredService, actual: Sequence[Container], broken: frozenset[str] = frozenset(), due: bool = False
 ) -> Step:
     """Decide for one service.
 
@@ -76,7 +76,7 @@ def plan(
     return Step(service, "nothing", "", keep)
 
 
-def _differs(service: Service, container: Container) -> str:
+def _differs(service: DesiredService, container: Container) -> str:
     """In what a container is not what is wanted: "", or words joined by commas."""
     found = []
     if service.bundle != container.bundle:
@@ -130,14 +130,14 @@ class Stack:
     proxy: str | None  # the service that reloads, and whose HAProxy says which containers it sends requests to
     seconds: float  # patience per service
 
-    def entry(self, service: str) -> states.Service:
-        return self.state.services.get(service) or states.Service()
+    def entry(self, service: str) -> states.ServiceState:
+        return self.state.services.get(service) or states.ServiceState()
 
-    def handing(self, service: str) -> None:
+    def expose(self, service: str) -> None:
         """Record that a container is about to have what is staged for a service, if that is a rotation's new values."""
         run = self.state.run
-        if run and run.direction == "forward" and self.entry(service).next and service not in run.handed:
-            run.handed.append(service)
+        if run and run.direction == "forward" and self.entry(service).next and service not in run.exposed:
+            run.exposed.append(service)
             states.save(self.paths, self.state)
 
     def renew(self) -> None:
@@ -162,7 +162,7 @@ class Stack:
 
     @property
     def again(self) -> str:
-        """What to do once the cause is mended."""
+        """What to do once the cause is repaired."""
         return "rotate again" if self.state.run else "run playbooks/site.yml"
 
     def adopted(self, service: str, anew: bool = False) -> None:
@@ -185,32 +185,32 @@ def roll(
     paths: StackPaths,
     names: Sequence[str],
     seconds: float,
-    run: audit.Run,
+    run: audit.Author,
     check: bool = False,
     content: str = "",
-    driven: bool = False,
+    rotating: bool = False,
 ) -> dict[str, Any]:
     """Bring the named services, in this order, to what is wanted, and record what they adopted or refused.
 
     `run` is recorded with it; `check`: only say what it would do; `content`: what the Compose file is to be, if it is
-    not to stay as it is; `driven`: it is a step of the rotation that `run` drives.
+    not to stay as it is; `rotating`: it is a step of the rotation that `run` drives.
 
     Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], diff}.
     Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
     are as they were; or when Compose does not understand the content: then nothing was changed.
     """
     if check and not paths.compose.exists():
-        new = [Step(Service(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
+        new = [Step(DesiredService(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
         return _report([(step, 0.0) for step in new], True, [], [])
     if not content and not paths.compose.exists():
         raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
     with states.locked(paths):
         st = states.load(paths)
-        (states.driven if driven else states.admit)(st, run.name)
+        (states.require_holder if rotating else states.admit)(st, run.name)
         before = paths.compose.read_text(encoding="utf-8", errors="replace") if paths.compose.exists() else ""
         content = content or before
         try:
-            wanted = compose.wanted(paths.compose, content)
+            wanted = compose.desired(paths.compose, content)
         except CoffreError as error:
             raise CoffreError(f"The stack's Compose file cannot be used, and nothing was changed: {error}") from None
         proxy = next((name for name, service in wanted.items() if service.adopt == "reload"), None)
@@ -238,12 +238,12 @@ def roll(
         return _report(done, late or rewritten or covered, _collect(stack), diff)
 
 
-def _recorded(stack: Stack, step: Step, run: audit.Run) -> None:
+def _recorded(stack: Stack, step: Step, run: audit.Author) -> None:
     """Carry out a step, and record the bundle that was adopted or refused in it."""
     name, before = step.service.name, replace(stack.entry(step.service.name))
     try:
         if step.acts:
-            stack.handing(name)
+            stack.expose(name)
         _carry_out(stack, step)
     except CoffreError:
         with suppress(CoffreError, OSError):  # the next run makes up for it; what went wrong has to be told
@@ -293,7 +293,7 @@ def _line(name: str, image: str, bundle: str | None, note: str = "") -> str:
     return f"{name}: image {image}" + (f", bundle {bundle}" if bundle else "") + f"{note}\n"
 
 
-def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str], check: bool) -> list[Step]:
+def _plans(stack: Stack, wanted: dict[str, DesiredService], names: Sequence[str], check: bool) -> list[Step]:
     """Plan all named services; refuse what cannot be brought up before anything changes.
 
     With `check` images and bundles that a run would have made are not there, and that is no reason to refuse.
@@ -316,7 +316,7 @@ def _plans(stack: Stack, wanted: dict[str, Service], names: Sequence[str], check
     return steps
 
 
-def _refuse_what_is_missing(paths: StackPaths, service: Service, entry: states.Service) -> None:
+def _refuse_what_is_missing(paths: StackPaths, service: DesiredService, entry: states.ServiceState) -> None:
     """Raises CoffreError where the image or the bundle that a service is to have is not on this host."""
     if service.image_id is None:
         raise CoffreError(
@@ -340,9 +340,9 @@ def _carry_out(stack: Stack, step: Step) -> None:
         # What a run that was killed at its very end did not come to.
         stack.adopted(step.service.name)
         if step.keep and step.service.name == stack.proxy:
-            haproxy.settle(step.keep)
+            haproxy.release(step.keep)
     elif step.action == "wait" and step.keep:
-        if problem := gate(step.keep, stack.seconds):
+        if problem := wait_ready(step.keep, stack.seconds):
             raise CoffreError(
                 f"{step.service.name} does not become ready: {problem}; nothing was changed: "
                 f"see `docker logs {step.keep.name}`, then run again."
@@ -387,7 +387,7 @@ def _replace(stack: Stack, step: Step) -> None:
         if service.adopt == "reload" and staged:
             bundles.point(stack.paths, service.name, staged)
         if proxy:
-            haproxy.close(proxy, leaving)
+            haproxy.hold(proxy, leaving)
         for each in step.others:
             if each.state == "paused":
                 compose.unpause(each.id)
@@ -399,30 +399,30 @@ def _replace(stack: Stack, step: Step) -> None:
             _step_aside(step.others)
         compose.start(new.id)
         coming = _addresses(compose.inspect([new.id]))
-        problem = gate(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
+        problem = wait_ready(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
         # One that a cut-short roll started may have come up with the bundle before.
         if step.keep and service.adopt == "reload" and not problem and not haproxy.reload(new):
             problem = "HAProxy refuses to load it"
         if proxy and not problem:
-            problem = haproxy.open_to(proxy, leaving, coming, stack.seconds)
+            problem = haproxy.switch(proxy, leaving, coming, stack.seconds)
     except CoffreError as error:
         problem = str(error)
     if problem:
         sentence = _take_back(stack, step, new, problem)
         if proxy:
             with suppress(CoffreError):  # the next run settles it; what went wrong first is what has to be told
-                haproxy.settle(proxy, coming)
+                haproxy.release(proxy, coming)
         raise CoffreError(sentence)
     stack.adopted(service.name, anew=True)
     if proxy:
-        haproxy.empty(proxy, leaving)
+        haproxy.drain(proxy, leaving)
     for each in step.others:
         compose.stop(each)
         if stack.undone(each):
             compose.save_logs(each.id, stack.paths.failed_log(service.name))
         compose.remove(each.id)
     if proxy:
-        haproxy.settle(proxy, leaving)
+        haproxy.release(proxy, leaving)
 
 
 def _step_aside(old: Sequence[Container]) -> None:
@@ -469,13 +469,13 @@ def _go_back(stack: Stack, step: Step, old: Container, new: Container | None) ->
         if not ran and step.action != "finish":
             return f"{old.name} is left as it was: {_health(old)}"
         compose.start(old.id)
-        trouble = gate(old, stack.seconds)
+        trouble = wait_ready(old, stack.seconds)
     except CoffreError as error:
         trouble = str(error)
     return f"{old.name} was to go on, but {trouble}" if trouble else f"{old.name} goes on, unchanged"
 
 
-def gate(container: Container, seconds: float) -> str:
+def wait_ready(container: Container, seconds: float) -> str:
     """Wait until a container is ready and stays so for a moment: "", or why it is not.
 
     Its own check is run here rather than awaited from the engine, which may look only every few seconds. Of `seconds`
@@ -499,7 +499,7 @@ def gate(container: Container, seconds: float) -> str:
             since = None
         elif since is None:
             since = time.monotonic()
-        elif moment - since >= HOLD_SECONDS:
+        elif moment - since >= STABLE_SECONDS:
             return ""
         if time.monotonic() > began + min(seconds + starved, seconds * BUSY_TIMES):
             busy = f", in {starved:.0f} s of which it had to wait for a processor" if starved >= 1 else ""
@@ -508,7 +508,7 @@ def gate(container: Container, seconds: float) -> str:
                 return f"the container runs, but its {failed} fails {after}"
             return f"{_health(now)} {after}"
         # What is ready is looked at once more, when the moment is over.
-        time.sleep(POLL_SECONDS if since is None else max(since + HOLD_SECONDS - time.monotonic(), 0))
+        time.sleep(POLL_SECONDS if since is None else max(since + STABLE_SECONDS - time.monotonic(), 0))
 
 
 def steady(project: str, services: Collection[str], seconds: float) -> str:
@@ -526,9 +526,9 @@ def steady(project: str, services: Collection[str], seconds: float) -> str:
 
 
 def _steady(container: Container, seconds: float) -> str:
-    """As `gate`, also of one that is just being restarted."""
+    """As `wait_ready`, also of one that is just being restarted."""
     deadline = time.monotonic() + seconds
-    while (problem := gate(container, max(deadline - time.monotonic(), 0.0))) and time.monotonic() < deadline:
+    while (problem := wait_ready(container, max(deadline - time.monotonic(), 0.0))) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
         container = compose.inspect([container.id])[0]
     return problem

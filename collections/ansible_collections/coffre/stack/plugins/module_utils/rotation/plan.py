@@ -20,14 +20,14 @@ from ..sources.base import fresh
 from ..strategies.context import Context
 from ..values.lifetimes import due, end, parsed
 from . import run as rotation
-from .run import Settings
+from .run import RotationSettings
 
 PATIENCE = 5.0  # seconds that a service may take to be healthy before a run is open
 COLUMNS = ("secret", "version", "age", "expires", "strategy", "rolls", "why")
 
 
 @dataclass(frozen=True)
-class Wish:
+class RotationRequest:
     """What is asked for: `names`, or all that are due; `before_days` is how long before its end a value is due.
 
     `take_over` is the id of an open run whose holder is known to be gone, though its lease is not over. `hosts` is how
@@ -86,7 +86,9 @@ def present() -> datetime:
     return datetime.now(UTC)
 
 
-def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime) -> dict[str, tuple[state.Change, str]]:
+def changes(
+    catalogue: Catalogue, st: state.State, request: RotationRequest, moment: datetime
+) -> dict[str, tuple[state.Change, str]]:
     """The changes of a run and why, by secret, authorities first. Only of secrets that the host has.
 
     A key ring that has only a version to retire keeps its current one. An authority takes its certificates along.
@@ -94,12 +96,12 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
     found = {}
     reasons = {
         name: "named"
-        if wish.names
+        if request.names
         else "due"
-        if (date := due(secret, st.secrets[name], wish.before_days, moment)) and date <= moment
+        if (date := due(secret, st.secrets[name], request.before_days, moment)) and date <= moment
         else ""
         for name, secret in catalogue.secrets.items()
-        if name in st.secrets and (not wish.names or name in wish.names)
+        if name in st.secrets and (not request.names or name in request.names)
     }
     for name in [name for name, why in reasons.items() if why]:
         reasons |= {each: f"signed by {name}" for each in catalogue.certified(name) if each in st.secrets}
@@ -107,7 +109,7 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
         secret, record, why = catalogue.secrets[name], st.secrets[name], reasons[name]
         if why:
             # A vault gives its versions their names itself.
-            version = "" if wish.source == "keyvault" else fresh(secret, b"").version
+            version = "" if request.source == "keyvault" else fresh(secret, b"").version
             new = replace(record, version=version, created=state.now())
             found[name] = (
                 state.Change(secret.strategy, record, strategies.load(secret.strategy).successor(secret, record, new)),
@@ -118,14 +120,14 @@ def changes(catalogue: Catalogue, st: state.State, wish: Wish, moment: datetime)
     return found
 
 
-def coming(catalogue: Catalogue, st: state.State, wish: Wish) -> tuple[datetime, str] | None:
+def coming(catalogue: Catalogue, st: state.State, request: RotationRequest) -> tuple[datetime, str] | None:
     """When a secret, or an old version of one, is due next, and which secret."""
     dates = [
         (date, name)
         for name, secret in catalogue.secrets.items()
         if (record := st.secrets.get(name))
         for date in (
-            due(secret, record, wish.before_days, present()),
+            due(secret, record, request.before_days, present()),
             *(parsed(each.retires) for each in record.ring if each.retires),
         )
         if date
@@ -137,14 +139,14 @@ def plan(
     paths: StackPaths,
     catalogue: Catalogue,
     st: state.State,
-    wish: Wish,
+    request: RotationRequest,
     chosen: Mapping[str, tuple[state.Change, str]],
-    vault: keyvault_settings.Settings | None = None,
+    vault: keyvault_settings.VaultSettings | None = None,
 ) -> Plan:
     """The rows of a run, and everything that hinders it. Reads only."""
     moment = present()
     rows, unknown = [], []
-    problems = _requests(catalogue, st, wish)
+    problems = _requests(catalogue, st, request)
     for name, (change, why) in chosen.items():
         secret = catalogue.secrets[name]
         ends = end(secret, change.old)
@@ -170,7 +172,7 @@ def plan(
         refused: dict[str, str] = {}
         for name, (change, _) in chosen.items():
             secret = catalogue.secrets[name]
-            found = strategies.load(secret.strategy).hinders(
+            found = strategies.load(secret.strategy).blockers(
                 Context(paths, catalogue, st, secret, change, PATIENCE, refused=refused)
             )
             asides += [f"{name}: {each}" for each in found if isinstance(each, Aside)]
@@ -180,7 +182,7 @@ def plan(
         if published and vault:
             from . import vault as rotation_vault
 
-            problems += rotation_vault.hinders(vault, paths.stack, [catalogue.secrets[name] for name in published])
+            problems += rotation_vault.blockers(vault, paths.stack, [catalogue.secrets[name] for name in published])
             unknown.append(f"whether the vault {vault.name} takes a new version")
     return Plan(rows, list(dict.fromkeys(problems)), unknown, asides)
 
@@ -211,27 +213,27 @@ def insurmountable(paths: StackPaths, catalogue: Catalogue, st: state.State) -> 
     return " ".join([*dict.fromkeys(found), "Nothing was changed."]) if found else ""
 
 
-def _requests(catalogue: Catalogue, st: state.State, wish: Wish) -> list[str]:
+def _requests(catalogue: Catalogue, st: state.State, request: RotationRequest) -> list[str]:
     """What is wrong with the request itself, and a catalogue that differs from what is deployed."""
-    if wish.source == "file":
+    if request.source == "file":
         return [
             "values of the source file are the operator's: put the new value into its file and run playbooks/site.yml, "
             "or use the source demo or keyvault"
         ]
-    if wish.source == "keyvault" and wish.hosts > 1:
+    if request.source == "keyvault" and request.hosts > 1:
         return [
-            f"{wish.hosts} hosts would each put a version of their own into the one vault: name one host with --limit, "
-            "or give each a stack of its own"
+            f"{request.hosts} hosts would each put a version of their own into the one vault: name one host with "
+            "--limit, or give each a stack of its own"
         ]
     if not st.services:
         return [f"nothing of {st.stack} is deployed on this host: run playbooks/site.yml first"]
-    if unknown := [name for name in wish.names if name not in catalogue.secrets]:
+    if unknown := [name for name in request.names if name not in catalogue.secrets]:
         return [f"the catalogue has no secret {', '.join(unknown)}: name some of {', '.join(catalogue.secrets)}"]
     waiting = [service for service, entry in st.services.items() if entry.next]
     lacking = [
         service.name
         for service in catalogue.receivers()
-        if (entry := st.services.get(service.name, state.Service())).current is None
+        if (entry := st.services.get(service.name, state.ServiceState())).current is None
         or not _fits(entry.bundles[entry.current], catalogue, service, st)
     ]
     if behind := sorted({*waiting, *lacking}):
@@ -294,7 +296,7 @@ def begin(
     catalogue: Catalogue,
     st: state.State,
     chosen: Mapping[str, tuple[state.Change, str]],
-    settings: Settings,
+    settings: RotationSettings,
 ) -> None:
     """Open a run for the chosen changes. Its old values are sealed first, so both are at hand whatever happens.
 
@@ -325,7 +327,9 @@ def begin(
     state.save(paths, st)
 
 
-def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings, check: bool = False) -> None:
+def take_over(
+    paths: StackPaths, st: state.State, request: RotationRequest, settings: RotationSettings, check: bool = False
+) -> None:
     """Take over the open run, whose holder's lease is over; from then on its holder is refused.
 
     It goes forward if a withdrawal has begun, else back; with `check` only `st` tells so. Raises CoffreError within the
@@ -333,7 +337,7 @@ def take_over(paths: StackPaths, st: state.State, wish: Wish, settings: Settings
     """
     run = st.run
     assert run
-    if run.leased and wish.take_over != run.id:
+    if run.leased and request.take_over != run.id:
         raise CoffreError(
             f"{run.operator} has been rotating {', '.join(run.secrets)} since {run.started}, in run {run.id}; nothing "
             f"was changed: wait until it is done. If its play is known to be dead, run again after {run.lease_until}, "

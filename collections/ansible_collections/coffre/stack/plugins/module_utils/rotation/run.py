@@ -18,7 +18,7 @@ from ..audit import trail as audit
 from ..catalogue import Catalogue
 from ..errors import CoffreError
 from ..host import rings, state
-from ..host.escrow import Which, collect, concerned, seal, wanted
+from ..host.escrow import Which, collect, concerned, desired, seal
 from ..keyvault import settings as keyvault_settings
 from ..keyvault.client import Vault
 from ..paths import StackPaths
@@ -41,7 +41,7 @@ PHASES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class RotationSettings:
     """`holder` is the play that asks. A lease that it takes lasts so many seconds; `patience` is what a service has to
     become healthy. `vault` is where the values come from, if it is one.
     """
@@ -50,7 +50,7 @@ class Settings:
     operator: str
     lease: float = 120.0
     patience: float = 180.0
-    vault: keyvault_settings.Settings | None = None
+    vault: keyvault_settings.VaultSettings | None = None
 
 
 def lasting(run: state.Run) -> bool:
@@ -58,7 +58,7 @@ def lasting(run: state.Run) -> bool:
     return run.direction == "forward" and any(each.reached("withdrawn") for each in run.secrets.values())
 
 
-def context(paths: StackPaths, st: state.State, catalogue: Catalogue, name: str, settings: Settings) -> Context:
+def context(paths: StackPaths, st: state.State, catalogue: Catalogue, name: str, settings: RotationSettings) -> Context:
     """What the strategy of a secret of the open run is given. Raises CoffreError if the catalogue lost the secret."""
     assert st.run
     change = st.run.secrets[name]
@@ -71,13 +71,13 @@ def context(paths: StackPaths, st: state.State, catalogue: Catalogue, name: str,
     return Context(paths, catalogue, st, secret, change, settings.patience)
 
 
-def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Settings) -> list[str]:
+def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: RotationSettings) -> list[str]:
     """Do one phase of the open run for all its secrets, each act for all of them before the next.
 
     Returns a line per secret. The caller holds the stack's lock. Raises CoffreError; the run then stays open as it is.
     """
     st = state.load(paths)
-    run = state.driven(st, settings.holder)
+    run = state.require_holder(st, settings.holder)
     acts = PHASES[run.direction].get(phase, ())
     todo = [
         (act, name)
@@ -105,20 +105,24 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Setti
     return [f"{_label(name, run.secrets[name])}: {', '.join(acts)}" for name, acts in done.items() if acts]
 
 
-def stage(paths: StackPaths, catalogue: Catalogue, settings: Settings, how: staging.Settings) -> dict[str, Any]:
+def stage(
+    paths: StackPaths, catalogue: Catalogue, settings: RotationSettings, how: staging.StagingOptions
+) -> dict[str, Any]:
     """Stage what the open run says is to be in force. Returns and raises as `staging.deliver`, in the lock as well."""
-    state.driven(state.load(paths), settings.holder)
+    state.require_holder(state.load(paths), settings.holder)
 
     def unasked(*_: Any) -> sources.Resolved:
         raise AssertionError("while a rotation is open, no source is asked")
 
-    return staging.deliver(paths, catalogue, unasked, how, audit.Run(settings.holder, settings.operator))
+    return staging.deliver(paths, catalogue, unasked, how, audit.Author(settings.holder, settings.operator))
 
 
-def roll(paths: StackPaths, services: Sequence[str], content: str, seconds: float, settings: Settings) -> list[str]:
+def roll(
+    paths: StackPaths, services: Sequence[str], content: str, seconds: float, settings: RotationSettings
+) -> list[str]:
     """Let the services adopt what is staged. Returns a line per service; takes the stack's lock. Raises CoffreError."""
-    run = audit.Run(settings.holder, settings.operator)
-    done = rollout.roll(paths, services, seconds, run, content=content, driven=True)["services"]
+    run = audit.Author(settings.holder, settings.operator)
+    done = rollout.roll(paths, services, seconds, run, content=content, rotating=True)["services"]
     return [
         f"{each['name']}: {each['action']}" + (f", {each['why']}, {each['seconds']} s" if each["why"] else "")
         for each in done
@@ -130,7 +134,11 @@ def _outcomes(acts: dict[str, list[str]], outcome: str) -> list[tuple[str, str, 
 
 
 def _audit(
-    paths: StackPaths, st: state.State, run: state.Run, settings: Settings, outcomes: Sequence[tuple[str, str, str]]
+    paths: StackPaths,
+    st: state.State,
+    run: state.Run,
+    settings: RotationSettings,
+    outcomes: Sequence[tuple[str, str, str]],
 ) -> None:
     """Append a record per (secret, act, outcome) to the stack's audit trail."""
     events = [
@@ -145,7 +153,7 @@ def _audit(
         }
         for name, act, outcome in outcomes
     ]
-    audit.happened(paths, st, audit.Run(run.id, settings.operator), events)
+    audit.happened(paths, st, audit.Author(run.id, settings.operator), events)
 
 
 def _label(name: str, change: state.Change) -> str:
@@ -221,7 +229,7 @@ def _make(given: Context, strategy: Strategy) -> None:
     seal(given.paths, given.run.id, given.secret.name, "new", value)
 
 
-def _vault(settings: Settings, wanted: bool) -> AbstractContextManager[Vault | None]:
+def _vault(settings: RotationSettings, wanted: bool) -> AbstractContextManager[Vault | None]:
     """A connection to the vault, if there is one and it is wanted."""
     if not wanted or settings.vault is None:
         return nullcontext()
@@ -244,7 +252,7 @@ def _publish(given: Context, vault: Vault) -> None:
     state.save(given.paths, st)
 
 
-def _rename(st: state.State, name: str, version: str, record: state.Secret) -> None:
+def _rename(st: state.State, name: str, version: str, record: state.Version) -> None:
     """Let a version be called as the vault calls the same value now, so that nothing has to roll for a name."""
     if st.secrets[name].version == version:
         st.secrets[name] = record
@@ -254,13 +262,13 @@ def _rename(st: state.State, name: str, version: str, record: state.Secret) -> N
                 bundle.versions[name] = record.version
 
 
-def turn(paths: StackPaths, settings: Settings) -> None:
+def turn(paths: StackPaths, settings: RotationSettings) -> None:
     """Turn the open run back, if it is not already.
 
     Raises CoffreError where it can only go forward. The caller holds the stack's lock.
     """
     st = state.load(paths)
-    run = state.driven(st, settings.holder)
+    run = state.require_holder(st, settings.holder)
     if lasting(run):
         raise CoffreError(
             f"An old value of {', '.join(run.secrets)} is already withdrawn, so the rotation only goes forward."
@@ -273,7 +281,7 @@ def turn(paths: StackPaths, settings: Settings) -> None:
     note(paths, st, settings, "turned back")
 
 
-def leave(paths: StackPaths, settings: Settings) -> None:
+def leave(paths: StackPaths, settings: RotationSettings) -> None:
     """Give up the lease of a run that this play drives and leaves open, so that the next one takes over at once.
 
     The caller holds the stack's lock.
@@ -284,16 +292,16 @@ def leave(paths: StackPaths, settings: Settings) -> None:
         state.save(paths, st)
 
 
-def close(paths: StackPaths, catalogue: Catalogue, settings: Settings) -> dict[str, Any]:
+def close(paths: StackPaths, catalogue: Catalogue, settings: RotationSettings) -> dict[str, Any]:
     """Close the open run: every consumer has what it is to have, and works. The caller holds the stack's lock.
 
-    Returns {outcome: rotated or undone, secrets: as of told}. Raises CoffreError, and the run stays open, if it is not
-    so.
+    Returns {outcome: rotated or undone, secrets: as of `described`}. Raises CoffreError, and the run stays open,
+    if it is not so.
     """
     st = state.load(paths)
-    run = state.driven(st, settings.holder)
+    run = state.require_holder(st, settings.holder)
     for name, change in run.secrets.items():
-        record = wanted(run, change)[1]
+        record = desired(run, change)[1]
         behind = [
             service
             for service, entry in st.services.items()
@@ -314,17 +322,17 @@ def close(paths: StackPaths, catalogue: Catalogue, settings: Settings) -> dict[s
     state.save(paths, st)
     # After the state: whatever a crash leaves behind belongs to no run, and the next play collects it.
     collect(paths, st)
-    return {"outcome": outcome, "secrets": told(run)["secrets"]}
+    return {"outcome": outcome, "secrets": described(run)["secrets"]}
 
 
-def note(paths: StackPaths, st: state.State, settings: Settings, outcome: str) -> None:
+def note(paths: StackPaths, st: state.State, settings: RotationSettings, outcome: str) -> None:
     """Record what becomes of the open run as a whole, with the act that each secret had come to."""
     assert st.run
     acts = {name: each.undo or each.step or "none" for name, each in st.run.secrets.items()}
     _audit(paths, st, st.run, settings, [(name, act, outcome) for name, act in acts.items()])
 
 
-def told(run: state.Run) -> dict[str, Any]:
+def described(run: state.Run) -> dict[str, Any]:
     """A run for the module's result: names and versions only."""
     return {
         "id": run.id,

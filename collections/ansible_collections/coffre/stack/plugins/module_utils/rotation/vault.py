@@ -16,17 +16,18 @@ from ..catalogue import Secret
 from ..errors import CoffreError, SourceError
 from ..host import state
 from ..host.escrow import Which
-from ..keyvault.client import Properties, Settings, Value, Vault, hindrances
-from ..sources import seed as fill
+from ..keyvault.client import Properties, Value, Vault, VaultSettings
+from ..keyvault.client import blockers as denied
+from ..sources import seed
 from ..sources.base import PEM
 from ..sources.keyvault import PEM_TYPE, RUN_TAG, UNDONE_TAG
 from ..strategies.context import Context
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Vault]:
+def connected(settings: VaultSettings) -> Iterator[Vault]:
     """A connection of the one who writes. Raises CoffreError if this host has not what proves who that is."""
-    if problems := hindrances(settings, settings.write):
+    if problems := denied(settings, settings.write):
         raise SourceError(" ".join(problems))
     if settings.write.type == "azure_cli" and not shutil.which("az"):
         raise SourceError(
@@ -39,7 +40,7 @@ def connected(settings: Settings) -> Iterator[Vault]:
         yield vault
 
 
-def hinders(settings: Settings, stack: str, secrets: list[Secret]) -> list[str]:
+def blockers(settings: VaultSettings, stack: str, secrets: list[Secret]) -> list[str]:
     """Why the vault's secrets cannot be replaced, as clauses; reads only."""
     problems = [
         f"the catalogue wants version {secret.vault_version} of {secret.name}: remove `keyvault.version`"
@@ -50,12 +51,12 @@ def hinders(settings: Settings, stack: str, secrets: list[Secret]) -> list[str]:
         with connected(settings) as vault:
             for secret in secrets:
                 found = vault.versions(secret.vault_name)
-                owner = found[-1].tags.get(fill.OWNER) if found else stack
+                owner = found[-1].tags.get(seed.OWNER) if found else stack
                 if owner is None:
                     problems.append(
                         f"{secret.name} has no owner in the vault {settings.name}: if nobody else uses it, run 'az "
                         f"keyvault secret set-attributes --vault-name {settings.name} --name {secret.vault_name} "
-                        f"--tags {fill.OWNER}={stack}', which replaces its tags"
+                        f"--tags {seed.OWNER}={stack}', which replaces its tags"
                     )
                 elif owner != stack:
                     problems.append(
@@ -66,13 +67,13 @@ def hinders(settings: Settings, stack: str, secrets: list[Secret]) -> list[str]:
     return problems
 
 
-def publish(vault: Vault, context: Context) -> state.Secret:
+def publish(vault: Vault, context: Context) -> state.Version:
     """Put the new value, unless this run has; returns the record of the new version as the vault has it."""
     ours = _ours(vault.versions(context.secret.vault_name), RUN_TAG, context.run.id)
     return _published(vault, context, "new", context.change.new, RUN_TAG, ours)
 
 
-def take_back(vault: Vault, context: Context) -> state.Secret:
+def take_back(vault: Vault, context: Context) -> state.Version:
     """Put the old value, as the latest version, and disable what this run had put; returns the record of the old one.
 
     Where nothing had been put, or somebody else has put a later version, the old one stays what it is.
@@ -95,8 +96,8 @@ def _ours(versions: list[Properties], tag: str, run: str) -> list[Properties]:
 
 
 def _published(
-    vault: Vault, context: Context, which: Which, record: state.Secret, tag: str, ours: list[Properties]
-) -> state.Secret:
+    vault: Vault, context: Context, which: Which, record: state.Version, tag: str, ours: list[Properties]
+) -> state.Version:
     """Put a value unless this run has, as `ours`; returns its record as the vault has it."""
     made = _latest(vault, context, ours) if ours else _put(vault, context, which, record, tag)
     return replace(
@@ -120,20 +121,20 @@ def _latest(vault: Vault, context: Context, ours: list[Properties]) -> Propertie
     return ours[-1]
 
 
-def _put(vault: Vault, context: Context, which: Which, record: state.Secret, tag: str) -> Properties:
+def _put(vault: Vault, context: Context, which: Which, record: state.Version, tag: str) -> Properties:
     secret = replace(context.secret, attributes=record.attributes)
     value = context.value(which)
     content, text = "", value
     if value.startswith(PEM):
         content = PEM_TYPE
     elif secret.kind == "bytes":
-        content, text = fill.BASE64, base64.b64encode(value)
+        content, text = seed.BASE64, base64.b64encode(value)
     return vault.put(
         secret.vault_name,
         text.decode("utf-8"),
-        tags=fill.tags(context.paths.stack, secret) | {tag: context.run.id},
+        tags=seed.tags(context.paths.stack, secret) | {tag: context.run.id},
         content_type=content,
-        expires=fill.expiry(secret) if which == "new" else _seconds(record.expires),
+        expires=seed.expiry(secret) if which == "new" else _seconds(record.expires),
     )
 
 

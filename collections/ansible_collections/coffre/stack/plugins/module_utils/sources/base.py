@@ -45,7 +45,7 @@ class Held:
     attributes: Mapping[str, str] = field(default_factory=dict)
     expires: str | None = None
     ring: tuple[Earlier, ...] = ()
-    told: bool = True
+    described: bool = True
 
 
 Values = dict[str, Held]

@@ -13,7 +13,7 @@ from ..catalogue import ATTRIBUTE, Catalogue, Secret
 from ..errors import SourceError, VaultUnavailable
 from ..host import rings, state
 from ..keyvault import refusals
-from ..keyvault.client import Answer, Refusal, Settings, Value, Vault
+from ..keyvault.client import Answer, Refusal, Value, Vault, VaultSettings
 from .base import PEM, Earlier, Held, Holdings, Resolved, Values, trimmed, unfit
 
 # A version that was younger when it was read, in s, may have a successor of the same date, which tells seconds only.
@@ -39,9 +39,9 @@ def keyvault(
     catalogue: Catalogue,
     held: Holdings,
     before: Mapping[str, Any],
-    settings: Settings,
+    settings: VaultSettings,
     newline: str,
-    connect: Callable[[Settings], Vault] = Vault,
+    connect: Callable[[VaultSettings], Vault] = Vault,
 ) -> Resolved:
     """Take what the vault has; `before` is what the last run saw of it (State.vault).
 
@@ -171,7 +171,7 @@ def _settled(entry: Mapping[str, Any]) -> bool:
 
 
 def _holds(versions: list[Held], version: str) -> bool:
-    return any(each.version == version and each.told for each in versions)
+    return any(each.version == version and each.described for each in versions)
 
 
 def _same(offered: Held, kept: Held) -> bool:
@@ -222,7 +222,7 @@ def _bytes(secret: Secret, answer: Value) -> bytes:
 
 
 def _expired(
-    catalogue: Catalogue, values: Values, settings: Settings, refused: list[tuple[str, str, Refusal]]
+    catalogue: Catalogue, values: Values, settings: VaultSettings, refused: list[tuple[str, str, Refusal]]
 ) -> list[str]:
     """Refuse what has expired beside what is refused already, or return it as warnings, as the settings say.
 
@@ -245,7 +245,7 @@ def _expired(
 
 
 def _kept(
-    catalogue: Catalogue, held: Holdings, settings: Settings, error: VaultUnavailable
+    catalogue: Catalogue, held: Holdings, settings: VaultSettings, error: VaultUnavailable
 ) -> tuple[Values, list[str]]:
     """What the host has, where the settings let it go on with that."""
     if settings.unavailable != "keep":

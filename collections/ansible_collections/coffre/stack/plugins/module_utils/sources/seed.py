@@ -1,4 +1,4 @@
-"""The first fill of a vault: generate the secrets that it lacks, and put them into it. Never a second version."""
+"""What a vault lacks: generate the secrets that it lacks, and put them into it. Never a second version."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def command(stack: str, vault: str, secret: Secret) -> str:
     return shlex.join([*arguments, "--tags", *(f"{name}={value}" for name, value in tags(stack, secret).items())])
 
 
-def fill(catalogue: Catalogue, stack: str, vault: Vault, recover: bool = False, check: bool = False) -> dict[str, Any]:
+def ensure(
+    catalogue: Catalogue, stack: str, vault: Vault, recover: bool = False, check: bool = False
+) -> dict[str, Any]:
     """Put what the vault lacks into it and return the module's result: names and commands only.
 
     Raises SourceError before anything changed where names belong to another stack, or are deleted and not to be
@@ -94,7 +96,7 @@ def fill(catalogue: Catalogue, stack: str, vault: Vault, recover: bool = False, 
 
 
 def _plan(catalogue: Catalogue, stack: str, vault: Vault, recover: bool) -> Plan:
-    """Ask the vault what it has. Raises SourceError with all that hinders the fill."""
+    """Ask the vault what it has. Raises SourceError with all that keeps it from being made."""
     plan = Plan()
     others: dict[str, list[str]] = {}
     gone: list[Secret] = []
@@ -217,7 +219,7 @@ def _finish(work: Callable[[Secret], None], secrets: Sequence[Secret], done: str
 
 
 def _random(secret: Secret) -> bool:
-    """Whether a first fill may generate it: certificates are somebody else's to sign."""
+    """Whether it is generated here: certificates are somebody else's to sign."""
     return secret.generate is not None and secret.generate.type == "random"
 
 

@@ -22,7 +22,7 @@ from ..catalogue import HOST, Catalogue, FileTemplate, Secret, Service
 from ..engines import compose
 from ..errors import CoffreError, SealError, SourceError
 from ..host import bundles, files, rings, seals, state, tmpfs
-from ..host.escrow import collect, concerned, every, unseal, wanted
+from ..host.escrow import collect, concerned, desired, unseal, values_by_version
 from ..host.restore import raise_bundles
 from ..paths import BUNDLE, LINK, VALUE, StackPaths
 from ..sources import base as sources
@@ -39,14 +39,14 @@ class Report:
 
     new: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     recorded: bool = False
 
 
 @dataclass(frozen=True)
-class Settings:
+class StagingOptions:
     seal_key: str = "auto"
     require_noswap: bool = False
     check: bool = False
@@ -55,7 +55,7 @@ class Settings:
 Key = tuple[str, str]  # (service, bundle id)
 
 
-def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: Settings) -> dict[str, Any]:
+def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: StagingOptions) -> dict[str, Any]:
     """Stage all services' bundles and return the module's result. The caller holds the stack's lock.
 
     While a rotation is open it says what is to be in force, and the source is not asked.
@@ -71,7 +71,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
     spared = _spared(paths, st, catalogue)
     lost = {key for key in lost if key[0] not in spared}
     if st.run:
-        for name, versions in every(paths, st.run).items():
+        for name, versions in values_by_version(paths, st.run).items():
             earlier.setdefault(name, {}).update(versions)
     _forget(st, contents, lost)
     if st.run:
@@ -100,7 +100,7 @@ def stage(paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: S
 
 
 def deliver(
-    paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: Settings, run: audit.Run
+    paths: StackPaths, catalogue: Catalogue, resolve: Resolve, settings: StagingOptions, run: audit.Author
 ) -> dict[str, Any]:
     """Stage for the run that may, and record what the host itself has adopted. As `stage` otherwise."""
     state.admit(state.load(paths), run.name)
@@ -209,7 +209,9 @@ def holdings(st: state.State, contents: dict[Key, bundles.Content]) -> Holdings:
             if known and known.version == version:
                 versions.insert(0, Held(version, known.created, value, known.attributes, known.expires))
             else:
-                versions.append(Held(version, bundle.created, value, known.attributes if known else {}, told=False))
+                versions.append(
+                    Held(version, bundle.created, value, known.attributes if known else {}, described=False)
+                )
     return {secret: versions for secret, versions in held.items() if versions}
 
 
@@ -225,7 +227,7 @@ def _of_the_run(paths: StackPaths, run: state.Run, held: Holdings, catalogue: Ca
         )
     taken = {name: versions[0] for name, versions in held.items() if name in catalogue.secrets}
     for name, change in run.secrets.items():
-        which, record = wanted(run, change)
+        which, record = desired(run, change)
         if change.old.version != change.new.version:
             value = unseal(paths, run.id, name, which)
             taken[name] = Held(record.version, record.created, value, record.attributes, record.expires)
@@ -243,14 +245,14 @@ def _versions_held(st: state.State, contents: dict[Key, bundles.Content]) -> dic
 
 
 def _used(st: state.State, catalogue: Catalogue) -> set[str]:
-    """The secrets whose version of state a container may have used: adopted, or handed out by an open rotation."""
+    """The secrets whose version of state a container may have used: adopted, or exposed out by an open rotation."""
     adopted = [entry.bundles[entry.current].versions for entry in st.services.values() if entry.current]
-    handed = {
+    exposed = {
         name
         for name in (st.run.secrets if st.run else {})
-        if name in catalogue.secrets and st.run and set(st.run.handed) & set(catalogue.secrets[name].consumers)
+        if name in catalogue.secrets and st.run and set(st.run.exposed) & set(catalogue.secrets[name].consumers)
     }
-    return handed | {
+    return exposed | {
         name for name, secret in st.secrets.items() if any(versions.get(name) == secret.version for versions in adopted)
     }
 
@@ -320,7 +322,7 @@ def _attributes(catalogue: Catalogue, name: str, held: Held) -> dict[str, str]:
     return {**catalogue.secrets[name].attributes, **held.attributes}
 
 
-def _memory(paths: StackPaths, st: state.State, settings: Settings, report: Report) -> None:
+def _memory(paths: StackPaths, st: state.State, settings: StagingOptions, report: Report) -> None:
     """Have the tmpfs, and on it the bundles of a host that lost all of them."""
     empty = not paths.run.is_dir() or not any(paths.run.iterdir())
     if settings.check:
@@ -340,7 +342,7 @@ def _memory(paths: StackPaths, st: state.State, settings: Settings, report: Repo
         report.warnings += failures
 
 
-def _folders(paths: StackPaths, settings: Settings, report: Report) -> None:
+def _folders(paths: StackPaths, settings: StagingOptions, report: Report) -> None:
     """Root's folders: made on disk, and shut again where they stand open."""
     for folder in (paths.lib_root, paths.lib, paths.sealed, paths.run_root, paths.run):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -354,12 +356,12 @@ def _folders(paths: StackPaths, settings: Settings, report: Report) -> None:
             _mend(path, (0, 0, 0o600), settings, report)
 
 
-def _mend(path: Path, rights: tuple[int, int, int], settings: Settings, report: Report) -> None:
+def _mend(path: Path, rights: tuple[int, int, int], settings: StagingOptions, report: Report) -> None:
     """Set owner and mode (uid, gid, mode) of a file or directory that is no link, where they differ."""
     about = path.lstat()
     if (about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)) == rights:
         return
-    report.mended.append(str(path))
+    report.repaired.append(str(path))
     if not settings.check:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -370,7 +372,7 @@ def _mend(path: Path, rights: tuple[int, int, int], settings: Settings, report: 
 
 
 def _inspect(
-    paths: StackPaths, st: state.State, contents: dict[Key, bundles.Content], settings: Settings, report: Report
+    paths: StackPaths, st: state.State, contents: dict[Key, bundles.Content], settings: StagingOptions, report: Report
 ) -> set[Key]:
     """Compare the bundles on tmpfs with their sealed copies: mend rights, remove foreign files.
 
@@ -412,7 +414,7 @@ def _holds(path: Path, data: bytes) -> bool:
         return False
 
 
-def _discard(path: Path, settings: Settings, report: Report) -> None:
+def _discard(path: Path, settings: StagingOptions, report: Report) -> None:
     """Remove what does not belong here."""
     report.removed.append(str(path))
     if not settings.check:
@@ -426,7 +428,7 @@ def _bundles_in(folder: Path) -> bool:
     return any(BUNDLE.fullmatch(path.name) for path in folder.iterdir())
 
 
-def _sweep(paths: StackPaths, st: state.State, catalogue: Catalogue, settings: Settings, report: Report) -> None:
+def _sweep(paths: StackPaths, st: state.State, catalogue: Catalogue, settings: StagingOptions, report: Report) -> None:
     """Remove foreign files beside the bundles. Bundle-shaped directories are left: a container may mount them."""
     services = {*st.services, *(service.name for service in catalogue.receivers())}
     known = {(service, name) for service, entry in st.services.items() for name in entry.bundles}
@@ -434,7 +436,7 @@ def _sweep(paths: StackPaths, st: state.State, catalogue: Catalogue, settings: S
         if folder.is_symlink() or not folder.is_dir() or not (folder.name in services or _bundles_in(folder)):
             _discard(folder, settings, report)
             continue
-        reload = any(bundle.reload for bundle in st.services.get(folder.name, state.Service()).bundles.values())
+        reload = any(bundle.reload for bundle in st.services.get(folder.name, state.ServiceState()).bundles.values())
         for path in folder.iterdir():
             shaped = BUNDLE.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
             linked = reload and path.name == LINK and path.is_symlink()
@@ -493,7 +495,7 @@ def _plan(
     for service in receivers:
         if service.name in spared:
             continue
-        entry = st.services.setdefault(service.name, state.Service())
+        entry = st.services.setdefault(service.name, state.ServiceState())
         content = _content(catalogue, service, values)
         bundle = state.Bundle(
             files=rings.files(catalogue, service, recorded),
@@ -550,9 +552,9 @@ def _alike(one: state.Bundle, other: state.Bundle) -> bool:
     )
 
 
-def _recorded(catalogue: Catalogue, values: Values) -> dict[str, state.Secret]:
+def _recorded(catalogue: Catalogue, values: Values) -> dict[str, state.Version]:
     return {
-        name: state.Secret(
+        name: state.Version(
             held.version,
             held.created,
             _attributes(catalogue, name, held),
@@ -563,7 +565,7 @@ def _recorded(catalogue: Catalogue, values: Values) -> dict[str, state.Secret]:
     }
 
 
-def _write(paths: StackPaths, st: state.State, before: state.State, made: list[Made], settings: Settings) -> None:
+def _write(paths: StackPaths, st: state.State, before: state.State, made: list[Made], settings: StagingOptions) -> None:
     if not paths.state.exists():
         # Sealed copies without a state are a loss; so that a crash does not look like one, the state comes first.
         state.save(paths, before)
@@ -583,7 +585,7 @@ def _links(paths: StackPaths, st: state.State, report: Report) -> None:
             link = paths.service(service) / LINK
             first = not os.path.lexists(link)
             if bundles.point(paths, service, name) and not first:
-                report.mended.append(str(link))
+                report.repaired.append(str(link))
 
 
 def _publish_authorities(paths: StackPaths, catalogue: Catalogue, values: Values, report: Report) -> None:
@@ -608,11 +610,11 @@ def _result(paths: StackPaths, st: state.State, before: state.State, report: Rep
             folder = str(paths.bundle(service, name))
             staged[service] = {"bundle": name, "path": folder, "files": sorted(entry.bundles[name].files)}
     return {
-        "changed": bool(report.new or report.restored or report.mended or report.removed or report.recorded),
+        "changed": bool(report.new or report.restored or report.repaired or report.removed or report.recorded),
         "bundles": staged,
         "new": report.new,
         "restored": report.restored,
-        "mended": report.mended,
+        "repaired": report.repaired,
         "removed": report.removed,
         "warnings": report.warnings,
         "diff": {"before": _versions(before), "after": _versions(st)},

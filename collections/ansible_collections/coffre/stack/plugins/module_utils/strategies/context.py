@@ -70,7 +70,7 @@ class Context:
             try:
                 found = containers.healthy(self.paths.stack, service)
                 # Right after a boot it runs, and answers errors.
-                if found.health == "healthy" or not (problem := rollout.gate(found, deadline - time.monotonic())):
+                if found.health == "healthy" or not (problem := rollout.wait_ready(found, deadline - time.monotonic())):
                     return found
                 raise CoffreError(
                     f"{service} does not become ready: {problem}: see `docker logs {found.name}`, or, once it is "
@@ -119,9 +119,9 @@ class Strategy(Protocol):
     """
 
     UNKNOWN: str
-    """What `hinders` cannot find out without writing, as a clause ("whether ..."), or ""."""
+    """What `blockers` cannot find out without writing, as a clause ("whether ..."), or ""."""
 
-    def successor(self, secret: Secret, old: states.Secret, new: states.Secret) -> states.Secret:
+    def successor(self, secret: Secret, old: states.Version, new: states.Version) -> states.Version:
         """The record of the new version, from one that has a fresh version and the old one's attributes. Pure."""
 
     def deployed(self, context: Context) -> list[str]:
@@ -130,7 +130,7 @@ class Strategy(Protocol):
         They tell what site.yml mends, but for a `ByHand`. Raises CoffreError when no answer can be had.
         """
 
-    def hinders(self, context: Context) -> list[str]:
+    def blockers(self, context: Context) -> list[str]:
         """What would make the rotation fail, as sentences; reads only. There is no new value yet.
 
         What the rotation puts right by itself is an `Aside`.

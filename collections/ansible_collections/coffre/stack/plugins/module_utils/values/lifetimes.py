@@ -16,12 +16,12 @@ def parsed(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
-def ahead(record: state.Secret, moment: datetime) -> bool:
+def ahead(record: state.Version, moment: datetime) -> bool:
     """Whether a version is dated in the future, which a clock that was ahead has done."""
     return parsed(record.created) > moment + SKEW
 
 
-def end(secret: Secret, record: state.Secret) -> datetime | None:
+def end(secret: Secret, record: state.Version) -> datetime | None:
     """When a version ends: by its age, or on the date that its source gives it, whichever comes first."""
     ends = [parsed(record.expires)] if record.expires else []
     if secret.max_age_days:
@@ -29,7 +29,7 @@ def end(secret: Secret, record: state.Secret) -> datetime | None:
     return min(ends, default=None)
 
 
-def due(secret: Secret, record: state.Secret, before_days: int, moment: datetime) -> datetime | None:
+def due(secret: Secret, record: state.Version, before_days: int, moment: datetime) -> datetime | None:
     """When a version is to be replaced: so many days before its end, at most a quarter of its life; now, if it is dated
     in the future, because it would be due too late, and a certificate is not valid yet.
 

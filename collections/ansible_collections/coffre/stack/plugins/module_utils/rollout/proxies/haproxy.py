@@ -60,7 +60,7 @@ def servers(table: str) -> list[Server]:
     ]
 
 
-def to_close(slots: Sequence[Server], leaving: frozenset[str]) -> list[Server]:
+def to_hold(slots: Sequence[Server], leaving: frozenset[str]) -> list[Server]:
     """The slots that must not be used before the new container is ready: all others of the backends that one serves
     which is to leave. Where none serves there is nothing to lose, and whoever comes may begin at once."""
     served = {slot.backend for slot in slots if slot.address in leaving and slot.up and not slot.drained}
@@ -133,12 +133,12 @@ def _set(proxy: Container, ready: Sequence[Server], drain: Sequence[Server] = ()
             raise CoffreError(f"HAProxy does not set the state of its servers: {answer.splitlines()[0]}")
 
 
-def close(proxy: Container, leaving: frozenset[str]) -> None:
+def hold(proxy: Container, leaving: frozenset[str]) -> None:
     """Keep requests from whatever takes a slot beside the old containers, until it is opened."""
-    _set(proxy, [], to_close(_servers(proxy), leaving))
+    _set(proxy, [], to_hold(_servers(proxy), leaving))
 
 
-def open_to(proxy: Container, leaving: frozenset[str], coming: frozenset[str], seconds: float) -> str:
+def switch(proxy: Container, leaving: frozenset[str], coming: frozenset[str], seconds: float) -> str:
     """Send requests to the new container instead of the old ones, wherever they get any: "", or what is wrong.
 
     Both at a time would let a client come from the new one to an old one, which may not know the key of its session.
@@ -153,7 +153,7 @@ def open_to(proxy: Container, leaving: frozenset[str], coming: frozenset[str], s
     return ""
 
 
-def empty(proxy: Container, leaving: frozenset[str]) -> None:
+def drain(proxy: Container, leaving: frozenset[str]) -> None:
     """Wait a while for what the old containers are still answering, after which they get nothing more."""
     slots = [slot for slot in _servers(proxy) if slot.address in leaving]
     _set(proxy, [], [slot for slot in slots if not slot.drained])
@@ -162,7 +162,7 @@ def empty(proxy: Container, leaving: frozenset[str]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def settle(proxy: Container, gone: frozenset[str] = frozenset()) -> None:
+def release(proxy: Container, gone: frozenset[str] = frozenset()) -> None:
     """Make every slot usable again, once the proxy counts none of a container that is gone as healthy.
 
     Whether it still knows the address does not matter: what is down gets no requests until it is somebody else's.

@@ -40,7 +40,7 @@ def confirm(context: Context, which: Which) -> None:
             _signs(context, which, each.service, trail.path(context.paths.stack), ("instance", each.id[:12]))
     if name == audit.KEY:
         # So far, the record of the host's own new bundle may be the only one to be signed with the key.
-        audit.adopted(context.paths, context.state, audit.Run(context.run.id, context.run.operator), {HOST})
+        audit.adopted(context.paths, context.state, audit.Author(context.run.id, context.run.operator), {HOST})
         _signs(context, which, HOST, context.paths.audit, ("key", _version(context, which)))
     for service in context.secret.consumers:
         kept = bundles.versions(context.paths, context.state, service, name)
@@ -49,7 +49,7 @@ def confirm(context: Context, which: Which) -> None:
 
 
 def _version(context: Context, which: Which) -> str:
-    record: state.Secret = getattr(context.change, which)
+    record: state.Version = getattr(context.change, which)
     return record.version
 
 

@@ -58,7 +58,7 @@ WRONG = {
 
 
 def ensure_admin(file: Path, container: compose.Container, user: str, password: str, dry: bool = False) -> list[str]:
-    """Make the permanent admin of realm master log in with this password; return what was mended.
+    """Make the permanent admin of realm master log in with this password; return what was repaired.
 
     `admin` stands for the admin itself, made or repaired through a one-time admin that is then gone;
     `leftovers` for one-time admins of a run that was cut short; `realm` for what guards the logins of realm master.
@@ -183,7 +183,7 @@ def second_factor(database: compose.Container, name: str, user: str) -> bool:
     return postgres.psql(database, query, f"look for a second factor of {user}") == "t"
 
 
-def obstacles(admin: KeycloakAdmin) -> list[str]:
+def blockers(admin: KeycloakAdmin) -> list[str]:
     """Why the permanent admin's password cannot be replaced now, as sentences. Reads only."""
     if "passwordHistory" in str(admin.get_realm("master").get("passwordPolicy", "")):
         return [

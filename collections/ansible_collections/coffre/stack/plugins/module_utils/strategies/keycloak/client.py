@@ -54,7 +54,7 @@ IMPORTS = "/opt/keycloak/data/import"
 
 
 @dataclass(frozen=True)
-class Held:
+class ClientSecrets:
     """What Keycloak holds of a client: its secret, made at `created` (epoch s), and the one before if both are live."""
 
     current: str = field(repr=False)
@@ -73,7 +73,7 @@ def ensure_client(
 ) -> tuple[list[str], list[str]]:
     """Make a client's secret, and its realm's rotation profile and policy, agree.
 
-    Returns what was mended, and a sentence for each thing that somebody may have wanted otherwise. `admin` is (name,
+    Returns what was repaired, and a sentence for each thing that somebody may have wanted otherwise. `admin` is (name,
     password) of an admin of realm master. A client whose secret is the deployed one and authenticates is left alone.
     """
     server = url(container)
@@ -87,20 +87,20 @@ def ensure_client(
                     f"Keycloak refuses its admin {admin[0]}; nothing was changed: "
                     "run site.yml again, which repairs the admin first."
                 )
-            mended, told = ([], []) if accepted else _enable(keeper, container, realm, client, dry)
-            if dry and {"realm", "client"} & set(mended):
-                return mended, told  # there may be none to look at
-            mended += [kind for kind, entry in ENTRIES if _ensure_entry(keeper, realm, kind, entry, dry)]
+            repaired, told = ([], []) if accepted else _enable(keeper, container, realm, client, dry)
+            if dry and {"realm", "client"} & set(repaired):
+                return repaired, told  # there may be none to look at
+            repaired += [kind for kind, entry in ENTRIES if _ensure_entry(keeper, realm, kind, entry, dry)]
             held = _held(keeper, _identity(keeper, realm, client))
             if not (accepted or granted(server, realm, client, secret)):
-                mended.append("secret")
+                repaired.append("secret")
             elif held.current != secret:
-                mended.append("secret")
+                repaired.append("secret")
                 told.append(_replaced(held, client, realm) + " The deployed one is made current again, which ends it.")
             # After the policies: they say how long the secret that is set lives.
-            if "secret" in mended and not dry:
+            if "secret" in repaired and not dry:
                 settle(keeper, realm, client, secret)
-    return mended, told
+    return repaired, told
 
 
 def trouble(server: str, admin: KeycloakAdmin | None, realm: str, client: str, secret: str) -> list[str]:
@@ -131,7 +131,7 @@ def trouble(server: str, admin: KeycloakAdmin | None, realm: str, client: str, s
     return found
 
 
-def obstacles(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> list[str]:
+def blockers(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> list[str]:
     """Why a client with this secret cannot be rotated now, as sentences, as of `trouble`. Reads only."""
     found = trouble(str(admin.connection.server_url), admin, realm, client, secret)
     if not found and (problem := _overlapping(_held(admin, _identity(admin, realm, client)), client, realm)):
@@ -186,19 +186,19 @@ def settle(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> None:
 def _enable(
     admin: KeycloakAdmin, container: compose.Container, realm: str, client: str, dry: bool
 ) -> tuple[list[str], list[str]]:
-    """Let a realm and a client be there and able to obtain a token by a secret; what was mended, and what to say of it.
+    """Let a realm and a client be there and able to obtain a token by a secret; what was repaired and what to say.
 
     One that is gone is made as the image's import has it. Raises CoffreError where the import has none.
     """
     why = _unable(admin, realm, client)
     if not why:
         return [], []
-    mended, told = "client", [f"Mended: {', '.join(why)}."]
+    repaired, told = "client", [f"Mended: {', '.join(why)}."]
     found = _realm(admin, realm)
     if not found or not found["enabled"]:
-        mended = "realm"
+        repaired = "realm"
     if dry:
-        return [mended], told
+        return [repaired], told
     if not found:
         admin.create_realm(_imported(container, realm, None))
     elif not found["enabled"]:
@@ -207,7 +207,7 @@ def _enable(
     identity = admin.get_client_id(client)
     if identity is None:
         admin.create_client(_imported(container, realm, client))
-        return [mended], told
+        return [repaired], told
     able = {name: wanted for name, (wanted, _) in ABLE.items()}
     present = admin.get_client(identity)
     if any(present.get(name) != wanted for name, wanted in able.items()):
@@ -215,7 +215,7 @@ def _enable(
     user = admin.get_client_service_account_user(identity)
     if not user["enabled"]:
         admin.update_user(user["id"], user | {"enabled": True})
-    return [mended], told
+    return [repaired], told
 
 
 def _unable(admin: KeycloakAdmin, realm: str, client: str) -> list[str]:
@@ -284,12 +284,12 @@ def _identity(admin: KeycloakAdmin, realm: str, client: str) -> str:
     return identity
 
 
-def _held(admin: KeycloakAdmin, identity: str) -> Held:
+def _held(admin: KeycloakAdmin, identity: str) -> ClientSecrets:
     found = admin.get_client(identity)
     attributes: dict[str, str] = found.get("attributes") or {}
     ends = _seconds(attributes, "client.secret.rotated.expiration.time")
     rotated = attributes.get("client.secret.rotated") if ends > time.time() else None
-    return Held(found.get("secret", ""), _seconds(attributes, "client.secret.creation.time"), rotated, ends)
+    return ClientSecrets(found.get("secret", ""), _seconds(attributes, "client.secret.creation.time"), rotated, ends)
 
 
 def _seconds(attributes: dict[str, str], name: str) -> int:
@@ -302,7 +302,7 @@ def _refused(realm: str, client: str) -> str:
     return f"Keycloak refuses the deployed secret of the client {client} of realm {realm}"
 
 
-def _replaced(held: Held, client: str, realm: str) -> str:
+def _replaced(held: ClientSecrets, client: str, realm: str) -> str:
     made = time.strftime(" on %Y-%m-%d at %H:%M UTC", time.gmtime(held.created)) if held.created else ""
     return (
         f"Somebody gave the client {client} of realm {realm} another secret{made} (Regenerate in the admin console, or "
@@ -321,7 +321,7 @@ def _unready(admin: KeycloakAdmin, realm: str) -> str:
     )
 
 
-def _overlapping(held: Held, client: str, realm: str) -> str:
+def _overlapping(held: ClientSecrets, client: str, realm: str) -> str:
     """Why a client cannot be rotated as long as a second secret lives, or ""."""
     if held.rotated in (None, held.current):
         return ""

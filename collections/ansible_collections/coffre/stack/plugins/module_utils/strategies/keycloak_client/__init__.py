@@ -15,7 +15,7 @@ from .retire import refused, withdraw
 
 UNKNOWN = ""
 
-__all__ = ["UNKNOWN", "confirm", "deployed", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+__all__ = ["UNKNOWN", "blockers", "confirm", "deployed", "make", "prove", "refused", "successor", "teach", "withdraw"]
 
 
 def deployed(context: Context) -> list[str]:
@@ -26,10 +26,10 @@ def deployed(context: Context) -> list[str]:
         return keycloak_client.trouble(server(context), admin, realm, client, context.value("old").decode())
 
 
-def hinders(context: Context) -> list[str]:
+def blockers(context: Context) -> list[str]:
     """The same, an admin that cannot log in, a realm without the policy, a second secret that is not ours."""
     realm, client = context.secret.settings["realm"], context.secret.settings["client"]
     with keycloak.answered(f"be ready for a new secret of the client {client}"), looking(context) as found:
         if isinstance(found, str):
             return [found]
-        return keycloak_client.obstacles(found, realm, client, context.value("old").decode())
+        return keycloak_client.blockers(found, realm, client, context.value("old").decode())

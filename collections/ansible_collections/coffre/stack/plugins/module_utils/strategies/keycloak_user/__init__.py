@@ -15,7 +15,7 @@ from .retire import refused, withdraw
 
 UNKNOWN = "whether the realm's password policy takes the new password"
 
-__all__ = ["UNKNOWN", "confirm", "deployed", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+__all__ = ["UNKNOWN", "blockers", "confirm", "deployed", "make", "prove", "refused", "successor", "teach", "withdraw"]
 
 
 def deployed(context: Context) -> list[str]:
@@ -24,7 +24,7 @@ def deployed(context: Context) -> list[str]:
         return [found] if isinstance(found, str) else []
 
 
-def hinders(context: Context) -> list[str]:
+def blockers(context: Context) -> list[str]:
     """The same, or a realm that would not take the old password back."""
     user = context.secret.settings["user"]
     if context.secret.settings["realm"] != "master":
@@ -32,4 +32,4 @@ def hinders(context: Context) -> list[str]:
             f"{context.secret.name} is of realm {context.secret.settings['realm']}: only admins of master are rotated."
         ]
     with keycloak.answered(f"be ready for a new password of {user}"), looking(context) as found:
-        return [found] if isinstance(found, str) else keycloak_admin.obstacles(found)
+        return [found] if isinstance(found, str) else keycloak_admin.blockers(found)

@@ -10,10 +10,10 @@ from ...host import state
 from ...values import generate
 from ..context import Context
 from . import server as postgres
-from .login import SERVICE, role, target
+from .login_role import SERVICE, login_role, role
 
 
-def successor(secret: Secret, old: state.Secret, new: state.Secret) -> state.Secret:
+def successor(secret: Secret, old: state.Version, new: state.Version) -> state.Version:
     """The new version belongs to the next role. Raises CoffreError if there is none."""
     roles, current = list(secret.settings["roles"]), role(old, secret)
     if current not in roles or len(set(roles)) < 2:
@@ -32,4 +32,4 @@ def make(context: Context) -> bytes:
 
 def teach(context: Context) -> None:
     """Let the next role log in with the new password; the server gets a verifier only."""
-    postgres.ensure(context.container(SERVICE), target(context, "new"), context.value("new"))
+    postgres.ensure(context.container(SERVICE), login_role(context, "new"), context.value("new"))

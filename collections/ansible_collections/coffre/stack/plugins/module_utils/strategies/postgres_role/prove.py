@@ -8,12 +8,12 @@ from ...errors import CoffreError
 from .. import consumers as inside
 from ..context import POLL_SECONDS, Context, Which
 from . import server as postgres
-from .login import SERVICE, target
+from .login_role import SERVICE, login_role
 
 
 def prove(context: Context, which: Which) -> None:
     """Log in as the version's role and see what it may do. Raises CoffreError if that is not as it should be."""
-    wanted = target(context, which)
+    wanted = login_role(context, which)
     seen = postgres.login(context.container(SERVICE), wanted, context.value(which))
     if seen is None:
         raise CoffreError(f"PostgreSQL refuses the {which} password of {wanted.role}.")
@@ -23,7 +23,7 @@ def prove(context: Context, which: Which) -> None:
 
 def confirm(context: Context, which: Which) -> None:
     """See each container work, and hold sessions of the version's role, by their addresses. Raises CoffreError."""
-    container, name = context.container(SERVICE), target(context, which).role
+    container, name = context.container(SERVICE), login_role(context, which).role
     for each in inside.work(context, which):
         deadline = time.monotonic() + inside.PATIENCE_SECONDS
         while each.addresses.isdisjoint(postgres.sessions(container, name)):

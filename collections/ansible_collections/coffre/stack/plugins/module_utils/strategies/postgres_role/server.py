@@ -90,7 +90,7 @@ QUIET = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET lo
 
 
 @dataclass(frozen=True)
-class Target:
+class LoginRole:
     """Which of `roles` is to log in to `database`, acting as `owner`. Raises CoffreError for names that are none."""
 
     database: str
@@ -127,7 +127,7 @@ def verifier(password: bytes, salt: bytes | None = None) -> str:
     return f"SCRAM-SHA-256${ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
 
 
-def amiss_query(target: Target) -> str:
+def amiss_query(target: LoginRole) -> str:
     return _compose(
         AMISS,
         owner=sql.Literal(target.owner),
@@ -138,7 +138,7 @@ def amiss_query(target: Target) -> str:
     )
 
 
-def repair_script(target: Target) -> str:
+def repair_script(target: LoginRole) -> str:
     """psql's script after which nothing of AMISS is told; running it again changes nothing."""
     owner, roles = sql.Identifier(target.owner), [sql.Identifier(role) for role in target.roles]
     parts = [_compose(REPAIR_ROLE, role=sql.Literal(role)) for role in (target.owner, *target.roles)]
@@ -157,7 +157,7 @@ def repair_script(target: Target) -> str:
     return "".join(parts)
 
 
-def login(container: Container, target: Target, password: bytes) -> bool | None:
+def login(container: Container, target: LoginRole, password: bytes) -> bool | None:
     """Log in over TCP as the application does: None if refused, else whether roles and database agree.
 
     Only a server that asks for SCRAM is believed: one that trusts everybody proves nothing.
@@ -218,21 +218,21 @@ def psql(container: Container, script: str, what: str) -> str:
     return done.stdout.strip()
 
 
-def ensure(container: Container, target: Target, password: bytes, dry: bool = False) -> list[str]:
-    """Make the target's role log in with this password, mending only what is amiss; return what was mended.
+def ensure(container: Container, target: LoginRole, password: bytes, dry: bool = False) -> list[str]:
+    """Make the target's role log in with this password, mending only what is amiss; return what was repaired.
 
     `roles` stands for owner, login roles, grants and database, `verifier` for the role's password.
-    With dry, only tell what would be mended.
+    With dry, only tell what would be repaired.
     """
     seen = login(container, target, password)
-    mended: list[str] = []
+    repaired: list[str] = []
     if seen is False or (seen is None and amiss(container, target)):
-        mended.append("roles")
+        repaired.append("roles")
         if not dry:
             psql(container, repair_script(target), "make the roles and the database")
             seen = login(container, target, password)
     if seen is None:
-        mended.append("verifier")
+        repaired.append("verifier")
         if not dry:
             statement = _compose(
                 "ALTER ROLE {role} PASSWORD {verifier};\n",
@@ -241,21 +241,21 @@ def ensure(container: Container, target: Target, password: bytes, dry: bool = Fa
             )
             psql(container, QUIET + statement, f"set the verifier of {target.role}")
             seen = login(container, target, password)
-    if mended and not dry and not seen:
+    if repaired and not dry and not seen:
         raise CoffreError(
             f"PostgreSQL still refuses {target.role} after its roles and verifier were set "
             f"({amiss(container, target) or 'which are as they should be'}): "
             "see the log of its container, and that pg_hba.conf asks for scram-sha-256."
         )
-    return mended
+    return repaired
 
 
-def amiss(container: Container, target: Target) -> str:
+def amiss(container: Container, target: LoginRole) -> str:
     """What of roles, grants and database is not as `ensure` makes it, as clauses with commas between them, or ""."""
     return psql(container, amiss_query(target), "read the roles")
 
 
-def trouble(container: Container, target: Target, password: bytes) -> str:
+def trouble(container: Container, target: LoginRole, password: bytes) -> str:
     """Why the target's role does not log in with this password as it should, as a sentence; "" if it does. Reads only.
 
     Raises CoffreError when no answer can be had.

@@ -14,7 +14,7 @@ from .retire import refused, withdraw
 
 UNKNOWN = ""
 
-__all__ = ["UNKNOWN", "confirm", "deployed", "hinders", "make", "prove", "refused", "successor", "teach", "withdraw"]
+__all__ = ["UNKNOWN", "blockers", "confirm", "deployed", "make", "prove", "refused", "successor", "teach", "withdraw"]
 
 
 def deployed(context: Context) -> list[str]:  # noqa: ARG001
@@ -22,7 +22,7 @@ def deployed(context: Context) -> list[str]:  # noqa: ARG001
     return []
 
 
-def hinders(context: Context) -> list[str]:
+def blockers(context: Context) -> list[str]:
     """A value that comes from elsewhere, such as a certificate that only its authority can sign."""
     if context.secret.generate is None:
         what = "key, certificate and chain" if certificates.names(context.secret) else "value"

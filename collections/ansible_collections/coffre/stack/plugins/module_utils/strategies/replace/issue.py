@@ -10,7 +10,7 @@ from ...values import generate
 from ..context import Context
 
 
-def successor(secret: Secret, old: state.Secret, new: state.Secret) -> state.Secret:  # noqa: ARG001
+def successor(secret: Secret, old: state.Version, new: state.Version) -> state.Version:  # noqa: ARG001
     """Nothing but the value differs."""
     return new
 

@@ -1,4 +1,4 @@
-"""What can happen to a rotation: each harm is done while the run is held up at a record, and mended after the run."""
+"""What can happen to a rotation: each fault is done while the run is held up at a record, and mended after the run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Act = Callable[[Site], object]
 
 
 def nothing(site: Site) -> None:
-    """For a harm that passes by itself."""
+    """For a fault that passes by itself."""
 
 
 @dataclass(frozen=True)
-class Harm:
+class Fault:
     """`do` is done while the run is held up, `mend` before the next run. `what` is for the table.
 
     `prepare` comes before it all, and `restore` at its end.
@@ -43,17 +43,17 @@ def shell(command: str) -> Act:
     return run
 
 
-def stopped(service: str) -> Harm:
-    return Harm(f"{service} is killed", shell(f"docker kill $(of {service})"), shell(f"docker start $(of {service})"))
+def stopped(service: str) -> Fault:
+    return Fault(f"{service} is killed", shell(f"docker kill $(of {service})"), shell(f"docker start $(of {service})"))
 
 
-def down(service: str) -> Harm:
+def down(service: str) -> Fault:
     """Whoever comes next has to see to it."""
-    return Harm(f"{service} is killed, and stays so", shell(f"docker kill $(of {service})"))
+    return Fault(f"{service} is killed, and stays so", shell(f"docker kill $(of {service})"))
 
 
-def silent(service: str) -> Harm:
-    return Harm(
+def silent(service: str) -> Fault:
+    return Fault(
         f"{service} stops to answer",
         shell(f"docker pause $(of {service})"),
         shell(f"docker unpause $(of {service}) || true"),
@@ -70,9 +70,9 @@ docker events --filter type=container --filter event=start --filter label=com.do
 """
 
 
-def sick(service: str) -> Harm:
+def sick(service: str) -> Fault:
     script = shlex.quote(WAYLAY.replace("SERVICE", service))
-    return Harm(
+    return Fault(
         f"the new container of {service} never becomes healthy",
         shell(
             f"systemd-run --quiet --collect --unit=waylay --setenv=STACK=$STACK sh -c {script}; "
@@ -101,12 +101,12 @@ def whole_disk(site: Site) -> None:
 # Fills what is left, down to the last block.
 FILL = "dd if=/dev/zero of={0} bs=64k 2>/dev/null || true; dd if=/dev/zero of={0}.rest bs=512 2>/dev/null || true"
 LIB, RUN = "/var/lib/coffre/$STACK/sealed/filler", "/run/coffre/filler"
-DISK = Harm("the disk is full", shell(FILL.format(LIB)), shell(f"rm -f {LIB} {LIB}.rest"), small_disk, whole_disk)
-TMPFS = Harm("the tmpfs is full", shell(FILL.format(RUN)), shell(f"rm -f {RUN} {RUN}.rest"))
+DISK = Fault("the disk is full", shell(FILL.format(LIB)), shell(f"rm -f {LIB} {LIB}.rest"), small_disk, whole_disk)
+TMPFS = Fault("the tmpfs is full", shell(FILL.format(RUN)), shell(f"rm -f {RUN} {RUN}.rest"))
 
 
 # The controller's connections end, and it gets no other; what runs on the host goes on.
-CUT = Harm(
+CUT = Fault(
     "the network is cut",
     shell("mv /usr/sbin/sshd /usr/sbin/sshd.away; pkill -KILL -x sshd-session || true"),
     shell("mv /usr/sbin/sshd.away /usr/sbin/sshd"),
@@ -148,10 +148,10 @@ def meddled(what: str) -> Act:
     return run
 
 
-CLIENT_REFUSED = Harm("the new secret is refused, for somebody has set another", meddled("client"))
-ADMIN_REFUSED = Harm("the new password is refused, for somebody has set another", meddled("admin"))
+CLIENT_REFUSED = Fault("the new secret is refused, for somebody has set another", meddled("client"))
+ADMIN_REFUSED = Fault("the new password is refused, for somebody has set another", meddled("admin"))
 # Both roles: the one that comes is the one that nobody is logged in as.
-ROLE_REFUSED = Harm(
+ROLE_REFUSED = Fault(
     "the new role is refused, for somebody has taken its password",
     shell(
         "docker exec $(of postgres) psql -XqAt -d postgres -c \"SELECT format('ALTER ROLE %I PASSWORD NULL', r) "
@@ -162,19 +162,19 @@ ROLE_REFUSED = Harm(
 )
 
 
-def weather(what: str, control: Control, kind: str, operation: str, **settings: str | float | None) -> Harm:
-    """The Key Vault does what the emulator is told, until good weather."""
-    return Harm(
+def transient_errors(what: str, control: Control, kind: str, operation: str, **settings: str | float | None) -> Fault:
+    """The Key Vault does what the emulator is told, until good transient_errors."""
+    return Fault(
         f"the vault {what}",
         lambda _: control.fault(kind, operation, **settings),
         lambda _: control.clear_faults(),
     )
 
 
-def both(*harms: Harm) -> Harm:
+def both(*faults: Fault) -> Fault:
     """Several at once."""
 
     def each(name: str) -> Act:
-        return lambda site: [getattr(harm, name)(site) for harm in harms]
+        return lambda site: [getattr(fault, name)(site) for fault in faults]
 
-    return Harm(", and ".join(harm.what for harm in harms), each("do"), each("mend"))
+    return Fault(", and ".join(fault.what for fault in faults), each("do"), each("mend"))

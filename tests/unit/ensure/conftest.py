@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import parse
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
-from ansible_collections.coffre.stack.plugins.module_utils.sources import seed as fill
+from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
 from tests.keyvault_emulator.control import Control
 from tests.keyvault_emulator.server import Emulator
 
@@ -62,7 +62,7 @@ class Filler:
 
     def __call__(self, *, recover: bool = False, check: bool = False) -> dict[str, Any]:
         with keyvault.Vault(keyvault.settings(self.settings), write=True) as vault:
-            return fill.fill(parse(self.data), STACK, vault, recover, check)
+            return seed.ensure(parse(self.data), STACK, vault, recover, check)
 
     @property
     def control(self) -> Control:

@@ -1,4 +1,4 @@
-"""The first fill makes what is missing, and nothing that is there loses its place."""
+"""ensure-secrets makes what is missing, and nothing that is there loses its place."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
-from ansible_collections.coffre.stack.plugins.module_utils.sources import seed as fill
+from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
 
 if TYPE_CHECKING:
-    from tests.unit.fill.conftest import Filler
+    from tests.unit.ensure.conftest import Filler
 
 RANDOM = {"type": "random", "bytes": 32}
 CANARY = "canary-7d1e"
@@ -240,14 +240,14 @@ def test_an_answer_that_is_lost_is_no_strangers_version(filler: Filler) -> None:
 
 
 def test_leaves_a_name_that_was_taken_since_the_look(filler: Filler, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = fill._plan
+    plan = seed._plan
 
-    def late(*arguments: Any) -> fill.Plan:
+    def late(*arguments: Any) -> seed.Plan:
         made = plan(*arguments)
         filler.control.put("coffre", "api-key", CANARY)
         return made
 
-    monkeypatch.setattr(fill, "_plan", late)
+    monkeypatch.setattr(seed, "_plan", late)
     with pytest.raises(SourceError, match="Somebody else has just put api-key into the vault coffre, which keeps it"):
         filler()
     assert [value for _, value, *_ in filler.versions["api-key"]] == [CANARY]

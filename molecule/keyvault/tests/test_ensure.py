@@ -1,4 +1,4 @@
-"""The first fill makes what the vault lacks, once, and says what it never makes."""
+"""ensure-secrets makes what the vault lacks, once, and says what it never makes."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def test_staging_is_deployed_with_the_vaults_versions(staging: Any, host: Any) -
 @pytest.mark.usefixtures("vault")
 def test_another_stacks_name_is_refused(host: Any) -> None:
     before = versions(host)
-    output = play("fill", "-e", "stack_name=coffre-other").output
+    output = play("seed", "-e", "stack_name=coffre-other").output
     assert "coffre-staging" in output and all(name in output for name in MADE)
     assert versions(host) == before
 
 
 def test_a_deleted_name_is_recovered_only_when_told(vault: Control) -> None:
     vault.delete(STACK, "flask-secret-key")
-    refused = play("fill")
+    refused = play("ensure_secrets")
     assert refused.status != 0 and "flask-secret-key" in refused.output and "recover=true" in refused.output
-    recovered = play("fill", "-e", "recover=true")
+    recovered = play("seed", "-e", "recover=true")
     assert recovered.status == 0 and "recovered: flask-secret-key" in recovered.output, recovered.output
 
 

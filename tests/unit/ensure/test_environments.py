@@ -33,7 +33,7 @@ def play(playbook: str, inventory: Path) -> str:
 
 @pytest.mark.parametrize(
     ("environment", "playbook"),
-    [("production", "site"), ("production", "secrets"), ("production", "fill"), ("staging", "site")],
+    [("production", "site"), ("production", "secrets"), ("production", "ensure_secrets"), ("staging", "site")],
 )
 def test_what_is_not_filled_in_is_refused_before_a_host_is_asked(environment: str, playbook: str) -> None:
     output = play(playbook, ROOT / "inventory" / environment)
@@ -90,7 +90,7 @@ def test_the_recipe_for_an_operators_directory_is_accepted(tmp_path: Path) -> No
     shutil.copytree(ROOT / "inventory/production", folder)
     for path in (folder / "hosts.yml", folder / "group_vars/all/stack.yml"):
         text = path.read_text().replace("says FILL-IN", "is blank").replace("https://FILL-IN.vault", "none")
-        text = re.sub(r"(?m)^stack_secrets_keyvault:\n(  .*\n)+", "", text).replace("fill_host: localhost\n", "")
+        text = re.sub(r"(?m)^stack_secrets_keyvault:\n(  .*\n)+", "", text).replace("ensure_host: localhost\n", "")
         path.write_text(text.replace("FILL-IN", "filled.invalid").replace("source: keyvault", "source: file"))
     output = play("secrets", folder)
     assert "unreachable=1" in output

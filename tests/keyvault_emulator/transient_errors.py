@@ -1,4 +1,4 @@
-"""Bad weather for calls, and their count."""
+"""Bad transient_errors for calls, and their count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("status", "reset", "lost", "half", "slow")
 
 @dataclass
 class Fault:
-    """Bad weather for some calls.
+    """Bad transient_errors for some calls.
 
     `operation`: a name of OPERATIONS, `challenge` (a call without a token), `token`, or `*` (any call of a vault);
     `name`: a secret's, or `*`; of the calls that match, `skip` go well first, then `count` are hit (0: all) with
@@ -44,7 +44,7 @@ class Fault:
 
 
 @dataclass
-class Weather:
+class TransientErrors:
     """What calls meet, and how many there were. `latency_ms` is added to every call."""
 
     latency_ms: float = 0.0

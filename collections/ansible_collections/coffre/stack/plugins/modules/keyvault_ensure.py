@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: keyvault_fill
+module: keyvault_ensure
 short_description: Put the secrets that a Key Vault lacks into it
 version_added: 0.2.0
 description:
@@ -43,7 +43,7 @@ author: [Coffre]
 
 EXAMPLES = r"""
 - name: Fill the vault
-  coffre.stack.keyvault_fill:
+  coffre.stack.keyvault_ensure:
     stack: "{{ stack_name }}"
     catalogue: "{{ stack_catalogue }}"
     keyvault:
@@ -88,7 +88,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import Catalog
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.sources import seed as fill
+from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -97,13 +97,13 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     try:
         catalogue = catalogues.parse(params["catalogue"])
         settings = keyvault.settings(params["keyvault"])
-        if problems := keyvault.hindrances(settings, settings.write):
+        if problems := keyvault.blockers(settings, settings.write):
             raise SourceError(" ".join(problems))
         connection = keyvault.Vault(settings, write=True)
     except (CatalogueError, SourceError) as error:
         raise CoffreError(f"{error} Nothing was changed.") from None
     with connection as vault:
-        return fill.fill(catalogue, stack, vault, params["recover"], check)
+        return seed.ensure(catalogue, stack, vault, params["recover"], check)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from . import server as postgres
 SERVICE = "postgres"
 
 
-def role(version: state.Secret, secret: Secret) -> str:
+def role(version: state.Version, secret: Secret) -> str:
     """The role of a version. Raises CoffreError if it names none."""
     found = version.attributes.get("role")
     if found is None:
@@ -22,9 +22,9 @@ def role(version: state.Secret, secret: Secret) -> str:
     return found
 
 
-def target(context: Context, which: Which) -> postgres.Target:
+def login_role(context: Context, which: Which) -> postgres.LoginRole:
     """The role, and what it logs in to, of the old or the new version. Raises CoffreError."""
     settings = context.secret.settings
-    version: state.Secret = getattr(context.change, which)
+    version: state.Version = getattr(context.change, which)
     database = settings.get("database") or settings["owner"]
-    return postgres.Target(database, settings["owner"], tuple(settings["roles"]), role(version, context.secret))
+    return postgres.LoginRole(database, settings["owner"], tuple(settings["roles"]), role(version, context.secret))

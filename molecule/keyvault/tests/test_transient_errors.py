@@ -1,4 +1,4 @@
-"""Whatever the weather: a host has the old set or the new set, inside one time limit."""
+"""Whatever the transient_errors: a host has the old set or the new set, inside one time limit."""
 
 from __future__ import annotations
 
