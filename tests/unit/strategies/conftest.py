@@ -6,9 +6,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import client as keycloak_client
-from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as core
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
 from tests.unit.strategies.keycloak_model import Keycloak, serving
 
 
@@ -19,6 +18,5 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keycloak]:
     monkeypatch.setattr(httpx, "AsyncClient", lambda **_: SimpleNamespace(auth=None))
     found = Keycloak("old", "admin-password", {kind: [entry] for kind, entry in keycloak_client.ENTRIES})
     with serving(found) as url:
-        for module in (core, keycloak_admin, keycloak_client):
-            monkeypatch.setattr(module, "url", lambda _container: url)
+        monkeypatch.setattr(keycloak.Instance, "url", url)
         yield found

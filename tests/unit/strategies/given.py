@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,19 +22,32 @@ DEATHS += [
 
 SECRETS = {
     "client": Secret(
-        "client", ("app", "host"), "keycloak_client", settings={"realm": "iam", "client": "automation-cli"}
+        "client",
+        ("app", "host"),
+        "keycloak_client",
+        settings={"service": "keycloak", "realm": "iam", "client": "automation-cli"},
     ),
     "password": Secret(
         "password",
         ("host",),
         "keycloak_user",
         generate=Generate("random"),
-        settings={"realm": "master", "user": "admin"},
+        settings={"service": "keycloak", "realm": "master", "user": "admin"},
     ),
     "database": Secret(
-        "database", ("keycloak",), "postgres_role", settings={"owner": "own", "roles": ["role_a", "role_b"]}
+        "database",
+        ("keycloak",),
+        "postgres_role",
+        settings={"service": "postgres", "owner": "own", "roles": ["role_a", "role_b"]},
     ),
 }
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody has."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
 
 
 def container(service: str, bundle: str | None = None, address: str = "127.0.0.1") -> compose.Container:
@@ -63,6 +77,7 @@ class Given(Context):
     values: dict[Which, bytes] = field(default_factory=dict)
     admins: tuple[bytes, ...] = (b"admin-password",)
     running: tuple[compose.Container, ...] = ()
+    address: str = "127.0.0.1"  # of the verifier's container
     boots: list[bool] = field(default_factory=list)  # whether a container is starting, look by look; then none is
 
     def has(self, which: Which) -> bool:
@@ -72,13 +87,16 @@ class Given(Context):
         return self.values[which]
 
     def container(self, service: str) -> compose.Container:
-        return container(service)
+        return container(service, address=self.address)
 
     def starting(self) -> bool:
         return self.boots.pop(0) if self.boots else False
 
     def adopters(self) -> list[compose.Container]:
         return list(self.running)
+
+    def passwords(self, name: str, service: str) -> tuple[bytes, ...]:  # noqa: ARG002
+        return self.admins
 
     def admin(self) -> Admin:
         return Admin("admin", self.admins)

@@ -135,7 +135,7 @@ class Keycloak:
         attributes = self.client.get("attributes", {})
         match method, path:
             case "PUT", "/":
-                self.realms[body["realm"]].update(body)
+                self.realms[body.get("realm", "master")].update(body)
                 return 204, None
             case "POST", "/admin/realms":
                 self.realms[body["realm"]] = {"realm": body["realm"], "enabled": body["enabled"]}

@@ -13,13 +13,14 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate, Secret
+from ansible_collections.coffre.stack.plugins.module_utils.compose_file import Entry, File
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.host.state import Previous
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import key_ring as strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.key_ring import strategy
 from app import proof
 from tests.unit.strategies.given import Given, container
 
@@ -50,7 +51,12 @@ class App:
         return ""
 
 
-def rotating(settings: dict[str, Any], in_force: str, ring: list[tuple[str, str | None]]) -> Given:
+def rotating(
+    settings: dict[str, Any],
+    in_force: str,
+    ring: list[tuple[str, str | None]],
+    audited: dict[str, str] | None = None,
+) -> Given:
     """The rotation of the app's key from OLD to NEW, whose state has this version and ring."""
     secret = Secret("key", ("app",), "key_ring", generate=Generate("random"), settings=settings)
     records = {version: state.Version(version, PAST) for version in (OLD, NEW)}
@@ -62,7 +68,7 @@ def rotating(settings: dict[str, Any], in_force: str, ring: list[tuple[str, str 
     held: dict[Which, bytes] = {"old": KEYS[OLD], "new": KEYS[NEW]}
     return Given(
         StackPaths("demo"),
-        Catalogue({"key": secret}, {}),
+        Catalogue({"key": secret}, {}, File({}, {"app": Entry("app", {}, audit=audited or {})})),
         st,
         secret,
         change,
@@ -187,7 +193,8 @@ def test_the_service_signs_its_trail_with_the_key(
     path = tmp_path / "audit.jsonl"
     _trail(path, "instance", *signers)
     monkeypatch.setattr(audit.Trail, "path", lambda *_: path)
-    context = rotating({"trail": {"volume": "v", "file": "f"}, "keep_days": None}, NEW, [(OLD, None)])
+    signed = {"volume": "v", "file": "f", "secret": "key"}
+    context = rotating({"keep_days": None}, NEW, [(OLD, None)], signed)
     strategy.prove(context, "new")
     if right:
         strategy.confirm(context, "new")

@@ -13,10 +13,11 @@ from ansible_collections.coffre.stack.plugins.module_utils.engines import compos
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import consumers as inside
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_client as strategy
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import client as keycloak_client
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak_client import strategy
 from tests.unit.strategies.given import DEATHS, back, container, forward, given, survive
 from tests.unit.strategies.keycloak_model import OVERLAP, SERVICE, Keycloak
 
@@ -27,7 +28,7 @@ FOREIGN = {"name": "foreign", "enabled": False}
 
 def ensure(secret: str, admin: str = "admin-password", dry: bool = False) -> tuple[list[str], list[str]]:
     return keycloak_client.ensure_client(
-        container("keycloak"), "iam", "automation-cli", secret, ("admin", admin), dry=dry
+        keycloak.Instance(container("keycloak")), "iam", "automation-cli", secret, ("admin", admin), dry=dry
     )
 
 
@@ -264,7 +265,18 @@ def test_the_deployed_secret_is_repaired(model: Keycloak) -> None:
     assert ensure(DEPLOYED) == (["secret"], [])
     assert model.client["secret"] == DEPLOYED
     assert not model.accepts("old")
-    assert keycloak.granted(keycloak.url(container("keycloak")), "iam", "automation-cli", DEPLOYED)
+    assert keycloak.granted(keycloak.Instance(container("keycloak")).url, "iam", "automation-cli", DEPLOYED)
+
+
+def test_agree_tells_what_it_repairs_and_what_somebody_may_have_wanted(model: Keycloak, regenerated: str) -> None:
+    context = given("client", b"old")
+    told = strategy.agree(context, dry=True)
+    assert told.repaired == ["secret"]
+    assert model.client["secret"] == regenerated
+    assert strategy.agree(context, dry=False) == told
+    assert "another secret" in told.warnings[0]
+    assert model.client["secret"] == OLD
+    assert strategy.agree(context, dry=False) == Agreement()
 
 
 def shut(what: str, **changed: Any) -> Callable[[Keycloak], None]:

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Secret
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import ByHand, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_client
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import keycloak_user as strategy
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak_client import strategy as keycloak_client
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak_user import strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role import server as postgres
 from tests.unit.strategies.given import DEATHS, Given, back, container, forward, given, survive
 from tests.unit.strategies.keycloak_model import Keycloak
@@ -66,7 +69,8 @@ def test_a_password_that_neither_side_knows_is_repaired(
     assert model.password == OLD
 
 
-def test_what_hinders_is_told(model: Keycloak, context: Given) -> None:
+def test_what_hinders_is_told(model: Keycloak, context: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keycloak_admin, "second_factor", lambda *_: False)
     model.policy = "length(8) and passwordHistory(3)"
     assert "passwordHistory" in strategy.blockers(context)[0]
     model.password = FOREIGN
@@ -87,6 +91,38 @@ def test_a_session_that_goes_on_is_told(model: Keycloak, context: Given, monkeyp
     context.values["new"] = b"admin-password"
     with pytest.raises(CoffreError, match="still renews a session"):
         strategy.withdraw(context, "new", "old")
+
+
+def test_agree_leaves_an_admin_that_logs_in_and_guards_its_realm(model: Keycloak) -> None:
+    context = given("password", b"admin-password")
+    assert strategy.agree(context, dry=True) == Agreement(["realm"])
+    assert model.changes == 0
+    assert strategy.agree(context, dry=False) == Agreement(["realm"])
+    assert strategy.agree(context, dry=False) == Agreement()
+    assert strategy.agree(given("password", b"another"), dry=True) == Agreement(["admin"])
+
+
+def test_the_second_factor_is_asked_of_the_database_that_keycloak_consumes(
+    model: Keycloak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def factor(database: postgres.Database, name: str, user: str) -> bool:
+        asked.append((database.container.service, database.superuser, name, user))
+        return True
+
+    monkeypatch.setattr(keycloak_admin, "second_factor", factor)
+    settings = {"service": "db", "owner": "own", "roles": ["a", "b"], "superuser": "shop"}
+    other = {"service": "elsewhere", "owner": "x", "roles": ["a", "b"]}
+    databases = {
+        "other": Secret("other", ("app",), "postgres_role", settings=other),
+        "database": Secret("database", ("keycloak",), "postgres_role", settings=settings),
+    }
+    context = given("password", b"another", admins=(b"another",))
+    context = replace(context, catalogue=Catalogue(context.catalogue.secrets | databases, {}))
+    assert "second factor" in strategy.deployed(context)[0]
+    assert asked == [("db", "shop", "own", "admin")]
+    assert model.changes == 0
 
 
 def login_error(error: str) -> str:
@@ -188,7 +224,7 @@ def test_a_locked_admin_is_unlocked_but_a_second_factor_stays(
     monkeypatch.setattr(keycloak_admin, "bootstrap", lambda _file, _container, name, _password: helpers.append(name))
 
     def ensure() -> list[str]:
-        return keycloak_admin.ensure_admin(Path("compose.yml"), container("keycloak"), "admin", OLD)
+        return keycloak_admin.ensure_admin(Path("compose.yml"), keycloak.Instance(container("keycloak")), "admin", OLD)
 
     if factor:
         with pytest.raises(CoffreError, match="has a second factor, which automation cannot give: take it away"):

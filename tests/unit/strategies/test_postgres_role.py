@@ -1,6 +1,8 @@
 """The database's roles: the next one is made to log in, and the other is shut once nobody is logged in as it."""
 
 import re
+import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.engines import compos
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import consumers as inside
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import postgres_role as strategy
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role import login_role, retire, strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.postgres_role import server as postgres
 from tests.unit.strategies.given import DEATHS, Given, back, container, forward, given, survive
 
@@ -101,10 +104,10 @@ def test_a_death_anywhere_leaves_one_role(server: Server, context: Given, deaths
 def test_a_role_in_use_keeps_its_password(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.sessions["role_a"] = ["10.0.0.7", "10.0.0.7"]
     with pytest.raises(CoffreError, match=r"2 of its sessions have not ended within 0 s: .* 10\.0\.0\.7"):
-        postgres.shut(container("postgres"), "role_a", 0.0)
+        postgres.shut(postgres.Database(container("postgres")), "role_a", 0.0)
     assert server.passwords["role_a"] == b"old"
     monkeypatch.setattr("time.sleep", lambda _: server.sessions["role_a"].pop())
-    postgres.shut(container("postgres"), "role_a", 5.0)
+    postgres.shut(postgres.Database(container("postgres")), "role_a", 5.0)
     assert server.passwords["role_a"] is None
 
 
@@ -113,6 +116,27 @@ def test_what_hinders_is_told(server: Server, context: Given) -> None:
     assert "role_b, which is to come next, is in use from 10.0.0.7" in strategy.blockers(context)[0]
     server.passwords["role_a"] = b"by-hand"
     assert "refuses the deployed password of role_a" in strategy.blockers(context)[0]
+
+
+def test_a_consumer_without_the_session_that_is_waited_for_is_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    context = replace(given("database", b"old", running=(container("keycloak", "b1", "10.0.0.9"),)), seconds=0.0)
+    server.sessions["role_a"] = ["10.0.0.8"]
+    told = strategy.blockers(context)
+    assert len(told) == 1
+    assert "demo-keycloak-1 holds no session as role_a" in told[0]
+    assert "set `sessions: optional`" in told[0]
+    assert strategy.blockers(optional(context)) == []
+    server.sessions["role_a"] = ["10.0.0.9"]
+    assert strategy.blockers(context) == []
+
+
+def optional(context: Given) -> Given:
+    """The same, of consumers whose connections live for one request."""
+    settings = {**context.secret.settings, "sessions": "optional"}
+    return replace(context, secret=replace(context.secret, settings=settings))
 
 
 def test_why_the_deployed_password_is_refused_is_told(server: Server, context: Given) -> None:
@@ -126,6 +150,15 @@ def test_why_the_deployed_password_is_refused_is_told(server: Server, context: G
     assert strategy.deployed(context) == strategy.blockers(context) == told
     server.amiss = ""
     assert "(role_a has another password): run site.yml" in strategy.deployed(context)[0]
+
+
+def test_agree_gives_the_deployed_password_back(server: Server, context: Given) -> None:
+    assert strategy.agree(context, dry=False) == Agreement()
+    server.passwords["role_a"] = b"by-hand"
+    assert strategy.agree(context, dry=True) == Agreement(["verifier"])
+    assert server.passwords["role_a"] == b"by-hand"
+    assert strategy.agree(context, dry=False) == Agreement(["verifier"])
+    assert server.passwords["role_a"] == b"old"
 
 
 @pytest.mark.usefixtures("server")
@@ -147,5 +180,34 @@ def test_a_container_is_believed_by_its_sessions(server: Server, monkeypatch: py
     server.sessions["role_b"] = ["10.0.0.8"]
     with pytest.raises(CoffreError, match="demo-keycloak-1 has no session as role_b"):
         strategy.confirm(context, "new")
+    strategy.confirm(optional(context), "new")
     server.sessions["role_b"].append("10.0.0.9")
     strategy.confirm(context, "new")
+    monkeypatch.setattr(compose, "succeeds", lambda *_: False)
+    for each in (context, optional(context)):
+        with pytest.raises(CoffreError, match="does not work with database v2"):
+            strategy.confirm(each, "new")
+
+
+def test_a_dropped_role_is_waited_for_whatever_sessions_are(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retire, "PATIENCE_SECONDS", 0.0)
+    context = optional(given("database", b"old"))
+    context.values["new"] = b"new"
+    server.sessions["role_a"] = ["10.0.0.7"]
+    with pytest.raises(CoffreError, match="The role role_a keeps its password"):
+        strategy.withdraw(context, "new", "old")
+
+
+def test_psql_logs_in_as_the_superuser_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    context = given("database", b"old")
+    for settings, superuser in (({}, "postgres"), ({"superuser": "shop"}, "shop")):
+        secret = replace(context.secret, settings={**context.secret.settings, **settings})
+        postgres.sessions(login_role.server(replace(context, secret=secret)), "role_a")
+        assert asked.pop()[-4:] == ["-U", superuser, "-d", "postgres"]

@@ -13,8 +13,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreE
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import consumers as inside
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import replace as strategy
-from ansible_collections.coffre.stack.plugins.module_utils.strategies.replace import issue
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.replace import issue, strategy
 from ansible_collections.coffre.stack.plugins.module_utils.values import certificates, generate
 from tests.unit.strategies.given import Given
 

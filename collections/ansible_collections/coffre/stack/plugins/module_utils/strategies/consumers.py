@@ -36,7 +36,7 @@ def adopted(context: Context, which: Which) -> list[compose.Container]:
 def work(context: Context, which: Which) -> list[compose.Container]:
     """See each of those containers pass its own check, and return them. Raises CoffreError.
 
-    It runs inside, with the file that the container has: nothing is exposed to them.
+    It runs inside, with the file that the container has: nothing is handed to them.
     """
     found = adopted(context, which)
     for each in found:

@@ -15,6 +15,7 @@ from ..host.escrow import Which as Which  # the strategies take it from here
 from ..host.escrow import unseal
 from ..paths import StackPaths
 from ..rollout import apply as rollout
+from .base import Agreement
 
 POLL_SECONDS = 0.5
 
@@ -81,6 +82,10 @@ class Context:
                     raise
             time.sleep(POLL_SECONDS)
 
+    def verifier(self) -> compose.Container:
+        """The newest healthy container of the service that checks the secret, waited for. Raises CoffreError."""
+        return self.container(str(self.secret.settings["service"]))
+
     def starting(self) -> bool:
         """Whether a container of the stack is still coming up."""
         return any(each.health == "starting" for each in compose.containers(self.paths.stack))
@@ -95,21 +100,31 @@ class Context:
         found = compose.containers(self.paths.stack)
         return [each for each in found if each.state == "running" and each.bundle in bundles_in_force]
 
-    def admin(self) -> Admin:
-        """Keycloak's admin, its likeliest password first. Raises CoffreError."""
-        admins = [each for each in self.catalogue.secrets.values() if each.strategy == "keycloak_user"]
-        if not admins:
-            raise CoffreError(
-                f"The catalogue has no keycloak_user secret, by which {self.secret.name} is rotated; nothing was "
-                "changed: add one."
-            )
-        name, user = admins[0].name, str(admins[0].settings["user"])
+    def passwords(self, name: str, service: str) -> tuple[bytes, ...]:
+        """The values of another secret by which somebody logs in, from a service's bundle, the likeliest first.
+
+        During a rotation of it either of both may be live. Raises CoffreError.
+        """
         run = self.state.run
         if run is None or name not in run.secrets:
-            return Admin(user, (bundles.value(self.paths, self.state, HOST, name),))
+            return (bundles.value(self.paths, self.state, service, name),)
         wanted: list[Which] = ["new", "old"] if run.direction == "forward" else ["old", "new"]
         there = [which for which in wanted if self.paths.sealed_value(run.id, name, which).exists()]
-        return Admin(user, tuple(unseal(self.paths, run.id, name, which) for which in there))
+        return tuple(unseal(self.paths, run.id, name, which) for which in there)
+
+    def admin(self) -> Admin:
+        """Keycloak's admin. Raises CoffreError."""
+        admins = [
+            each
+            for each in self.catalogue.secrets.values()
+            if each.strategy == "keycloak_user" and each.settings.get("service") == self.secret.settings["service"]
+        ]
+        if not admins:
+            raise CoffreError(
+                f"The catalogue has no keycloak_user secret of the service {self.secret.settings['service']}, by which "
+                f"{self.secret.name} is rotated; nothing was changed: add one."
+            )
+        return Admin(str(admins[0].settings["user"]), self.passwords(admins[0].name, HOST))
 
 
 class Strategy(Protocol):
@@ -128,6 +143,12 @@ class Strategy(Protocol):
         """Why the old value is not accepted, or not for good, as sentences; reads only.
 
         They tell what site.yml mends, but for a `ByHand`. Raises CoffreError when no answer can be had.
+        """
+
+    def agree(self, context: Context, dry: bool) -> Agreement:
+        """Make the verifier accept the old value, which is the deployed one; repair only what no longer authenticates.
+
+        With `dry` only tell. The caller holds the stack's lock, and no run is open. Raises CoffreError.
         """
 
     def blockers(self, context: Context) -> list[str]:

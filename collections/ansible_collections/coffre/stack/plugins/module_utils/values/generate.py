@@ -1,4 +1,4 @@
-"""Values for the demo, from the operating system's generator; certificates of a demo authority.
+"""Values from the operating system's generator; certificates of an authority that the catalogue generates.
 
 The only module of the core that needs a library (cryptography): imported where it is used.
 """

@@ -33,10 +33,10 @@ def due(secret: Secret, record: state.Version, before_days: int, moment: datetim
     """When a version is to be replaced: so many days before its end, at most a quarter of its life; now, if it is dated
     in the future, because it would be due too late, and a certificate is not valid yet.
 
-    What only its owner can make is never due: of that, doctor tells the end.
+    What only its owner can make is never due: of that, doctor tells the end. Neither is what is never rotated.
     """
     ends = end(secret, record)
-    if secret.strategy == "replace" and secret.generate is None:
+    if secret.strategy == "fixed" or (secret.strategy == "replace" and secret.generate is None):
         return None
     if ahead(record, moment):
         return moment

@@ -2,27 +2,20 @@
 
 Nobody has to be taught: a bundle brings the new key and the ring. Settings, beside those of `rings`: `probe`, the
 command of the service's own program that tries keys (`rehearse` or `confirm` is appended, and the keys go to its
-standard input), or `trail`, the `volume` and `file` in which a service keeps what it signs.
+standard input), and `signers`, the services that sign, where the others only verify and so have to know a key first.
 """
 
 from __future__ import annotations
 
-from ..context import Context
-from .issue import make, successor, teach
-from .prove import confirm, prove
-from .retire import refused, withdraw
-
-UNKNOWN = ""
-
-__all__ = ["UNKNOWN", "blockers", "confirm", "deployed", "make", "prove", "refused", "successor", "teach", "withdraw"]
+from ..base import Declaration, Settings, choice, number, words
 
 
-def deployed(context: Context) -> list[str]:  # noqa: ARG001
-    """Nothing: nobody but its services verifies it."""
-    return []
+def _problems(where: str, settings: Settings) -> list[str]:
+    found = [] if settings.get("keep_days") is None else number(where, settings, "keep_days", 0, 36500)
+    found += choice(where, settings, "mount_previous", (True, False))
+    found += words(where, settings, "probe", "words of a command")
+    found += words(where, settings, "signers", "services")
+    return found
 
 
-def blockers(context: Context) -> list[str]:
-    """A service that cannot try keys, or does not get on with those that it has."""
-    prove(context, "old")
-    return []
+DECLARATION = Declaration(optional=frozenset({"keep_days", "mount_previous", "probe", "signers"}), problems=_problems)

@@ -35,8 +35,7 @@ def confirm(context: Context, which: Which) -> None:
     for each in containers:
         if "probe" in settings:
             _attempt(context, each, "confirm", which)
-        elif "trail" in settings:
-            trail = audit.Trail(each.service, settings["trail"]["volume"], settings["trail"]["file"], name, [])
+        elif trail := audit.trail_of(context.catalogue, each.service, name):
             _signs(context, which, each.service, trail.path(context.paths.stack), ("instance", each.id[:12]))
     if name == audit.KEY:
         # So far, the record of the host's own new bundle may be the only one to be signed with the key.

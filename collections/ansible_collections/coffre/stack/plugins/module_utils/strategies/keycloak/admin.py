@@ -21,7 +21,7 @@ from psycopg import sql
 from ...engines import compose
 from ...errors import ByHand, CoffreError
 from ..postgres_role import server as postgres
-from .session import answered, login, refusal, session, url
+from .session import Instance, answered, login, refusal, session
 
 BOOTSTRAP_SECONDS = 300.0
 BOOTSTRAP_PREFIX = "coffre-bootstrap-"
@@ -57,14 +57,14 @@ WRONG = {
 }
 
 
-def ensure_admin(file: Path, container: compose.Container, user: str, password: str, dry: bool = False) -> list[str]:
+def ensure_admin(file: Path, instance: Instance, user: str, password: str, dry: bool = False) -> list[str]:
     """Make the permanent admin of realm master log in with this password; return what was repaired.
 
     `admin` stands for the admin itself, made or repaired through a one-time admin that is then gone;
     `leftovers` for one-time admins of a run that was cut short; `realm` for what guards the logins of realm master.
     `file` is the stack's Compose file.
     """
-    server = url(container)
+    server = instance.url
     with answered("let its admin log in"):
         with session(server, user, password) as admin:
             if admin is not None and (left := _leftovers(admin)) is not None:
@@ -74,7 +74,7 @@ def ensure_admin(file: Path, container: compose.Container, user: str, password: 
         if dry:
             return ["admin"]
         name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(48) + PLEASING
-        bootstrap(file, container, name, once)
+        bootstrap(file, instance.container, name, once)
         with session(server, name, once) as helper:
             if helper is None:
                 raise CoffreError(f"Keycloak refuses the one-time admin {name} that its own command made; run again.")
@@ -99,20 +99,18 @@ def ensure_admin(file: Path, container: compose.Container, user: str, password: 
 
 
 @contextmanager
-def administrator(
-    file: Path, container: compose.Container, user: str, passwords: Sequence[str]
-) -> Iterator[KeycloakAdmin]:
+def administrator(file: Path, instance: Instance, user: str, passwords: Sequence[str]) -> Iterator[KeycloakAdmin]:
     """A session of the permanent admin by the first of its passwords that Keycloak takes.
 
     Where it takes none, the admin is given the first one as `ensure_admin` does. Raises CoffreError.
     """
-    server = url(container)
+    server = instance.url
     for password in passwords:
         with session(server, user, password) as admin:
             if admin is not None:
                 yield admin
                 return
-    ensure_admin(file, container, user, passwords[0])
+    ensure_admin(file, instance, user, passwords[0])
     with session(server, user, passwords[0]) as admin:
         if admin is None:
             raise CoffreError(
@@ -121,30 +119,30 @@ def administrator(
         yield admin
 
 
-def logs_in(container: compose.Container, user: str, password: str) -> bool:
+def logs_in(instance: Instance, user: str, password: str) -> bool:
     """Whether an admin of realm master logs in with this password; False only when Keycloak refuses it."""
-    with session(url(container), user, password) as admin:
+    with session(instance.url, user, password) as admin:
         return admin is not None
 
 
-def set_password(file: Path, container: compose.Container, user: str, password: str, before: Sequence[str]) -> None:
+def set_password(file: Path, instance: Instance, user: str, password: str, before: Sequence[str]) -> None:
     """Make the permanent admin log in with this password, whichever of those it has: this one, one before, or none.
 
     Only one lives at a time: those before are refused from then on.
     """
-    server = url(container)
+    server = instance.url
     for each in (password, *before):
         with session(server, user, each) as admin:
             if admin is not None:
                 if each != password:
                     admin.set_user_password(_identity(admin, user), password, temporary=False)
                 return
-    ensure_admin(file, container, user, password)
+    ensure_admin(file, instance, user, password)
 
 
-def end_sessions(container: compose.Container, user: str, password: str) -> None:
+def end_sessions(instance: Instance, user: str, password: str) -> None:
     """Log the permanent admin out everywhere, and see a refresh token of before refused. Raises CoffreError."""
-    with session(url(container), user, password) as admin:
+    with session(instance.url, user, password) as admin:
         if admin is None:
             raise CoffreError(f"Keycloak refuses its admin {user}, whose sessions go on: run site.yml to repair it.")
         token = admin.connection.token
@@ -161,23 +159,23 @@ def end_sessions(container: compose.Container, user: str, password: str) -> None
 
 @contextmanager
 def looking(
-    container: compose.Container, user: str, password: str, second_factor: Callable[[], bool]
+    instance: Instance, user: str, password: str, second_factor: Callable[[], bool]
 ) -> Iterator[KeycloakAdmin | str]:
     """A session of the permanent admin, or a sentence why there is none, after one try. Reads only.
 
     Keycloak tells neither a second factor nor a lockout from a wrong password: `second_factor` knows of the first.
     """
     began = time.time()
-    with login(url(container), user, password) as found:
+    with login(instance.url, user, password) as found:
         if isinstance(found, str):
-            yield _why(container, user, found, second_factor, began)
+            yield _why(instance.container, user, found, second_factor, began)
         elif _leftovers(found) is None:
             yield f"Keycloak's admin {user} has lost the rights of one: run site.yml, which gives them back."
         else:
             yield found
 
 
-def second_factor(database: compose.Container, name: str, user: str) -> bool:
+def second_factor(database: postgres.Database, name: str, user: str) -> bool:
     """Whether a user of realm master has a second factor, by Keycloak's own database of this name."""
     query = sql.SQL(SECOND_FACTOR).format(database=sql.Identifier(name), user=sql.Literal(user)).as_string(None)
     return postgres.psql(database, query, f"look for a second factor of {user}") == "t"

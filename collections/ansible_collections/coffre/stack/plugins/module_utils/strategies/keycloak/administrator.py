@@ -9,6 +9,7 @@ from keycloak import KeycloakAdmin
 
 from ...errors import CoffreError
 from ..context import Context
+from ..postgres_role.login_role import server
 from . import admin as keycloak_admin
 from . import session as keycloak
 
@@ -19,11 +20,11 @@ def administrator(context: Context, what: str) -> Iterator[KeycloakAdmin]:
 
     `what` completes "Keycloak answered ... when asked to".
     """
-    admin, container = context.admin(), context.container(keycloak.SERVICE)
+    admin, asked = context.admin(), instance(context)
     passwords = [password.decode() for password in admin.passwords]
     with (
         keycloak.answered(what),
-        keycloak_admin.administrator(context.paths.compose, container, admin.user, passwords) as keeper,
+        keycloak_admin.administrator(context.paths.compose, asked, admin.user, passwords) as keeper,
     ):
         yield keeper
 
@@ -35,8 +36,8 @@ def looking(context: Context) -> Iterator[KeycloakAdmin | str]:
     if known := context.refused.get(admin.user):
         yield known
         return
-    container, password = context.container(keycloak.SERVICE), admin.passwords[0].decode()
-    with keycloak_admin.looking(container, admin.user, password, lambda: _second_factor(context, admin.user)) as found:
+    asked, password = instance(context), admin.passwords[0].decode()
+    with keycloak_admin.looking(asked, admin.user, password, lambda: _second_factor(context, admin.user)) as found:
         if isinstance(found, str):
             context.refused[admin.user] = found
         yield found
@@ -48,13 +49,13 @@ def _second_factor(context: Context, user: str) -> bool:
     Keycloak answers as to a wrong password, and tells it to admins only, of which there is none.
     """
     for secret in context.catalogue.secrets.values():
-        if secret.strategy == "postgres_role" and keycloak.SERVICE in secret.consumers:
+        if secret.strategy == "postgres_role" and context.secret.settings["service"] in secret.consumers:
             with suppress(CoffreError):
                 name = str(secret.settings.get("database") or secret.settings["owner"])
-                return keycloak_admin.second_factor(context.container("postgres"), name, user)
+                return keycloak_admin.second_factor(server(context, secret), name, user)
     return False
 
 
-def server(context: Context) -> str:
-    """The URL of the newest healthy Keycloak. Raises CoffreError."""
-    return keycloak.url(context.container(keycloak.SERVICE))
+def instance(context: Context) -> keycloak.Instance:
+    """The newest healthy Keycloak. Raises CoffreError."""
+    return keycloak.Instance(context.verifier(), int(context.secret.settings.get("port", keycloak.PORT)))

@@ -12,7 +12,7 @@ from keycloak.exceptions import KeycloakDeleteError, KeycloakGetError, KeycloakP
 
 from ...engines import compose
 from ...errors import Aside, CoffreError
-from .session import answered, granted, session, url
+from .session import Instance, answered, granted, session
 
 # What lets a client's old secret live beside the new one while a rotation is under way. The period is ten
 # years, because any update of a client whose secret is older would replace the secret. The old one lives on for 30
@@ -64,7 +64,7 @@ class ClientSecrets:
 
 
 def ensure_client(
-    container: compose.Container,
+    instance: Instance,
     realm: str,
     client: str,
     secret: str,
@@ -76,7 +76,7 @@ def ensure_client(
     Returns what was repaired, and a sentence for each thing that somebody may have wanted otherwise. `admin` is (name,
     password) of an admin of realm master. A client whose secret is the deployed one and authenticates is left alone.
     """
-    server = url(container)
+    server = instance.url
     with answered(f"let the client {client} of realm {realm} authenticate"):
         accepted = granted(server, realm, client, secret)
         with session(server, *admin) as keeper:
@@ -87,7 +87,7 @@ def ensure_client(
                     f"Keycloak refuses its admin {admin[0]}; nothing was changed: "
                     "run site.yml again, which repairs the admin first."
                 )
-            repaired, told = ([], []) if accepted else _enable(keeper, container, realm, client, dry)
+            repaired, told = ([], []) if accepted else _enable(keeper, instance.container, realm, client, dry)
             if dry and {"realm", "client"} & set(repaired):
                 return repaired, told  # there may be none to look at
             repaired += [kind for kind, entry in ENTRIES if _ensure_entry(keeper, realm, kind, entry, dry)]

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from keycloak import KeycloakAdmin, KeycloakOpenID, KeycloakOpenIDConnection
@@ -19,7 +20,7 @@ from keycloak.exceptions import KeycloakConnectionError, KeycloakError
 from ...engines import compose, containers
 from ...errors import CoffreError
 
-SERVICE = "keycloak"
+PORT = 8080
 REQUEST_SECONDS = 15
 # A container's address has no TLS; else every connection would load the system's authorities first, for 0.05 s.
 PLAIN: dict[str, Any] = {"verify": False}
@@ -29,8 +30,16 @@ SHUT = ((401, "invalid_request"), (403, "access_denied"))
 POLICY = re.compile(r"invalidPassword\w+Message")
 
 
-def url(container: compose.Container) -> str:
-    return f"http://{containers.address(container)}:8080"
+@dataclass(frozen=True)
+class Instance:
+    """A running container of Keycloak, and the port at which it listens."""
+
+    container: compose.Container
+    port: int = PORT
+
+    @property
+    def url(self) -> str:
+        return f"http://{containers.address(self.container)}:{self.port}"
 
 
 def granted(server: str, realm: str, client: str, secret: str) -> bool:

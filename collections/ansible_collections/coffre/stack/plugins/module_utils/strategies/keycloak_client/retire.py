@@ -6,7 +6,7 @@ from ...errors import CoffreError
 from ..context import Context, Which
 from ..keycloak import client as keycloak_client
 from ..keycloak import session as keycloak
-from ..keycloak.administrator import administrator, server
+from ..keycloak.administrator import administrator, instance
 
 
 def withdraw(context: Context, keep: Which, drop: Which) -> None:
@@ -25,7 +25,7 @@ def refused(context: Context, drop: Which) -> None:
     """Ask for a token with the secret that was dropped. Raises CoffreError if Keycloak grants it."""
     realm, client = context.secret.settings["realm"], context.secret.settings["client"]
     with keycloak.answered(f"refuse the {drop} secret of the client {client}"):
-        if context.has(drop) and keycloak.granted(server(context), realm, client, context.value(drop).decode()):
+        if context.has(drop) and keycloak.granted(instance(context).url, realm, client, context.value(drop).decode()):
             raise CoffreError(
                 f"Keycloak still accepts the {drop} secret of the client {client} of realm {realm} after it was ended."
             )

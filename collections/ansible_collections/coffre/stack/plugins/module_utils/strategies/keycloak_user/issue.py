@@ -8,6 +8,7 @@ from ...values import generate
 from ..context import Context, Which
 from ..keycloak import admin as keycloak_admin
 from ..keycloak import session as keycloak
+from ..keycloak.administrator import instance
 
 
 def successor(secret: Secret, old: state.Version, new: state.Version) -> state.Version:  # noqa: ARG001
@@ -30,5 +31,5 @@ def give(context: Context, which: Which, other: Which) -> None:
     user = context.secret.settings["user"]
     before = [context.value(other).decode()] if context.has(other) else []
     with keycloak.answered(f"give {user} its {which} password"):
-        container = context.container(keycloak.SERVICE)
+        container = instance(context)
         keycloak_admin.set_password(context.paths.compose, container, user, context.value(which).decode(), before)

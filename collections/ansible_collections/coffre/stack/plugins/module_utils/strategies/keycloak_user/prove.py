@@ -8,6 +8,7 @@ from ...host import bundles
 from ..context import Context, Which
 from ..keycloak import admin as keycloak_admin
 from ..keycloak import session as keycloak
+from ..keycloak.administrator import instance
 
 
 def prove(context: Context, which: Which) -> None:
@@ -23,5 +24,5 @@ def confirm(context: Context, which: Which) -> None:
 def _log_in(context: Context, which: Which, value: bytes) -> None:
     user = context.secret.settings["user"]
     with keycloak.answered(f"let {user} log in"):
-        if not keycloak_admin.logs_in(context.container(keycloak.SERVICE), user, value.decode()):
+        if not keycloak_admin.logs_in(instance(context), user, value.decode()):
             raise CoffreError(f"Keycloak refuses the {which} password of {user}.")

@@ -6,6 +6,7 @@ from ...errors import CoffreError
 from ..context import Context, Which
 from ..keycloak import admin as keycloak_admin
 from ..keycloak import session as keycloak
+from ..keycloak.administrator import instance
 from .issue import give
 
 
@@ -18,7 +19,7 @@ def withdraw(context: Context, keep: Which, drop: Which) -> None:
     if keep == "new":
         user = context.secret.settings["user"]
         with keycloak.answered(f"log {user} out"):
-            keycloak_admin.end_sessions(context.container(keycloak.SERVICE), user, context.value(keep).decode())
+            keycloak_admin.end_sessions(instance(context), user, context.value(keep).decode())
 
 
 def refused(context: Context, drop: Which) -> None:
@@ -27,5 +28,5 @@ def refused(context: Context, drop: Which) -> None:
     with keycloak.answered(f"refuse the {drop} password of {user}"):
         if not context.has(drop):
             return
-        if keycloak_admin.logs_in(context.container(keycloak.SERVICE), user, context.value(drop).decode()):
+        if keycloak_admin.logs_in(instance(context), user, context.value(drop).decode()):
             raise CoffreError(f"Keycloak still accepts the {drop} password of {user} after it was replaced.")

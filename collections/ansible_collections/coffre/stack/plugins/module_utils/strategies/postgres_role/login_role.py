@@ -1,25 +1,12 @@
-"""Which role a version belongs to."""
+"""Which role a version belongs to, and which server has it."""
 
 from __future__ import annotations
 
 from ...catalogue import Secret
-from ...errors import CoffreError
 from ...host import state
+from ..alternate import holder
 from ..context import Context, Which
 from . import server as postgres
-
-SERVICE = "postgres"
-
-
-def role(version: state.Version, secret: Secret) -> str:
-    """The role of a version. Raises CoffreError if it names none."""
-    found = version.attributes.get("role")
-    if found is None:
-        raise CoffreError(
-            f"The version in force of {secret.name} names no role; nothing was changed: "
-            "give the secret the attribute `role` in the catalogue."
-        )
-    return found
 
 
 def login_role(context: Context, which: Which) -> postgres.LoginRole:
@@ -27,4 +14,12 @@ def login_role(context: Context, which: Which) -> postgres.LoginRole:
     settings = context.secret.settings
     version: state.Version = getattr(context.change, which)
     database = settings.get("database") or settings["owner"]
-    return postgres.LoginRole(database, settings["owner"], tuple(settings["roles"]), role(version, context.secret))
+    return postgres.LoginRole(
+        database, settings["owner"], tuple(settings["roles"]), holder(version, context.secret, "role")
+    )
+
+
+def server(context: Context, secret: Secret | None = None) -> postgres.Database:
+    """The newest healthy PostgreSQL of the context's secret, or of another one. Raises CoffreError."""
+    settings = (secret or context.secret).settings
+    return postgres.Database(context.container(str(settings["service"])), str(settings.get("superuser", "postgres")))

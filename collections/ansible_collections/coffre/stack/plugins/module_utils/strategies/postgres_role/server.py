@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 import os
-import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from psycopg import sql
 from ...engines import containers
 from ...engines.compose import Container
 from ...errors import CoffreError
+from . import NAME
 
-NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 ITERATIONS = 4096  # PostgreSQL's own default
 PSQL_SECONDS = 60
 POLL_SECONDS = 0.5
@@ -32,7 +31,6 @@ POLL_SECONDS = 0.5
 AMISS = """
 SELECT concat_ws(', ',
   CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {owner}) THEN {owner} || ' is missing' END,
-  (SELECT {owner} || ' may log in' FROM pg_roles WHERE rolname = {owner} AND rolcanlogin),
   CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) THEN {role} || ' is missing' END,
   (SELECT nullif(concat_ws(', ',
        CASE WHEN NOT rolcanlogin THEN {role} || ' may not log in' END,
@@ -74,7 +72,6 @@ SELECT format('CREATE ROLE %I NOLOGIN', {role}) WHERE NOT EXISTS (SELECT FROM pg
 """
 
 REPAIR = """
-ALTER ROLE {owner} NOLOGIN;
 SELECT format('CREATE DATABASE %I OWNER %I', {database_name}, {owner_name})
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = {database_name}) \\gexec
 ALTER DATABASE {database} OWNER TO {owner};
@@ -87,6 +84,14 @@ ALTER ROLE {role} LOGIN VALID UNTIL 'infinity' CONNECTION LIMIT -1;
 
 # The statement that carries a verifier is kept out of every log of the server.
 QUIET = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic';\n"
+
+
+@dataclass(frozen=True)
+class Database:
+    """A running container of PostgreSQL, and the superuser as whom its own psql logs in there."""
+
+    container: Container
+    superuser: str = "postgres"
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def repair_script(target: LoginRole) -> str:
     return "".join(parts)
 
 
-def login(container: Container, target: LoginRole, password: bytes) -> bool | None:
+def login(server: Database, target: LoginRole, password: bytes) -> bool | None:
     """Log in over TCP as the application does: None if refused, else whether roles and database agree.
 
     Only a server that asks for SCRAM is believed: one that trusts everybody proves nothing.
@@ -165,7 +170,7 @@ def login(container: Container, target: LoginRole, password: bytes) -> bool | No
     """
     try:
         connection = psycopg.connect(
-            host=containers.address(container),
+            host=containers.address(server.container),
             dbname=target.database,
             user=target.role,
             password=password.decode("ascii", "replace"),
@@ -195,12 +200,13 @@ def login(container: Container, target: LoginRole, password: bytes) -> bool | No
     return bool(row and not row[0])
 
 
-def psql(container: Container, script: str, what: str) -> str:
-    """Run a script by peer login in PostgreSQL's container, on stdin, and return what it prints.
+def psql(server: Database, script: str, what: str) -> str:
+    """Run a script as the superuser in PostgreSQL's container, on stdin, and return what it prints.
 
     Raises CoffreError without psql's own words, which may quote the script.
     """
-    command = ("exec", "--interactive", container.id, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", "postgres")
+    command = ["exec", "--interactive", server.container.id, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1"]
+    command += ["-U", server.superuser, "-d", "postgres"]
     try:
         done = subprocess.run(
             ["docker", *command], input=script, capture_output=True, text=True, timeout=PSQL_SECONDS, check=False
@@ -218,19 +224,19 @@ def psql(container: Container, script: str, what: str) -> str:
     return done.stdout.strip()
 
 
-def ensure(container: Container, target: LoginRole, password: bytes, dry: bool = False) -> list[str]:
+def ensure(server: Database, target: LoginRole, password: bytes, dry: bool = False) -> list[str]:
     """Make the target's role log in with this password, mending only what is amiss; return what was repaired.
 
     `roles` stands for owner, login roles, grants and database, `verifier` for the role's password.
     With dry, only tell what would be repaired.
     """
-    seen = login(container, target, password)
+    seen = login(server, target, password)
     repaired: list[str] = []
-    if seen is False or (seen is None and amiss(container, target)):
+    if seen is False or (seen is None and amiss(server, target)):
         repaired.append("roles")
         if not dry:
-            psql(container, repair_script(target), "make the roles and the database")
-            seen = login(container, target, password)
+            psql(server, repair_script(target), "make the roles and the database")
+            seen = login(server, target, password)
     if seen is None:
         repaired.append("verifier")
         if not dry:
@@ -239,55 +245,55 @@ def ensure(container: Container, target: LoginRole, password: bytes, dry: bool =
                 role=sql.Identifier(target.role),
                 verifier=sql.Literal(verifier(password)),
             )
-            psql(container, QUIET + statement, f"set the verifier of {target.role}")
-            seen = login(container, target, password)
+            psql(server, QUIET + statement, f"set the verifier of {target.role}")
+            seen = login(server, target, password)
     if repaired and not dry and not seen:
         raise CoffreError(
             f"PostgreSQL still refuses {target.role} after its roles and verifier were set "
-            f"({amiss(container, target) or 'which are as they should be'}): "
+            f"({amiss(server, target) or 'which are as they should be'}): "
             "see the log of its container, and that pg_hba.conf asks for scram-sha-256."
         )
     return repaired
 
 
-def amiss(container: Container, target: LoginRole) -> str:
+def amiss(server: Database, target: LoginRole) -> str:
     """What of roles, grants and database is not as `ensure` makes it, as clauses with commas between them, or ""."""
-    return psql(container, amiss_query(target), "read the roles")
+    return psql(server, amiss_query(target), "read the roles")
 
 
-def trouble(container: Container, target: LoginRole, password: bytes) -> str:
+def trouble(server: Database, target: LoginRole, password: bytes) -> str:
     """Why the target's role does not log in with this password as it should, as a sentence; "" if it does. Reads only.
 
     Raises CoffreError when no answer can be had.
     """
-    seen = login(container, target, password)
+    seen = login(server, target, password)
     if seen:
         return ""
-    why = amiss(container, target) or f"{target.role} has another password"
+    why = amiss(server, target) or f"{target.role} has another password"
     what = "refuses the deployed password of" if seen is None else "lets in, though not all is as it should be,"
     return f"PostgreSQL {what} {target.role} ({why}): run site.yml, which mends it."
 
 
-def sessions(container: Container, role: str) -> list[str]:
+def sessions(server: Database, role: str) -> list[str]:
     """The addresses of the clients that are logged in as a role, one for each session."""
-    return psql(container, _compose(SESSIONS, role=sql.Literal(role)), f"list the sessions of {role}").split()
+    return psql(server, _compose(SESSIONS, role=sql.Literal(role)), f"list the sessions of {role}").split()
 
 
-def shut(container: Container, role: str, seconds: float) -> None:
+def shut(server: Database, role: str, seconds: float) -> None:
     """Take a role's password and login away, once its last session has ended by itself.
 
     A session that is cut off would fail the requests of whoever uses it. Raises CoffreError, the role unchanged, if
     sessions are left after `seconds`.
     """
     deadline = time.monotonic() + seconds
-    while left := sessions(container, role):
+    while left := sessions(server, role):
         if time.monotonic() > deadline:
             raise CoffreError(
                 f"The role {role} keeps its password, for {len(left)} of its sessions have not ended within "
                 f"{seconds:.0f} s: see with `docker ps` which container has the address {min(left)} and stop it."
             )
         time.sleep(POLL_SECONDS)
-    psql(container, _compose(SHUT, role=sql.Literal(role)), f"take the password of {role} away")
+    psql(server, _compose(SHUT, role=sql.Literal(role)), f"take the password of {role} away")
 
 
 def _compose(text: str, **parts: sql.Composable) -> str:

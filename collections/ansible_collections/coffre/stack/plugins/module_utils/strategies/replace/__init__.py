@@ -6,28 +6,11 @@ the catalogue does not generate it, and `port`, at which its services show it.
 
 from __future__ import annotations
 
-from ...values import certificates
-from ..context import Context
-from .issue import make, successor, teach
-from .prove import confirm, prove
-from .retire import refused, withdraw
-
-UNKNOWN = ""
-
-__all__ = ["UNKNOWN", "blockers", "confirm", "deployed", "make", "prove", "refused", "successor", "teach", "withdraw"]
+from ..base import Declaration, Settings, port, reachable, words
 
 
-def deployed(context: Context) -> list[str]:  # noqa: ARG001
-    """Nothing: nobody but its services verifies it."""
-    return []
+def _problems(where: str, settings: Settings) -> list[str]:
+    return words(where, settings, "names", "host names and addresses", reachable) + port(where, settings)
 
 
-def blockers(context: Context) -> list[str]:
-    """A value that comes from elsewhere, such as a certificate that only its authority can sign."""
-    if context.secret.generate is None:
-        what = "key, certificate and chain" if certificates.names(context.secret) else "value"
-        return [
-            f"nothing generates {context.secret.name}: put the new {what} into the source and run playbooks/site.yml, "
-            "which adopts it"
-        ]
-    return []
+DECLARATION = Declaration(optional=frozenset({"names", "port"}), problems=_problems)
