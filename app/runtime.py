@@ -12,7 +12,7 @@ from app.audit import AuditError, AuditLog
 from app.config.settings import Config
 from app.keycloak import SharedAnswer
 
-# As `fall` in images/haproxy/haproxy.cfg: after so many refusals the proxy sends no more requests.
+# As `fall` of the servers in haproxy.cfg: after so many refusals the proxy sends no more requests.
 REFUSALS = 3
 
 

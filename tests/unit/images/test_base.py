@@ -42,15 +42,16 @@ def run(task: dict[str, Any], folder: Path, succeeds: int) -> subprocess.Complet
         (folder / name).chmod(0o755)
     variables = {
         "ansible_python_interpreter": sys.executable,
-        "__container_images_build": {"path": str(ROOT)},
-        "__container_images_needs_base": True,
+        "__container_images_build": {"path": str(ROOT / "images")},
+        "__container_images_tagged": {"bases": {"coffre/base:t": "base"}},
+        "__container_images_bases": ["coffre/base:t"],
         "build": {"image": "debian", "suite": "trixie"},
         "mirrors": {"stdout_lines": ["http://mirror.example/debian/"]},
         "test_host_packages": ["systemd"],
     }
     task = {key: value for key, value in task.items() if key != "delay"} | {"delay": 0}
     if "cmd" in task.get("ansible.builtin.command", {}):
-        task["ansible.builtin.command"]["cmd"] = f"sh images/base/rootfs.sh {folder}/rootfs.tar"
+        task["ansible.builtin.command"]["cmd"] = f"sh rootfs.sh {folder}/rootfs.tar"
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": [task]}]
     (folder / "play.yml").write_text(yaml.safe_dump(play))
     environment = {

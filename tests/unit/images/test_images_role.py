@@ -14,24 +14,31 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles" / "container_images"
-NAMES = ("keycloak", "app", "postgres", "haproxy")
+NAMES = ("worker", "app", "db", "proxy")
+PULLED = ["redis:8"]
 Images = dict[str, str]  # id by name
 
 
 def found(images: Images) -> dict[str, Any]:
-    return {"images": [{"Id": f"sha256:{each}", "RepoTags": [f"coffre/{name}:t"]} for name, each in images.items()]}
+    """As docker_image_info tells of them, in the order of its request."""
+    known = {name: f"coffre/{name}:t" for name in NAMES} | {each: each for each in PULLED}
+    listed = [(images[name], tag) for name, tag in known.items() if name in images]
+    return {"images": [{"Id": f"sha256:{each}", "RepoTags": [tag]} for each, tag in listed]}
 
 
 def played(folder: Path, cases: dict[str, tuple[list[Images], Images]]) -> dict[str, list[list[str] | None]]:
     """By case, what each host is brought, or None where nobody is asked; one play evaluates them all."""
     (brings,) = (
-        task for task in yaml.safe_load((ROLE / "tasks/main.yml").read_text()) if "missing" in str(task.values())
+        task
+        for task in yaml.safe_load((ROLE / "tasks/main.yml").read_text())[0]["block"]
+        if "missing" in str(task.values())
     )
     plays = []
     for case, (hosts, archived) in cases.items():
         names = [f"{case.replace(' ', '-')}-{number}" for number in range(len(hosts))]
         tagged = {
-            "references": {name: f"coffre/{name}:t" for name in ("base", *NAMES)},
+            "images": {name: {"reference": f"coffre/{name}:t"} for name in NAMES},
+            "pulled": PULLED,
             "archives": {name: {"file": f"{name}.tar.gz", "id": f"sha256:{each}"} for name, each in archived.items()},
         }
         told = {"msg": {"host": "{{ inventory_hostname }}", "lacks": "{{ __container_images_missing }}"}}
@@ -40,7 +47,7 @@ def played(folder: Path, cases: dict[str, tuple[list[Images], Images]]) -> dict[
                 "hosts": names,
                 "gather_facts": False,
                 "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
-                "vars": {"__container_images_tagged": tagged, "role_path": str(ROLE)},
+                "vars": {"__container_images_tagged": tagged},
                 "tasks": [{"ansible.builtin.debug": told, "when": brings["when"], "vars": brings["vars"]}],
             }
         )
@@ -73,21 +80,26 @@ def played(folder: Path, cases: dict[str, tuple[list[Images], Images]]) -> dict[
     }
 
 
-ONE = {name: f"{name}-1" for name in NAMES}
+ONE = {name: f"{name}-1" for name in (*NAMES, *PULLED)}
 TWO = ONE | {"app": "app-2"}
-LESS = {name: each for name, each in ONE.items() if name != "haproxy"}
+LESS = {name: each for name, each in ONE.items() if name != "proxy"}
+UNPULLED = {name: each for name, each in ONE.items() if name not in PULLED}
+KEPT = {name: each for name, each in ONE.items() if name in NAMES}
 CASES: dict[str, tuple[list[Images], Images, list[list[str] | None]]] = {
     "alone": ([ONE], {}, [None]),
-    "as archived": ([ONE], ONE, [None]),
-    "lacks one": ([LESS], {}, [["haproxy"]]),
-    "lacks all": ([{}], ONE, [sorted(NAMES)]),
-    "of another content than its archive": ([TWO], ONE, [["app"]]),
-    "only one is archived": ([TWO], {"haproxy": "haproxy-1"}, [None]),
+    "as archived": ([ONE], KEPT, [None]),
+    "lacks one": ([LESS], {}, [["proxy"]]),
+    "lacks all": ([{}], KEPT, [sorted(NAMES)]),
+    "of another content than its archive": ([TWO], KEPT, [["app"]]),
+    "only one is archived": ([TWO], {"proxy": "proxy-1"}, [None]),
     "two alike": ([ONE, ONE], {}, [None, None]),
-    "one of two lacks one": ([ONE, LESS], {}, [[], ["haproxy"]]),
+    "one of two lacks one": ([ONE, LESS], {}, [[], ["proxy"]]),
     "two of two contents": ([ONE, TWO], {}, [[], []]),
-    "two of two contents and an archive": ([ONE, TWO], ONE, [[], ["app"]]),
-    "two of another content than the archive": ([TWO, TWO], ONE, [["app"], ["app"]]),
+    "two of two contents and an archive": ([ONE, TWO], KEPT, [[], ["app"]]),
+    "lacks one that is pulled": ([UNPULLED], {}, [[]]),
+    "two lack all": ([{}, {}], {}, [sorted(NAMES), sorted(NAMES)]),
+    "two of two contents of what is pulled": ([ONE, ONE | {"redis:8": "redis-2"}], KEPT, [None, None]),
+    "two of another content than the archive": ([TWO, TWO], KEPT, [["app"], ["app"]]),
 }
 
 

@@ -1,55 +1,53 @@
 #!/usr/bin/python
 # MIT License (see LICENSE)
-"""Compute the tags of container images from what they are made from."""
+"""Compute the tags of a Compose file's images from what they are made from."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: image_tags
-short_description: Compute the tags of container images from what they are made from
+short_description: Compute the tags of a Compose file's images from what they are made from
 version_added: 0.1.0
 description:
-  - A tag depends on the names, contents and executable bits of the files, on the build arguments and on the base's tag.
-    It depends neither on owners and times nor on the order of the files, so that all checkouts agree.
-  - What Python and linters leave behind is passed over.
+  - A service with C(build) has an image of the stack's own. Its tag depends on the names, contents and executable bits
+    of the files in its contexts, on its Dockerfile, its other keys of C(build), its artifacts and the base that it
+    starts from. It depends neither on owners and times nor on the order of the files, so that all checkouts agree.
+    Services with the same C(build) share one image.
+  - What a C(.dockerignore) leaves out does not count, nor does what Python and linters leave behind.
+  - A folder among C(additional_contexts) that holds C(rootfs.sh) is a base, an image that is made first. Its reference
+    is the build argument of the context's name, in capitals.
 author:
   - The Coffre contributors
 options:
-  root:
-    description: The folder that all paths are relative to.
+  compose:
+    description: The Compose file.
+    type: dict
+    required: true
+  folder:
+    description: The folder that its paths are relative to.
     type: path
     required: true
-  images:
-    description: The images, each after its base.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: The image's name.
-        type: str
-        required: true
-      paths:
-        description: Files, and folders with all that they hold.
-        type: list
-        elements: str
-        required: true
-      args:
-        description: The build arguments. They are no place for a secret, since the image's history shows them.
-        type: dict
-        default: {}
-      base:
-        description: The image of this list that it starts from.
-        type: str
   repository:
-    description: What the references begin with, before the image's name.
+    description: What the reference of an image begins with whose service has no C(image).
     type: str
-    default: coffre
+    required: true
+  replaced:
+    description: Images to pull instead of building, by service.
+    type: dict
+    default: {}
+  base:
+    description: An image in a registry, to build on instead of the bases.
+    type: str
+    default: ""
+  packages_of:
+    description: Any new text gives all images new tags.
+    type: str
+    default: ""
   archives:
     description: A folder with archives of images, to tell which of them are of these tags.
     type: path
   archive:
-    description: Write all that the images are made from to this file, a tar.gz.
+    description: Write all that the images are made from, and docker-bake.yml with a target for each, to this tar.gz.
     type: path
 attributes:
   check_mode:
@@ -61,30 +59,41 @@ attributes:
 """
 
 EXAMPLES = """
-- name: Tag the app by its content
+- name: Tag the images by their content
   coffre.stack.image_tags:
-    root: "{{ playbook_dir }}/.."
-    images:
-      - {name: base, paths: [images/base]}
-      - {name: app, paths: [app, requirements/app.txt], base: base}
+    compose: "{{ stack_compose }}"
+    folder: "{{ stack_compose_file | dirname }}"
+    repository: "{{ stack_name }}"
 """
 
 RETURN = """
-tags:
-  description: The tag of each image.
-  type: dict
-  returned: success
-  sample: {"base": "5f0c9a7be2d41a3c", "app": "0b1d1f9e8a7c6d55"}
 references:
-  description: The reference of each image, repository/name:tag.
+  description: The reference by service, of each that is built or replaced.
   type: dict
   returned: success
-  sample: {"base": "coffre/base:5f0c9a7be2d41a3c", "app": "coffre/app:0b1d1f9e8a7c6d55"}
+  sample: {"web": "shop/web:0b1d1f9e8a7c6d55", "worker": "shop/web:0b1d1f9e8a7c6d55"}
+images:
+  description: The images to build, by target of the bake file.
+  type: dict
+  returned: success
+  sample:
+    web: {"reference": "shop/web:0b1d1f9e8a7c6d55", "stem": "shop+web-0b1d1f9e8a7c6d55", "bases": [], "artifacts": []}
+bases:
+  description: The folder in the archive that each base is made from, by its reference.
+  type: dict
+  returned: success
+  sample: {"coffre/base:5f0c9a7be2d41a3c": "9a0c5f7be2d41a3c"}
+pulled:
+  description: The references of the images that a registry has.
+  type: list
+  elements: str
+  returned: success
+  sample: ["redis:8"]
 archives:
   description: The name of the archive of each image that has one, and the id of the image in it.
   type: dict
   returned: success
-  sample: {"app": {"file": "app-0b1d1f9e8a7c6d55.4e5f.tar.gz", "id": "sha256:4e5f"}}
+  sample: {"web": {"file": "shop+web-0b1d1f9e8a7c6d55.4e5f.tar.gz", "id": "sha256:4e5f"}}
 """
 
 from pathlib import Path
@@ -92,25 +101,18 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils.host import outcome
-from ansible_collections.coffre.stack.plugins.module_utils.rollout import images as image_tags
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import images
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "root": {"type": "path", "required": True},
-            "images": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "paths": {"type": "list", "elements": "str", "required": True},
-                    "args": {"type": "dict", "default": {}},
-                    "base": {"type": "str"},
-                },
-            },
-            "repository": {"type": "str", "default": "coffre"},
+            "compose": {"type": "dict", "required": True},
+            "folder": {"type": "path", "required": True},
+            "repository": {"type": "str", "required": True},
+            "replaced": {"type": "dict", "default": {}},
+            "base": {"type": "str", "default": ""},
+            "packages_of": {"type": "str", "default": ""},
             "archives": {"type": "path"},
             "archive": {"type": "path"},
         },
@@ -119,22 +121,11 @@ def main() -> None:
     wish = module.params
 
     def work() -> dict[str, object]:
-        root = Path(wish["root"])
-        images = [
-            image_tags.Image(
-                each["name"],
-                tuple(each["paths"]),
-                {name: str(value) for name, value in each["args"].items()},
-                each["base"],
-            )
-            for each in wish["images"]
-        ]
-        tags = image_tags.tags(root, images)
+        request = images.Request(Path(wish["folder"]), wish["repository"], wish["base"], wish["packages_of"])
+        plan = images.plan(wish["compose"], wish["replaced"], request)
         if wish["archive"] and not module.check_mode:
-            image_tags.pack(root, images, Path(wish["archive"]))
-        references = {name: f"{wish['repository']}/{name}:{tag}" for name, tag in tags.items()}
-        kept = image_tags.archives(Path(wish["archives"]), tags) if wish["archives"] else {}
-        return {"changed": bool(wish["archive"]), "tags": tags, "references": references, "archives": kept}
+            images.pack(plan, Path(wish["archive"]))
+        return {"changed": bool(wish["archive"])} | images.told(plan, wish["archives"])
 
     outcome.report(module, work)
 
