@@ -16,8 +16,9 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies import haproxy
-from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies.haproxy import (
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies.haproxy import proxy as haproxy
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies.haproxy.proxy import (
+    HAProxy,
     Server,
     lacking,
     servers,
@@ -61,19 +62,34 @@ def test_the_backends_that_lack_the_new_container(leaving: set[str], coming: set
 
 
 @pytest.mark.parametrize(
-    ("leaving", "closed"),
+    ("leaving", "staying", "closed"),
     [
-        ({"172.18.0.3"}, ["app2", "app3", "app4"]),
-        ({"172.18.0.4"}, []),
-        ({"172.18.0.3", "172.18.0.4"}, ["app3", "app4"]),
-        ({"172.18.0.5"}, []),
-        ({"10.0.0.1"}, []),
-        (set(), []),
+        ({"172.18.0.3"}, set(), ["app2", "app3", "app4"]),
+        ({"172.18.0.4"}, set(), []),
+        ({"172.18.0.3", "172.18.0.4"}, set(), ["app3", "app4"]),
+        ({"172.18.0.5"}, set(), []),
+        ({"10.0.0.1"}, set(), []),
+        (set(), set(), []),
+        ({"172.18.0.3"}, {"172.18.0.4"}, ["app3", "app4"]),
+        ({"172.18.0.4"}, {"172.18.0.3"}, ["app3", "app4"]),
+        (set(), {"172.18.0.3"}, ["app2", "app3", "app4"]),
     ],
-    ids=["one serves", "only its backend alone", "all that serve", "it takes no requests", "not known", "the first"],
+    ids=[
+        "one serves",
+        "only its backend alone",
+        "all that serve",
+        "it takes no requests",
+        "not known",
+        "the first",
+        "another one stays",
+        "the one that stays serves",
+        "one more",
+    ],
 )
-def test_the_slots_closed_to_a_container_that_is_not_ready(leaving: set[str], closed: list[str]) -> None:
-    assert [slot.name for slot in to_hold(servers(STATE), frozenset(leaving))] == closed
+def test_the_slots_closed_to_a_container_that_is_not_ready(
+    leaving: set[str], staying: set[str], closed: list[str]
+) -> None:
+    assert [slot.name for slot in to_hold(servers(STATE), frozenset(leaving), frozenset(staying))] == closed
 
 
 def test_the_requests_under_way_are_counted() -> None:
@@ -94,7 +110,7 @@ def test_the_new_container_is_opened_and_the_old_one_left_in_one_command(monkeyp
 
     monkeypatch.setattr(haproxy, "_master", master)
     proxy: Any = None
-    assert haproxy.switch(proxy, frozenset({"172.18.0.3"}), frozenset({"172.18.0.5"}), 1.0) == ""
+    assert HAProxy(proxy).switch(frozenset({"172.18.0.3"}), frozenset({"172.18.0.5"}), 1.0) == ""
     assert said == ["@1 set server app/app4 state ready; @1 set server app/app1 state drain"]
 
 
@@ -113,7 +129,7 @@ def test_the_old_containers_are_left_and_what_they_answer_is_waited_for(monkeypa
     monkeypatch.setattr(haproxy, "_master", master)
     monkeypatch.setattr(haproxy, "POLL_SECONDS", 0.0)
     proxy: Any = None
-    haproxy.drain(proxy, frozenset({"172.18.0.3", "172.18.0.5"}))
+    HAProxy(proxy).drain(frozenset({"172.18.0.3", "172.18.0.5"}))
     assert said == ["@1 set server app/app1 state drain"]  # the other one is left already
     assert not [*under_way]
 
@@ -130,7 +146,7 @@ def test_the_slots_are_usable_again_once_who_is_gone_counts_as_down(monkeypatch:
     monkeypatch.setattr(haproxy, "_master", master)
     monkeypatch.setattr(haproxy, "POLL_SECONDS", 0.0)
     proxy: Any = None
-    haproxy.release(proxy, frozenset({"172.18.0.5"}))
+    HAProxy(proxy).release(frozenset({"172.18.0.5"}))
     assert asked == [*["@1 show servers state"] * 3, "@1 set server app/app4 state ready"]
 
 

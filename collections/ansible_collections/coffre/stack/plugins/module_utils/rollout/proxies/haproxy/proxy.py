@@ -14,12 +14,16 @@ import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ...engines import compose
-from ...engines.compose import Container
-from ...errors import CoffreError
+from ....engines import compose
+from ....engines.compose import Container
+from ....errors import CoffreError
+from ..base import Addresses
+from .config import NAME
 
 MASTER = "/run/haproxy/master.sock"
+FILES = "/run/secrets/current"  # the bundle in force, in its container
 ANSWER_SECONDS = 10.0
 ANSWER_BYTES = 2**20
 POLL_SECONDS = 0.1
@@ -60,14 +64,16 @@ def servers(table: str) -> list[Server]:
     ]
 
 
-def to_hold(slots: Sequence[Server], leaving: frozenset[str]) -> list[Server]:
-    """The slots that must not be used before the new container is ready: all others of the backends that one serves
-    which is to leave. Where none serves there is nothing to lose, and whoever comes may begin at once."""
-    served = {slot.backend for slot in slots if slot.address in leaving and slot.up and not slot.drained}
-    return [slot for slot in slots if slot.backend in served and slot.address not in leaving]
+def to_hold(slots: Sequence[Server], leaving: Addresses, staying: Addresses) -> list[Server]:
+    """The slots that must not be used before the new container is ready: all but those of its service's other
+    containers, in the backends that one of these serves. Where none serves there is nothing to lose, and whoever comes
+    may begin at once."""
+    known = leaving | staying
+    served = {slot.backend for slot in slots if slot.address in known and slot.up and not slot.drained}
+    return [slot for slot in slots if slot.backend in served and slot.address not in known]
 
 
-def lacking(slots: Sequence[Server], leaving: frozenset[str], coming: frozenset[str]) -> list[str]:
+def lacking(slots: Sequence[Server], leaving: Addresses, coming: Addresses) -> list[str]:
     """The backends that know an address that leaves, but find none that comes healthy."""
     found = {slot.backend for slot in slots if slot.address in coming and slot.up}
     return sorted({slot.backend for slot in slots if slot.address in leaving} - found)
@@ -115,15 +121,6 @@ def _exchange(path: str, question: bytes) -> bytes:
     return answer
 
 
-def _servers(proxy: Container) -> list[Server]:
-    return servers(_master(proxy, "@1 show servers state"))
-
-
-def reload(proxy: Container) -> bool:
-    """Have a new worker read the configuration and the certificates; False if it refuses them and the old one stays."""
-    return "Success=1" in _master(proxy, "reload")
-
-
 def _set(proxy: Container, ready: Sequence[Server], drain: Sequence[Server] = ()) -> None:
     """Let slots take new requests, and then others none, in one command; health checks go on in both."""
     states = [*((slot, "ready") for slot in ready), *((slot, "drain") for slot in drain)]
@@ -133,43 +130,71 @@ def _set(proxy: Container, ready: Sequence[Server], drain: Sequence[Server] = ()
             raise CoffreError(f"HAProxy does not set the state of its servers: {answer.splitlines()[0]}")
 
 
-def hold(proxy: Container, leaving: frozenset[str]) -> None:
-    """Keep requests from whatever takes a slot beside the old containers, until it is opened."""
-    _set(proxy, [], to_hold(_servers(proxy), leaving))
+def refused(image: str, user: str, bundle: Path) -> str:
+    """Why HAProxy of an image would not start with a bundle, "" if it would: asked in a container that reaches nothing.
 
-
-def switch(proxy: Container, leaving: frozenset[str], coming: frozenset[str], seconds: float) -> str:
-    """Send requests to the new container instead of the old ones, wherever they get any: "", or what is wrong.
-
-    Both at a time would let a client come from the new one to an old one, which may not know the key of its session.
+    `user`: as whom it would run, UID:GID. Raises CoffreError if it cannot be asked.
     """
-    deadline = time.monotonic() + seconds
-    while backends := lacking(slots := _servers(proxy), leaving, coming):
-        if time.monotonic() > deadline:
-            return f"the proxy does not find the new container healthy in {', '.join(backends)}"
-        time.sleep(POLL_SECONDS)
-    opened = [slot for slot in slots if slot.address in coming and slot.drained]
-    _set(proxy, opened, [slot for slot in slots if slot.address in leaving])
-    return ""
+    bound = ["--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}"]
+    mounts = ["--volume", f"{bundle}:{FILES}:ro", "--entrypoint=/bin/sh"]
+    question = f"haproxy -c -f {FILES}/{NAME} 2>&1; echo $?"
+    *said, status = compose.call(["docker", "run", "--rm", *bound, *mounts, image, "-c", question]).splitlines()
+    if status == "0":
+        return ""
+    alerts = [line.partition(" : ")[2] for line in said if line.startswith("[ALERT]")]
+    return f"HAProxy refuses its configuration: {(alerts or said or ['it said nothing'])[0][:300]}"
 
 
-def drain(proxy: Container, leaving: frozenset[str]) -> None:
-    """Wait a while for what the old containers are still answering, after which they get nothing more."""
-    slots = [slot for slot in _servers(proxy) if slot.address in leaving]
-    _set(proxy, [], [slot for slot in slots if not slot.drained])
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while slots and sessions(_master(proxy, "@1 show stat"), slots) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
+@dataclass(frozen=True)
+class HAProxy:
+    """The proxy that runs in a container."""
 
+    container: Container
 
-def release(proxy: Container, gone: frozenset[str] = frozenset()) -> None:
-    """Make every slot usable again, once the proxy counts none of a container that is gone as healthy.
+    def _servers(self) -> list[Server]:
+        return servers(_master(self.container, "@1 show servers state"))
 
-    Whether it still knows the address does not matter: what is down gets no requests until it is somebody else's.
-    """
-    deadline = time.monotonic() + DRAIN_SECONDS
-    slots = _servers(proxy)
-    while time.monotonic() < deadline and any(slot.up for slot in slots if slot.address in gone):
-        time.sleep(POLL_SECONDS)
-        slots = _servers(proxy)
-    _set(proxy, [slot for slot in slots if slot.drained])
+    def hold(self, leaving: Addresses, staying: Addresses = frozenset()) -> None:
+        """Keep requests from whatever takes a slot beside the old containers, until it is opened."""
+        _set(self.container, [], to_hold(self._servers(), leaving, staying))
+
+    def switch(self, leaving: Addresses, coming: Addresses, seconds: float) -> str:
+        """Send requests to the new container instead of the old ones, wherever they get any: "", or what is wrong.
+
+        Both at a time would let a client come from the new one to an old one, which may not know its session's key.
+        """
+        deadline = time.monotonic() + seconds
+        while backends := lacking(slots := self._servers(), leaving, coming):
+            if time.monotonic() > deadline:
+                return f"the proxy does not find the new container healthy in {', '.join(backends)}"
+            time.sleep(POLL_SECONDS)
+        opened = [slot for slot in slots if slot.address in coming and slot.drained]
+        _set(self.container, opened, [slot for slot in slots if slot.address in leaving])
+        return ""
+
+    def drain(self, leaving: Addresses) -> None:
+        """Wait a while for what the old containers are still answering, after which they get nothing more."""
+        slots = [slot for slot in self._servers() if slot.address in leaving]
+        _set(self.container, [], [slot for slot in slots if not slot.drained])
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while slots and sessions(_master(self.container, "@1 show stat"), slots) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+    def release(self, gone: Addresses = frozenset()) -> None:
+        """Make every slot usable again, once the proxy counts none of a container that is gone as healthy.
+
+        Whether it still knows the address does not matter: what is down gets no requests until it is somebody else's.
+        """
+        deadline = time.monotonic() + DRAIN_SECONDS
+        slots = self._servers()
+        while time.monotonic() < deadline and any(slot.up for slot in slots if slot.address in gone):
+            time.sleep(POLL_SECONDS)
+            slots = self._servers()
+        _set(self.container, [slot for slot in slots if slot.drained])
+
+    def reload(self) -> str:
+        """Have a new worker read configuration and certificates: "", or why the old one stays.
+
+        The master answers when the new worker serves, or has refused its configuration.
+        """
+        return "" if "Success=1" in _master(self.container, "reload") else "HAProxy refuses to load it"

@@ -1,0 +1,1 @@
+"""HAProxy before the services: its configuration, and its side of a rollout."""
