@@ -63,11 +63,22 @@ end-try-keyvault: $(VENV)/controller ## Remove what try-keyvault made
 	$(PLAYBOOK) playbooks/teardown.yml -e teardown_destroy=coffre-trial
 	$(PLAYBOOK) tests/keyvault_emulator/trial.yml -e trial_end=true
 
+.PHONY: new-stack
+new-stack: ENV = demo
+new-stack: $(VENV)/controller ## A folder of inventory for a stack of your own: NAME=shop [FROM=compose.yaml]
+	@PYTHONPATH=collections $(BIN)/python -m ansible_collections.coffre.stack.plugins.module_utils.new_stack . '$(NAME)' '$(FROM)'
+
+.PHONY: move-in
+move-in: $(VENV)/controller ## Take the present values of a stack that already runs, for the environment ENV
+	$(PLAYBOOK) playbooks/move_in.yml
+
 # First destroy: Molecule remembers hosts that the machine may have lost since, and would not make them again.
-.PHONY: test
+.PHONY: test test-scenario
 test: test-quick ## Everything: lint, unit tests and Molecule on real hosts
+test-scenario: $(VENV)/development ## One of Molecule's scenarios on real hosts of its own, SCENARIO=name
+test test-scenario:
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule destroy
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test --all
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test $(if $(SCENARIO),--scenario-name '$(SCENARIO)',--all)
 
 .PHONY: test-quick
 test-quick: $(VENV)/development ## Lint and unit tests
@@ -78,7 +89,7 @@ test-quick: $(VENV)/development ## Lint and unit tests
 	$(BIN)/pytest --numprocesses 3
 
 .PHONY: test-faults
-test-faults: $(VENV)/development ## Fault rotations at every record they write, on a real host (hours); ARGS="--only REGEX"
+test-faults: $(VENV)/development ## Harm rotations at every record they write, on a real host (hours); ARGS="--only REGEX"
 	@export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=molecule/shared:collections; \
 	  molecule create && molecule converge -- --limit debian13 && molecule converge --scenario-name keyvault && \
 	  python -m tests.faults $(ARGS); status=$$?; molecule destroy; exit $$status

@@ -34,7 +34,7 @@ echo "$files" | cut -c67- | xargs -d '\n' stat -c '%a:%u:%g %n' 2>/dev/null | se
 packages=$(/usr/local/lib/coffre/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null)
 echo "$1  $packages/coffre.lock" | sha256sum --check --status - 2>/dev/null || echo python
 
-PYTHONPATH=/usr/local/lib/coffre PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m coffre.firewall 2>/dev/null || echo firewall
+PYTHONPATH=/usr/local/lib/coffre PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m coffre.rollout.firewall 2>/dev/null || echo firewall
 docker version >/dev/null 2>&1 || echo engine
 [ "$2" != True ] || [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] || echo live-restore
 if [ ! -d /run/systemd/system ]; then

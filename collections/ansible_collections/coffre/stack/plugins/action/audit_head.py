@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         required = {"type": "str", "required": True}
-        _, given = self.validate_argument_spec({"path": required, "head": required})
+        _, given = self.validate_argument_spec({"path": required, "head": required})  # type: ignore[no-untyped-call]
         path, head = Path(given["path"]), str(given["head"])
         if head.splitlines() != [head]:
             raise AnsibleActionFail("The head of the audit trail is not one line, so it was not kept.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.coffre.stack.plugins.module_utils import settings
@@ -37,4 +38,6 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:  # noqa: ARG002
         given = {name: variables[name] for name in settings.RULES if name in variables}
+        if self._templar is None:
+            raise AnsibleError("This lookup needs a templar, as Ansible hands one to every lookup of a play.")
         return settings.problems({"stack_name": None} | self._templar.template(given))

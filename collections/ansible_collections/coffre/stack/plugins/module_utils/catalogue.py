@@ -1,13 +1,14 @@
-"""The catalogue: what secrets and services a stack has. Data from inventory, checked here and nowhere else."""
+"""The catalogue: what secrets a stack has and, with the Compose file, who consumes them. Checked here alone."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
+from . import compose_file
 from .errors import CatalogueError
 from .paths import LINK
 
@@ -20,17 +21,6 @@ DNS = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a
 VAULT_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 VAULT_VERSION = re.compile(r"[0-9a-f]{32}")
 KINDS = ("text", "bytes")
-# By strategy, the settings that it knows.
-STRATEGIES = {
-    "key_ring": {"keep_days", "mount_previous", "probe", "trail"},
-    "keycloak_client": {"realm", "client"},
-    "keycloak_user": {"realm", "user"},
-    "postgres_role": {"owner", "roles", "database"},
-    "replace": {"names", "port"},
-}
-# Somebody else checks these, so a value that appears by other hands would not be accepted.
-VERIFIED = ("keycloak_client", "keycloak_user", "postgres_role")
-ADOPTS = ("start_first", "restart", "reload")
 GENERATORS = {
     "random": {"bytes"},
     "certificate_authority": {"names", "days"},
@@ -41,7 +31,7 @@ NOBODY = (65534, 65535)
 
 @dataclass(frozen=True)
 class Generate:
-    """How a demo value is made: `bytes` of randomness, or a certificate for `names`, valid for `days`."""
+    """How a value is made: `bytes` of randomness, or a certificate for `names`, valid for `days`."""
 
     type: str
     bytes: int = 32
@@ -69,8 +59,14 @@ class Secret:
         return (self.other_name or self.name).lower()
 
     @property
+    def verifier(self) -> str:
+        """The service that checks it; "" where its consumers alone do."""
+        return str(self.settings.get("service") or "")
+
+    @property
     def verified(self) -> bool:
-        return self.strategy in VERIFIED
+        """Whether somebody else checks it, so that a value that appears by other hands would not be accepted."""
+        return bool(self.verifier)
 
 
 @dataclass(frozen=True)
@@ -99,16 +95,20 @@ class FileTemplate:
 
 @dataclass(frozen=True)
 class Service:
+    """A service that consumes something, or may come to; uid and gid are 0 where nobody said whose its files are."""
+
     name: str
     uid: int
     gid: int
     adopt: str
     files: tuple[FileTemplate, ...] = ()
+    entry: compose_file.Entry | None = field(default=None, repr=False, compare=False)
 
     @property
     def composed(self) -> set[str]:
         """The secrets that reach this service inside a composed file only."""
-        return {secret for file in self.files for secret in file.secrets}
+        alone = {source for source, _ in self.entry.listed} if self.entry else set()
+        return {secret for file in self.files for secret in file.secrets} - alone
 
 
 # Automation's own bundle: read by root, mounted by nobody.
@@ -117,12 +117,21 @@ AUTOMATION = Service(HOST, 0, 0, "restart")
 
 @dataclass(frozen=True)
 class Catalogue:
+    """The secrets, and the services in the order in which they come up."""
+
     secrets: dict[str, Secret]
     services: dict[str, Service]
+    file: compose_file.File = field(default_factory=lambda: compose_file.File({}, {}), repr=False)
+    # What a bundle has that is no secret, such as the proxy's configuration: by service, text by name of the file.
+    plain: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
     def consumed(self, service: str) -> list[str]:
         """The names of the secrets that a service, or `host`, may read."""
         return sorted(name for name, secret in self.secrets.items() if service in secret.consumers)
+
+    def verified_by(self, service: str) -> list[Secret]:
+        """The secrets that a service checks, those first that others are set right with."""
+        return [each for each in self.secrets.values() if each.verifier == service]
 
     def certified(self, authority: str) -> list[str]:
         """The names of the secrets whose certificates an authority of the catalogue signs."""
@@ -130,12 +139,30 @@ class Catalogue:
 
     def receivers(self) -> list[Service]:
         """The services that have a bundle; `host` is one where it consumes anything."""
-        return [service for service in (*self.services.values(), AUTOMATION) if self.consumed(service.name)]
+        found = (*self.services.values(), AUTOMATION)
+        return [service for service in found if self.consumed(service.name) or service.name in self.plain]
 
     def files(self, service: Service) -> dict[str, list[str]]:
         """A bundle's files: by name, the secrets inside."""
         alone = {name: [name] for name in self.consumed(service.name) if name not in service.composed}
-        return alone | {file.name: file.secrets for file in service.files}
+        plain: dict[str, list[str]] = {name: [] for name in self.plain.get(service.name, ())}
+        return alone | {file.name: file.secrets for file in service.files} | plain
+
+
+class Declared(Protocol):
+    """What a strategy says of itself: the settings that it must and may have, whether automation needs the value."""
+
+    @property
+    def required(self) -> frozenset[str]: ...
+    @property
+    def optional(self) -> frozenset[str]: ...
+    @property
+    def host(self) -> bool: ...
+    def problems(self, where: str, settings: Mapping[str, Any], /) -> list[str]:
+        """What is wrong with the values of settings that are all there, a clause each."""
+
+
+Strategies = Mapping[str, Declared]
 
 
 class _Problems(list[str]):
@@ -205,10 +232,10 @@ def _generate(where: str, data: Any, problems: _Problems) -> Generate | None:
     return Generate(kind, names=names, days=data["days"], authority=str(data.get("authority", "")))
 
 
-def _secret(data: Any, position: int, problems: _Problems) -> Secret | None:
+def _secret(data: Any, position: int, declared: Strategies, problems: _Problems) -> Secret | None:
     where = f"secret {data['name']}" if isinstance(data, Mapping) and "name" in data else f"secret number {position}"
-    optional = {"kind", "generate", "max_age_days", "settings", "attributes", "keyvault"}
-    if not problems.entry(where, data, {"name", "consumers", "strategy"}, optional):
+    optional = {"kind", "generate", "max_age_days", "settings", "attributes", "keyvault", "host"}
+    if not problems.entry(where, data, {"name", "strategy"}, optional):
         return None
     name = data["name"]
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -216,8 +243,8 @@ def _secret(data: Any, position: int, problems: _Problems) -> Secret | None:
         return None
     kind = data.get("kind", "text")
     problems.choice(f"{where}: kind", kind, KINDS)
-    known = problems.choice(f"{where}: strategy", data["strategy"], tuple(STRATEGIES))
-    consumers = problems.names(f"{where}: consumers", data["consumers"], NAME.fullmatch, "services")
+    known = problems.choice(f"{where}: strategy", data["strategy"], tuple(declared))
+    problems.choice(f"{where}: host", data.get("host", False), (True, False))
     age = data.get("max_age_days")
     if age is not None:
         problems.number(f"{where}: max_age_days", age, 1, 36500)
@@ -234,10 +261,13 @@ def _secret(data: Any, position: int, problems: _Problems) -> Secret | None:
     ):
         problems.append(f"{where}: attributes must map names of a-z, 0-9 and _ to texts")
         attributes = {}
-    if known:
-        _settings(f"{where}: settings", data["strategy"], settings, problems)
+    strategy = declared.get(data["strategy"]) if known else None
+    if strategy:
+        lacks = problems.entry(f"{where}: settings", settings, set(strategy.required), set(strategy.optional))
+        problems.extend(strategy.problems(f"{where}: settings", settings) if lacks else [])
+    host = (HOST,) if data.get("host") is True or (strategy and strategy.host) else ()
     vault = _vault(f"{where}: keyvault", data.get("keyvault") or {}, problems)
-    return Secret(name, consumers, data["strategy"], kind, generate, age, dict(settings), dict(attributes), *vault)
+    return Secret(name, host, data["strategy"], kind, generate, age, dict(settings), dict(attributes), *vault)
 
 
 def _vault(where: str, data: Any, problems: _Problems) -> tuple[str, str | None]:
@@ -251,24 +281,6 @@ def _vault(where: str, data: Any, problems: _Problems) -> tuple[str, str | None]
         problems.append(f"{where}: the version {version!r} is ill-formed: use the 32 hex digits that the vault shows")
         version = None
     return name or "", version
-
-
-def _settings(where: str, strategy: str, settings: Mapping[str, Any], problems: _Problems) -> None:
-    """What is unknown to a strategy, and what is wrong with the settings of one that can do without them."""
-    problems.entry(where, settings, set(), STRATEGIES[strategy])
-    if strategy == "key_ring":
-        if settings.get("keep_days") is not None:
-            problems.number(f"{where}.keep_days", settings["keep_days"], 0, 36500)
-        problems.choice(f"{where}.mount_previous", settings.get("mount_previous", True), (True, False))
-        if "probe" in settings:
-            problems.names(f"{where}.probe", settings["probe"], bool, "words of a command")
-        if "trail" in settings and problems.entry(f"{where}.trail", settings["trail"], {"volume", "file"}, set()):
-            problems.names(f"{where}.trail", [*settings["trail"].values()], bool, "a volume and a file")
-    if strategy == "replace":
-        if "names" in settings:
-            problems.names(f"{where}.names", settings["names"], _host, "host names and addresses")
-        if "port" in settings:
-            problems.number(f"{where}.port", settings["port"], 1, 65535)
 
 
 def _file(where: str, data: Any, problems: _Problems) -> FileTemplate | None:
@@ -302,27 +314,24 @@ def _compiles(pattern: str) -> bool:
     return True
 
 
-def _service(data: Any, position: int, problems: _Problems) -> Service | None:
-    where = f"service {data['name']}" if isinstance(data, Mapping) and "name" in data else f"service number {position}"
-    if not problems.entry(where, data, {"name", "uid", "gid", "adopt"}, {"files"}):
-        return None
-    name = data["name"]
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        problems.append(f"the service name {name!r} is ill-formed: use up to 63 of a-z, 0-9 and -, a letter first")
-        return None
-    if name == HOST:
-        problems.append("the service name host is reserved: it is the consumer that automation itself is")
-        return None
-    sound = all([problems.number(f"{where}: {key}", data[key], 1, 2**31) for key in ("uid", "gid")])
-    if data["uid"] in NOBODY:
-        problems.append(f"{where}: uid {data['uid']} is nobody's: give the service one of its own")
-    problems.choice(f"{where}: adopt", data["adopt"], ADOPTS)
-    files = data.get("files") or []
-    if not isinstance(files, list):
-        problems.append(f"{where}: files must be a list")
-        files = []
-    parsed = [file for file in (_file(where, entry, problems) for entry in files) if file]
-    return Service(name, data["uid"], data["gid"], data["adopt"], tuple(parsed)) if sound else None
+def _service(
+    entry: compose_file.Entry, secrets: set[str], files: Mapping[str, FileTemplate], problems: _Problems
+) -> Service:
+    """A service with the files that it lists, whose owner must be told if it has any."""
+    where = f"service {entry.name}"
+    names = [source for source, _ in entry.listed]
+    problems.extend(f"{where} lists {name} twice" for name in _twice(names))
+    problems.extend(
+        f"{where} lists {name} under secrets, which the catalogue has neither as a secret nor as a file"
+        for name in names
+        if name not in secrets and name not in files
+    )
+    if names and entry.user is None:
+        problems.append(f'{where} has secrets, so say whose their files are, in numbers: user: "UID:GID"')
+    uid, gid = entry.user or (0, 0)
+    if uid in NOBODY:
+        problems.append(f"{where}: uid {uid} is nobody's: give the service one of its own")
+    return Service(entry.name, uid, gid, entry.adopt, tuple(files[name] for name in names if name in files), entry)
 
 
 def _twice(names: list[str]) -> list[str]:
@@ -342,39 +351,63 @@ def _list(data: Mapping[str, Any], key: str, problems: _Problems) -> list[Any]:
     return []
 
 
-def parse(data: Any) -> Catalogue:
-    """Check the catalogue and return it. Raises CatalogueError with one sentence that has every problem."""
+def parse(data: Any, compose: Any, declared: Strategies) -> Catalogue:
+    """Check a catalogue with its Compose file, both as YAML has them, and return it.
+
+    `declared` is what each strategy says of itself. Raises CatalogueError with one sentence that has every problem.
+    """
     problems = _Problems()
-    if not problems.entry("it", data, {"secrets", "services"}, set()):
+    if not problems.entry("it", data, {"secrets"}, {"files"}):
         raise CatalogueError(f"The catalogue is wrong: {'; '.join(problems)}.")
-    raw_secrets, raw_services = (_list(data, key, problems) for key in ("secrets", "services"))
-    problems.extend(f"the secret {name} is there twice" for name in _twice(_named(raw_secrets)))
-    problems.extend(f"the service {name} is there twice" for name in _twice(_named(raw_services)))
-    parsed = [s for s in (_secret(entry, n, problems) for n, entry in enumerate(raw_secrets, 1)) if s]
-    secrets = {secret.name: secret for secret in parsed}
-    services = {s.name: s for s in (_service(entry, n, problems) for n, entry in enumerate(raw_services, 1)) if s}
-    known, consumers = {*_named(raw_secrets)}, {*_named(raw_services), HOST}
-    for secret in parsed:
-        problems.extend(
-            f"secret {secret.name}: its consumer {name} is no service of the catalogue"
-            for name in secret.consumers
-            if name not in consumers
-        )
+    raw_secrets, raw_files = _list(data, "secrets", problems), _list(data, "files", problems) if "files" in data else []
+    for kind, entries in (("secret", raw_secrets), ("file", raw_files)):
+        problems.extend(f"the {kind} {name} is there twice" for name in _twice(_named(entries)))
+    parsed = [s for s in (_secret(entry, n, declared, problems) for n, entry in enumerate(raw_secrets, 1)) if s]
+    files = {f.name: f for f in (_file(f"file number {n}", each, problems) for n, each in enumerate(raw_files, 1)) if f}
+    known = {*_named(raw_secrets)}
+    found: list[str] = []
+    file = compose_file.parse(compose, found)
+    services = {entry.name: _service(entry, known, files, problems) for entry in file.services.values()}
+    secrets = {each.name: _consumed(each, services) for each in parsed}
+    for secret in secrets.values():
+        problems.extend(_homeless(secret, services))
         if secret.generate and secret.generate.type == "certificate":
             problems.extend(_authority(secret, secret.generate, secrets))
-    for service in services.values():
-        problems.extend(_files(service, secrets, known))
-    problems.extend(
-        f"the services {' and '.join(sharing)} share uid {uid}: give each its own"
-        for uid in sorted({service.uid for service in services.values()})
-        if len(sharing := [service.name for service in services.values() if service.uid == uid]) > 1
-    )
+    for template in files.values():
+        problems.extend(_references(template, secrets, known))
     problems.extend(
         f"the vault's name {name} is that of two secrets" for name in _twice([secret.vault_name for secret in parsed])
     )
-    if problems:
-        raise CatalogueError(f"The catalogue is wrong: {'; '.join(problems)}.")
-    return Catalogue(secrets, services)
+    told = [f"The catalogue is wrong: {'; '.join(problems)}."] if problems else []
+    told += [f"The Compose file cannot be honoured: {'; '.join(found)}."] if found else []
+    if told:
+        raise CatalogueError(" ".join(told))
+    return Catalogue(secrets, services, file)
+
+
+def _consumed(secret: Secret, services: Mapping[str, Service]) -> Secret:
+    """A secret with the services that list it, alone or in a file, before the host."""
+    consumers = [
+        service.name
+        for service in services.values()
+        if service.entry
+        and (secret.name in service.composed or secret.name in (source for source, _ in service.entry.listed))
+    ]
+    return replace(secret, consumers=(*consumers, *secret.consumers))
+
+
+def _homeless(secret: Secret, services: Mapping[str, Service]) -> list[str]:
+    """What is wrong with whom a secret is for and by whom it is checked."""
+    problems = []
+    if not secret.consumers:
+        problems.append(f"secret {secret.name} is nobody's: list it under secrets of a service, or say host: true")
+    named = [secret.verifier, *(secret.settings.get("signers") or [])]
+    problems += [
+        f"secret {secret.name}: its settings name the service {name}, which the Compose file does not have"
+        for name in named
+        if name and name not in services
+    ]
+    return problems
 
 
 def _authority(secret: Secret, generate: Generate, secrets: dict[str, Secret]) -> list[str]:
@@ -390,25 +423,17 @@ def _covered(name: str, names: tuple[str, ...]) -> bool:
     return any(name == permitted or name.endswith(f".{permitted}") for permitted in names)
 
 
-def _files(service: Service, secrets: dict[str, Secret], known: set[str]) -> list[str]:
-    """What is wrong with the references of a service's templates, and with the names in its bundle."""
-    problems = []
-    for file in service.files:
-        where = f"service {service.name}: the template of {file.name}"
-        for name, attribute in dict.fromkeys(file.references):
-            secret = secrets.get(name)
-            if secret is None:
-                if name not in known:
-                    problems.append(f"{where} names the unknown secret {name}")
-            elif service.name not in secret.consumers:
-                problems.append(f"{where} names {name}, which the service does not consume")
-            elif secret.kind != "text":
-                problems.append(f"{where} names {name}, which is bytes, not text")
-            elif attribute and attribute not in secret.attributes:
-                problems.append(f"{where} names the attribute {attribute}, which {name} does not have")
-    alone = [s.name for s in secrets.values() if service.name in s.consumers and s.name not in service.composed]
-    problems.extend(
-        f"service {service.name}: two files of its bundle are called {name}"
-        for name in _twice([*alone, *(file.name for file in service.files)])
-    )
+def _references(file: FileTemplate, secrets: dict[str, Secret], known: set[str]) -> list[str]:
+    """What is wrong with the references of a template, and with its name."""
+    problems = [f"a secret and a file are both called {file.name}"] if file.name in known else []
+    for name, attribute in dict.fromkeys(file.references):
+        where = f"the template of {file.name}"
+        secret = secrets.get(name)
+        if secret is None:
+            if name not in known:
+                problems.append(f"{where} names the unknown secret {name}")
+        elif secret.kind != "text":
+            problems.append(f"{where} names {name}, which is bytes, not text")
+        elif attribute and attribute not in secret.attributes:
+            problems.append(f"{where} names the attribute {attribute}, which {name} does not have")
     return problems

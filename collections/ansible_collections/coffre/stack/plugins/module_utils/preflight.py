@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import catalogue as catalogues
+from . import compose_file, stack
 from .catalogue import Catalogue
 from .errors import CatalogueError, CoffreError
 from .host import state, tmpfs
@@ -33,7 +33,7 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - as Docker publishes
 
 @dataclass(frozen=True)
 class Request:
-    """What is to run on the host; `memory_mb` is in MiB.
+    """What is to run on the host, by its catalogue and its Compose file.
 
     `directory` is the operator's, for the source `file`; `keyvault` is stack_secrets_keyvault, for that source;
     `ca_path` is the file of the CA that the stack is asked with.
@@ -41,15 +41,13 @@ class Request:
 
     stack: str
     catalogue: Any
+    compose_file: Any
     source: str
     host: str
     directory: Path | None = None
     keyvault: Any = None
     trailing_newline: str = "refuse"
-    ports: tuple[int, ...] = ()
     ca_path: Path | None = None
-    addresses: tuple[str, ...] = ()  # of the host, where the ports are published; empty is everywhere
-    memory_mb: int = 0
     require_noswap: bool = False
 
 
@@ -63,11 +61,14 @@ def check(request: Request) -> list[str]:
     except CoffreError as error:
         problems.append(str(error))
     try:
-        catalogue = catalogues.parse(request.catalogue)
+        catalogue = stack.read(request.catalogue, request.compose_file)
     except CoffreError as error:
         problems.append(str(error))
     if catalogue:
         problems += [f"{line}." for line in logins(catalogue)]
+        problems += ports(compose_file.published(catalogue.file), request.stack)
+        problems += memory(compose_file.memory(catalogue.file) >> 20, request.stack)
+        warnings += [f"{each}." for each in catalogue.file.warnings]
         try:
             warnings += _source(request, catalogue)
         except CoffreError as error:
@@ -76,8 +77,6 @@ def check(request: Request) -> list[str]:
         distribution(),
         engine(),
         authority(request.ca_path),
-        ports(request.ports, request.stack, request.addresses),
-        memory(request.memory_mb, request.stack),
     ):
         problems += found
     if exposed := tmpfs.exposure(RUN_ROOT):
@@ -119,6 +118,8 @@ def logins(catalogue: Catalogue, lookup: Callable[[int], Any] = pwd.getpwuid) ->
     """The services whose uid somebody on the host has: whoever logs in with it could read the service's files."""
     problems = []
     for service in catalogue.services.values():
+        if not service.uid:
+            continue
         try:
             login = lookup(service.uid).pw_name
         except KeyError:
@@ -169,26 +170,32 @@ def engine(configuration: Path = Path("/etc/docker/daemon.json")) -> list[str]:
     return problems
 
 
-def ports(wanted: Iterable[int], stack: str, addresses: Iterable[str] = ()) -> list[str]:
-    """The ports that cannot be had, because something other than the stack itself listens on them, say."""
-    numbers, places = list(wanted), list(addresses)
-    if problems := [problem for each in places if (problem := _foreign(each))]:
+def ports(desired: Iterable[tuple[str, int]], stack: str) -> list[str]:
+    """What keeps the stack from ports of the host, (address, port) each, such as somebody else who listens there."""
+    pairs = list(desired)
+    places = {address for address, _ in pairs if address}
+    if problems := [problem for each in sorted(places) if (problem := _foreign(each))]:
         return problems
-    places = places or list(EVERYWHERE)
-    problems = [f"{port} is no port: choose one from 1 to 65535." for port in numbers if not 0 < port < 65536]
-    problems += [f"Port {port} is wanted twice: choose another." for port in set(numbers) if numbers.count(port) > 1]
-    if problems:
-        return problems
-    for port in numbers:
-        owner = _publisher(port, places)
-        if owner and owner[0] == stack:
-            continue
-        if owner:
-            problems.append(f"Port {port} is in use by the container {owner[1]}: stop it, or choose another port.")
-        elif not all(_free(port, place) for place in places):
-            holder = _listener(port)
-            problems.append(f"Port {port} is in use by {holder or 'another program'}: stop it, or choose another port.")
-    return problems
+    problems = [f"{port} is no port: choose one from 1 to 65535." for _, port in pairs if not 0 < port < 65536]
+    problems += [
+        f"Port {port} is wanted twice: choose another."
+        for address, port in set(pairs)
+        if pairs.count((address, port)) > 1
+    ]
+    return problems or [problem for pair in pairs if (problem := _taken(*pair, stack))]
+
+
+def _taken(address: str, port: int, stack: str) -> str:
+    """Why a port of the host cannot be had at an address, "" being all of them: "", or a sentence."""
+    places = [address] if address else list(EVERYWHERE)
+    owner = _publisher(port, places)
+    if owner and owner[0] == stack:
+        return ""
+    if owner:
+        return f"Port {port} is in use by the container {owner[1]}: stop it, or choose another port."
+    if all(_free(port, place) for place in places):
+        return ""
+    return f"Port {port} is in use by {_listener(port) or 'another program'}: stop it, or choose another port."
 
 
 def _foreign(address: str) -> str:
@@ -196,9 +203,10 @@ def _foreign(address: str) -> str:
     try:
         _bind(address, 0)
     except ValueError:
-        return f"stack_bind_address has {address}, which is no address: write it as 127.0.0.1 or ::1 is written."
+        return f"The Compose file publishes at {address}, which is no address: write it as 127.0.0.1 or ::1 is written."
     except OSError as error:
-        return f"stack_bind_address has {address}, which is none of this host's ({error.strerror}): name one it has."
+        why = f"which is none of this host's ({error.strerror}): name one it has."
+        return f"The Compose file publishes at {address}, {why}"
     return ""
 
 

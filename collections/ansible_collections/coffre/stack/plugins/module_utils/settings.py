@@ -18,9 +18,9 @@ UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 LEAST_MEMORY = 6 << 20  # the engine starts no container with less
 IMAGE = re.compile(r"[a-z0-9](?:[A-Za-z0-9._:@-]|/(?!/))*")
 INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}\*?|\*")
+ENDPOINT = re.compile(r"/[!-~]*")
 VARIABLE = re.compile(r"[A-Za-z_]\w*")
-IMAGES = ("app", "haproxy", "keycloak", "postgres")
-SERVICES = ("app", "keycloak", "postgres", "proxy")
+SERVICE = re.compile(r"[a-z][a-z0-9-]{0,62}")
 SWITCHES = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 Rule = Callable[[Any], str]  # what to write instead, "" if the value will do
@@ -155,11 +155,11 @@ LIMITS: dict[str, Rule] = {
 def _limits(value: Any) -> str:
     if not isinstance(value, Mapping) or not all(isinstance(each, Mapping) for each in value.values()):
         return "by service, each with some of memory, heap, pids, cpus and cpu_shares"
-    if unknown := sorted(str(name) for name in value if name not in SERVICES):
-        return f"by service, which {unknown[0]} is not: one of {', '.join(SERVICES)}"
+    if unknown := [name for name in value if not SERVICE.fullmatch(str(name))]:
+        return f"by service, which {unknown[0]!r} is not"
     for service, limits in value.items():
         for key, limit in limits.items():
-            if key not in LIMITS or (key == "heap" and service != "keycloak"):
+            if key not in LIMITS:
                 return f"without {service}.{key}, which is no limit"
             if words := LIMITS[key](limit):
                 return f"with a {service}.{key} {words}"
@@ -182,9 +182,10 @@ def _logging(value: Any) -> str:
 
 def _references(value: Any) -> str:
     fits = isinstance(value, Mapping) and all(
-        name in IMAGES and isinstance(image, str) and IMAGE.fullmatch(image) for name, image in value.items()
+        isinstance(name, str) and SERVICE.fullmatch(name) and isinstance(image, str) and IMAGE.fullmatch(image)
+        for name, image in value.items()
     )
-    return "" if fits else f"an image by name, the names being some of {', '.join(IMAGES)}"
+    return "" if fits else "an image by service"
 
 
 def _environment(value: Any) -> str:
@@ -216,8 +217,7 @@ RULES: dict[str, Rule] = {
     "stack_secrets_trailing_newline": _choice("refuse", "strip"),
     "stack_secrets_require_noswap": _switch,
     "stack_secrets_seal_key": _choice("auto", "host", "tpm2"),
-    "stack_secrets_ports": _each(PORT),
-    "stack_secrets_memory_mb": number(0, 1 << 30),
+    "stack_services_endpoints": _each(_matches(ENDPOINT, "paths, each with / first")),
     "secret_rotation_before_days": number(0, 3650),
     "secret_rotation_lease_seconds": SECONDS,
     "secret_rotation_timeout": SECONDS,

@@ -12,43 +12,20 @@ description:
     that each trail has the heads that were kept elsewhere. A deleted, changed or moved record, and with a kept head
     one that was cut off, makes it fail, after all trails were looked at.
   - The keys never leave the host.
+extends_documentation_fragment: [coffre.stack.stack]
 options:
-  stack:
-    description: The stack's name.
-    type: str
+  compose_file:
+    description:
+      - The stack's Compose file, as the lookup P(coffre.stack.compose_file#lookup) reads it. It tells which services
+        write a trail of their own.
+    type: dict
     required: true
   heads:
-    description: The heads that were kept of the deployments' trail, as this collection's modules return them.
-    type: list
-    elements: str
-    default: []
-  services:
-    description: The services that write a trail of their own.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The service.
-        type: str
-        required: true
-      volume:
-        description: The volume that the trail lies in, as the Compose file names it.
-        type: str
-        required: true
-      file:
-        description: The trail's path in the volume.
-        type: str
-        required: true
-      secret:
-        description: The secret that the service signs with.
-        type: str
-        required: true
-      heads:
-        description: The heads that were kept of it.
-        type: list
-        elements: str
-        default: []
+    description:
+      - By service, the heads that were kept, as this collection's modules return them. Those of the deployments' trail
+        are under the empty name.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: It changes nothing in any mode.
@@ -63,7 +40,8 @@ EXAMPLES = r"""
 - name: Check the audit trails
   coffre.stack.audit_trail:
     stack: "{{ stack_name }}"
-    heads: "{{ lookup('ansible.builtin.file', 'kept.heads').splitlines() }}"
+    compose_file: "{{ stack_compose }}"
+    heads: {"": "{{ lookup('ansible.builtin.file', 'kept.heads').splitlines() }}"}
 """
 
 RETURN = r"""
@@ -88,34 +66,30 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.coffre.stack.plugins.module_utils import compose_file
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 
 def work(params: dict[str, Any]) -> dict[str, Any]:
     """Check the trails by the module's parameters. Raises CoffreError."""
-    trails = [audit.Trail(**each) for each in params["services"]]
-    return {"changed": False, **audit.examine(StackPaths(params["stack"]), params["heads"], trails)}
+    problems: list[str] = []
+    file = compose_file.parse(params["compose_file"], problems)
+    if problems:
+        raise CoffreError(f"The Compose file cannot be honoured, and nothing was checked: {'; '.join(problems)}.")
+    heads = params["heads"]
+    found = audit.examine(StackPaths(params["stack"]), heads.get("", []), audit.trails(file, heads))
+    return {"changed": False, **found}
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
-            "heads": {"type": "list", "elements": "str", "default": []},
-            "services": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "volume": {"type": "str", "required": True},
-                    "file": {"type": "str", "required": True},
-                    "secret": {"type": "str", "required": True, "no_log": False},
-                    "heads": {"type": "list", "elements": "str", "default": []},
-                },
-            },
+            "compose_file": {"type": "dict", "required": True},
+            "heads": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

@@ -11,6 +11,7 @@ from ansible.module_utils.basic import AnsibleModule
 DOCUMENTATION = r"""
 module: host_files
 short_description: Writes root's files, all in one call
+version_added: 0.1.0
 description:
   - Each file appears whole or not at all, is root's and has mode 0644.
   - For files without secrets only; the content is an argument.
@@ -19,7 +20,14 @@ options:
     description: The content of each file by its absolute path. Missing directories are made with mode 0755.
     type: dict
     required: true
-author: Coffre (@coffre)
+attributes:
+  check_mode:
+    description: Tells which files would be written.
+    support: full
+  diff_mode:
+    description: Shows no contents.
+    support: none
+author: [Coffre]
 """
 
 EXAMPLES = r"""

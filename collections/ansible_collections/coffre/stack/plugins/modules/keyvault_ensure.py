@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: keyvault_ensure
 short_description: Put the secrets that a Key Vault lacks into it
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Generates, where it runs, the secrets of the catalogue that the vault lacks and puts them into it, with tags for the
     stack that owns them, their generator, rotation and attributes, and an expiry by their maximum age.
@@ -14,15 +14,8 @@ description:
   - A secret that is there gets no second version. Secrets without C(generate) and certificates are never made; the
     result has the command that puts each into the vault.
   - It acts as C(keyvault.write_credential), and may run on another machine than the stack's hosts.
+extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.catalogue]
 options:
-  stack:
-    description: The stack's name, which marks the secrets as its own.
-    type: str
-    required: true
-  catalogue:
-    description: The secrets and services of the stack; see the README.
-    type: dict
-    required: true
   keyvault:
     description: The vault and who reads and writes it, as C(stack_secrets_keyvault).
     type: dict
@@ -42,15 +35,16 @@ author: [Coffre]
 """
 
 EXAMPLES = r"""
-- name: Fill the vault
+- name: Ensure the secrets of the vault
   coffre.stack.keyvault_ensure:
     stack: "{{ stack_name }}"
     catalogue: "{{ stack_catalogue }}"
+    compose_file: "{{ stack_compose }}"
     keyvault:
       url: https://example.vault.azure.net
       write_credential: {type: azure_cli}
   delegate_to: localhost
-  register: filled
+  register: ensured
 """
 
 RETURN = r"""
@@ -75,15 +69,15 @@ by_hand:
   type: list
   elements: dict
   sample:
-    - name: proxy-tls
-      command: az keyvault secret set --vault-name example --name proxy-tls --file proxy-tls
+    - name: tls
+      command: az keyvault secret set --vault-name example --name tls --file tls
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils import stack as stacks
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
@@ -92,10 +86,10 @@ from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Fill by the module's parameters. Raises CoffreError."""
+    """Ensure the secrets by the module's parameters. Raises CoffreError."""
     stack = StackPaths(params["stack"]).stack
     try:
-        catalogue = catalogues.parse(params["catalogue"])
+        catalogue = stacks.read(params["catalogue"], params["compose_file"])
         settings = keyvault.settings(params["keyvault"])
         if problems := keyvault.blockers(settings, settings.write):
             raise SourceError(" ".join(problems))
@@ -111,6 +105,7 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
+            "compose_file": {"type": "dict", "required": True},
             "keyvault": {"type": "dict", "required": True},
             "recover": {"type": "bool", "default": False},
         },

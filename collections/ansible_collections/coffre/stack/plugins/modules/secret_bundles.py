@@ -15,52 +15,14 @@ description:
     repaired in place; missing or altered content becomes a new bundle from the sealed copy; foreign files are removed.
   - Earlier bundles that no container was made with are removed. While a service still has a secret that the catalogue
     no longer gives it, a warning says so.
-options:
-  stack:
-    description: The stack's name.
-    type: str
-    required: true
-  catalogue:
-    description: The secrets and services of the stack; see the README.
-    type: dict
-    required: true
-  source:
-    description:
-      - Where values come from. V(demo) generates them on the host, V(file) reads an operator's directory, V(keyvault)
-        reads an Azure Key Vault, where only the versions that changed are read again.
-    type: str
-    choices: [demo, file, keyvault]
-    default: demo
-  directory:
-    description: The operator's directory on the host, root's with mode 0700; a file of mode 0400 or 0600 per secret.
-    type: path
-  keyvault:
-    description: The Key Vault, for the source V(keyvault); see the role stack_secrets.
-    type: dict
-  trailing_newline:
-    description: What becomes of a trailing newline in the operator's text secrets.
-    type: str
-    choices: [refuse, strip]
-    default: refuse
-  require_noswap:
-    description: Refuse a host that could swap the secrets to an unencrypted disk, instead of warning.
-    type: bool
-    default: false
-  seal_key:
-    description: What seals are bound to. V(auto) is the TPM and the host key where there is a TPM, else the host key.
-    type: str
-    choices: [auto, host, tpm2]
-    default: auto
-  run:
-    description:
-      - The name of this run in the audit trail, which tells what the host itself has adopted. While a rotation is open,
-        it must be the run that drives it.
-    type: str
-    required: true
-  operator:
-    description: Who runs it, for the audit trail.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - coffre.stack.stack
+  - coffre.stack.stack.catalogue
+  - coffre.stack.stack.source
+  - coffre.stack.stack.directory
+  - coffre.stack.stack.noswap
+  - coffre.stack.stack.seal
+  - coffre.stack.stack.run
 attributes:
   check_mode:
     description: Tells what it would do and changes nothing.
@@ -76,6 +38,7 @@ EXAMPLES = r"""
   coffre.stack.secret_bundles:
     stack: "{{ stack_name }}"
     catalogue: "{{ stack_catalogue }}"
+    compose_file: "{{ stack_compose }}"
     source: demo
     run: "{{ stack_run }}"
     operator: "{{ stack_operator }}"
@@ -87,7 +50,7 @@ bundles:
   description: By service, the bundle that is to be in force, with its path on the host and the names of its files.
   returned: success
   type: dict
-  sample: {app: {bundle: 0a1b2c3d4e5f, path: /run/coffre/demo/app/0a1b2c3d4e5f, files: [flask-secret-key]}}
+  sample: {app: {bundle: 0a1b2c3d4e5f, path: /run/coffre/demo/app/0a1b2c3d4e5f, files: [session-key]}}
 new:
   description: Bundles that were made, as service/bundle.
   returned: success
@@ -121,7 +84,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils import stack
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
@@ -142,7 +105,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
 
 def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
-    catalogue = catalogues.parse(params["catalogue"])
+    catalogue = stack.read(params["catalogue"], params["compose_file"])
     paths = StackPaths(params["stack"])
     run = audit.Author(params["run"], params["operator"])
 
@@ -167,6 +130,7 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
+            "compose_file": {"type": "dict", "required": True},
             "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
             "directory": {"type": "path"},
             "keyvault": {"type": "dict"},

@@ -9,38 +9,24 @@ short_description: Check a stack on its host, and change nothing
 version_added: 0.1.0
 description:
   - Looks at bundles, seals, containers, their hardening, and the ages of secrets and certificates, searches for values
-    where none belongs, and asks the app and Keycloak.
+    where none belongs, asks the stack's endpoints and each container's own check, and tries each value with whoever
+    verifies it.
   - A check that fails is a result, not a failure of the module, so that all of them are told. It works where Docker or
     the stack is missing, and says so.
   - A check that warns passes, with something that a person should see to.
   - Takes and returns names and paths. A value never leaves it.
+  - With the source V(keyvault) the host is compared with the vault. Versions are compared, and no value is read. That
+    needs Azure's libraries on the host, as C(docker_host) installs them for the modules.
+extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.catalogue, coffre.stack.stack.source]
 options:
-  stack:
-    description: The stack's name.
-    type: str
-    required: true
-  catalogue:
-    description: The secrets and services of the stack.
-    type: dict
-    required: true
-  url:
-    description: Where the stack answers, as seen from the host.
-    type: str
-    required: true
+  endpoints:
+    description: The URLs that the stack must answer with 200.
+    type: list
+    elements: str
+    default: []
   ca_path:
     description: A file on the host with the authority that signed the proxy's certificate. By default the host's own.
     type: path
-  source:
-    description: Where the values come from, as C(stack_secrets_source).
-    type: str
-    choices: [demo, file, keyvault]
-    default: demo
-  keyvault:
-    description:
-      - The settings of the Key Vault that is the source, as C(stack_secrets_keyvault), to compare the host with it.
-        Versions are compared, and no value is read.
-      - It needs Azure's libraries on the host, as C(docker_host) installs them for the modules.
-    type: dict
   history_words:
     description: The words of the checkout's history, as M(coffre.stack.git_history) makes them, copied to the host.
     type: path
@@ -73,7 +59,8 @@ EXAMPLES = r"""
   coffre.stack.stack_doctor:
     stack: "{{ stack_name }}"
     catalogue: "{{ stack_catalogue }}"
-    url: "{{ stack_public_url }}"
+    compose_file: "{{ stack_compose }}"
+    endpoints: ["{{ stack_public_url }}/health"]
   register: doctor
 """
 
@@ -98,10 +85,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue
+from ansible_collections.coffre.stack.plugins.module_utils import stack
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard, report
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -111,12 +98,12 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
     """Examine the stack by the module's parameters. Raises CoffreError for parameters that make no sense."""
     words = params["history_words"]
     vault = params["keyvault"]
-    target = doctor_patient.Target(
+    target = examined.Target(
         paths=StackPaths(params["stack"]),
-        catalogue=catalogue.parse(params["catalogue"]),
-        url=params["url"].rstrip("/"),
+        catalogue=stack.read(params["catalogue"], params["compose_file"]),
+        endpoints=tuple(params["endpoints"]),
         ca_path=Path(params["ca_path"]) if params["ca_path"] else None,
-        history=doctor_patient.History(
+        history=examined.History(
             Path(words) if words else None,
             tuple(params["history_private_keys"]),
             params["history_note"],
@@ -135,7 +122,8 @@ def main() -> None:
         argument_spec={
             "stack": {"type": "str", "required": True},
             "catalogue": {"type": "dict", "required": True},
-            "url": {"type": "str", "required": True},
+            "compose_file": {"type": "dict", "required": True},
+            "endpoints": {"type": "list", "elements": "str", "default": []},
             "ca_path": {"type": "path"},
             "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
             "keyvault": {"type": "dict"},

@@ -9,48 +9,37 @@ module: stack_rollout
 short_description: Write a stack's Compose file, and bring services to it and their staged bundles
 version_added: 0.1.0
 description:
-  - Replaces, restarts or reloads exactly those of the named services whose bundle, image or configuration is not
-    what the stack's compose file and state say, each by its way of adopting, and mends those that are stopped,
-    unhealthy or missing.
-  - A service whose label C(coffre.adopt) is C(start_first) gets its new container beside the old one, which leaves
-    when the new one is ready and the proxy sends it requests. C(restart) puts the new one in place of the old one.
-    C(reload) lets HAProxy read the new bundle, and is a restart when image or configuration changed.
-  - The new container must pass the command in its label C(coffre.ready), which has to fail wherever its health check
-    does, or without one that health check itself. If it does not, it is removed, its staged bundle is let go, the old
-    container goes on and the module fails.
+  - Replaces, restarts or reloads exactly those services, in the order of C(depends_on), whose bundle, image or
+    configuration is not what the Compose file and the state say, each by its way of adopting, and mends those that are
+    stopped, unhealthy or missing. After each, the verifier of a secret is made to accept the deployed value, where it
+    does not.
+  - Where C(deploy.update_config.order) is C(start-first) the new container comes beside the old one, which leaves when
+    the new one is ready and the proxy sends it requests; else in its place. The proxy, and who says
+    C(x-coffre.adopt=reload), reads the new bundle, and is restarted when image or configuration changed.
+  - The new container must pass the command in C(x-coffre.ready), which has to fail wherever its health check does, or
+    without one that health check itself. If it does not, it is removed, its staged bundle is let go, the old container
+    goes on and the module fails.
+  - What is run is made from the Compose file, and put in place once Compose understands it.
   - A run that was killed is finished by the next one.
   - Each bundle that was adopted, or refused, is recorded in the stack's audit trail.
 author:
   - The Coffre contributors
+extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.catalogue, coffre.stack.stack.run]
 options:
-  stack:
-    description: Name of the stack, which is its Compose project.
-    type: str
+  bundles:
+    description: By service, what is staged, as the module M(coffre.stack.secret_bundles) tells it.
+    type: dict
     required: true
-  services:
-    description: The services to bring up to date, in this order.
-    type: list
-    elements: str
-    required: true
-  compose_file:
-    description:
-      - What the stack's Compose file is to be. It is put in place once Compose understands it; it may hold references
-        to secrets, no value of one. Without it the file stays as it is.
-    type: str
+  images:
+    description: By service, the image of those that do not run the one that the Compose file names.
+    type: dict
+    default: {}
   timeout:
     description:
       - Seconds that each service has to become ready. Those in which it has to wait for a processor do not count, up to
         four times as many in all.
     type: int
     default: 180
-  run:
-    description: The name of this run in the audit trail. While a rotation is open, it must be the run that drives it.
-    type: str
-    required: true
-  operator:
-    description: Who runs it, for the audit trail.
-    type: str
-    required: true
 attributes:
   check_mode:
     description:
@@ -63,11 +52,12 @@ attributes:
 """
 
 EXAMPLES = """
-- name: Roll out the app, then the proxy
+- name: Bring the services up to date
   coffre.stack.stack_rollout:
     stack: coffre-demo
-    services: [app, proxy]
-    compose_file: "{{ lookup('ansible.builtin.template', 'docker-compose.yml.j2') }}"
+    catalogue: "{{ stack_catalogue }}"
+    compose_file: "{{ stack_compose }}"
+    bundles: "{{ stack_secrets_bundles.bundles }}"
     timeout: 60
     run: "{{ stack_run }}"
     operator: "{{ stack_operator }}"
@@ -92,7 +82,7 @@ services:
     seconds:
       description: How long it took.
       type: float
-  sample: [{"name": "app", "action": "start_first", "why": "bundle", "seconds": 6.3}]
+  sample: [{"name": "app", "action": "start_first", "why": "bundle", "seconds": 6.3, "agreed": {}}]
 removed:
   description: The bundles that nothing uses any more and that were removed, as service/bundle.
   type: list
@@ -110,25 +100,33 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.coffre.stack.plugins.module_utils import stack
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.agree import agreeing
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Roll out by the module's parameters. Raises CoffreError."""
-    run = audit.Author(params["run"], params["operator"])
-    paths, content = StackPaths(params["stack"]), params["compose_file"] or ""
-    return rollout.roll(paths, params["services"], params["timeout"], run, check, content)
+    paths, author = StackPaths(params["stack"]), audit.Author(params["run"], params["operator"])
+    catalogue = stack.read(params["catalogue"], params["compose_file"])
+    agree = agreeing(paths, catalogue, params["timeout"])
+    staged, images = params["bundles"], params["images"]
+    result = rollout.roll(paths, catalogue, staged, images, params["timeout"], author, agree, check=check)
+    result["warnings"] += catalogue.file.warnings
+    return result
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
-            "services": {"type": "list", "elements": "str", "required": True},
-            "compose_file": {"type": "str"},
+            "catalogue": {"type": "dict", "required": True},
+            "compose_file": {"type": "dict", "required": True},
+            "bundles": {"type": "dict", "required": True},
+            "images": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 180},
             "run": {"type": "str", "required": True},
             "operator": {"type": "str", "required": True},

@@ -13,11 +13,8 @@ description:
   - Holds the stack's lock, and refuses while a rotation's play is alive. It needs no state that can be read, and no
     engine where none is installed; one that does not answer is an error, because something of the stack may run.
   - Removes nothing but what bears the stack's label, and what lies in the stack's own folders.
+extends_documentation_fragment: [coffre.stack.stack]
 options:
-  stack:
-    description: The stack's name.
-    type: str
-    required: true
   destroy:
     description: The stack's name once more, to remove its volumes, state, sealed secrets and audit trail too. For good.
     type: str

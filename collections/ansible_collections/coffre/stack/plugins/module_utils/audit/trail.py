@@ -27,7 +27,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..catalogue import HOST
+from .. import compose_file
+from ..catalogue import HOST, Catalogue
 from ..engines import compose
 from ..errors import CoffreError
 from ..host import bundles, files, state
@@ -83,6 +84,20 @@ class Trail:
         """Where it lies on this host. Raises CoffreError if the engine does not tell."""
         command = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{stack}_{self.volume}"]
         return Path(compose.call(command).strip()) / self.file
+
+
+def trails(file: compose_file.File, heads: Mapping[str, Sequence[str]]) -> list[Trail]:
+    """The trails that services say that they sign; `heads` were kept, by service."""
+    return [
+        Trail(name, entry.audit["volume"], entry.audit["file"], entry.audit["secret"], heads.get(name, ()))
+        for name, entry in file.services.items()
+        if entry.audit
+    ]
+
+
+def trail_of(catalogue: Catalogue, service: str, secret: str) -> Trail | None:
+    """The trail that a service signs with a secret, if it does."""
+    return next((each for each in trails(catalogue.file, {}) if (each.name, each.secret) == (service, secret)), None)
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,12 @@ EXAMINATIONS = (
     ),
     Examination("environment", doctor_leaks.environment, ("engine", "state"), "replace the secret, then what shows it"),
     Examination("container logs", doctor_leaks.logs, ("engine", "state"), "replace the secret, then what logs it"),
-    Examination("app", doctor_answers.app, ("engine", "state"), f"see docker logs of the app and the proxy, or {SITE}"),
-    Examination("keycloak", doctor_answers.keycloak, ("engine", "state"), f"see docker logs of Keycloak, or {SITE}"),
+    Examination(
+        "endpoints", doctor_answers.endpoints, ("engine", "state"), f"see docker logs of the services, or {SITE}"
+    ),
+    Examination(
+        "readiness", doctor_answers.readiness, ("engine", "state"), f"see docker logs of that container, or {SITE}"
+    ),
     Examination("logins", doctor_answers.logins, ("engine", "state"), f"{SITE}, unless it says another thing above"),
     Examination("git history", doctor_leaks.git_history, (), "replace the secret; what was pushed once is known"),
 )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .. import compose_file
 from ..engines import compose
 from ..errors import CoffreError
 from ..host import state as states
@@ -52,11 +53,12 @@ def containers(target: Target) -> str:
     broken = {each.id: path for each in actual if (path := compose.broken_mount(each, target.paths.run_root))}
     problems = [f"{each.name} belongs to no service" for each in actual if each.service not in wanted]
     for name, service in sorted(wanted.items()):
-        step = rollout.plan(service, [each for each in actual if each.service == name], frozenset(broken))
-        if step.acts:
-            problems.append(f"{name} needs a rollout ({step.why})")
-        elif step.keep and step.keep.health == "starting":
-            problems.append(f"{name} is still starting")
+        mine = [each for each in actual if each.service == name]
+        for step in rollout.plans(service, mine, frozenset(broken), replicas=_replicas(target, name)):
+            if step.acts:
+                problems.append(f"{name} needs a rollout ({step.why})")
+            elif step.keep and step.keep.health == "starting":
+                problems.append(f"{name} is still starting")
         current = target.state.services.get(name, states.ServiceState()).current
         folder = target.paths.bundle(name, current) if current else None
         for each in actual:
@@ -74,6 +76,11 @@ def containers(target: Target) -> str:
     return verdict(problems, f"{len(actual)} containers run their current bundles, healthy")
 
 
+def _replicas(target: Target, service: str) -> int:
+    known = target.catalogue.services.get(service)
+    return known.entry.replicas if known and known.entry else 1
+
+
 def _published(data: dict[str, Any]) -> bool:
     """Whether a container has ports of the host, as only the proxy has."""
     return any(data["HostConfig"].get("PortBindings") or {})
@@ -86,35 +93,89 @@ def _parsed(target: Target, data: dict[str, Any]) -> compose.Container:
     return replace(found, proxies=found.proxies.difference(*(compose.of_proxies(each["Config"]) for each in images)))
 
 
+# What harden asks of a container, and the key of its service by which it is taken back.
+CONTROLS = {
+    "a read-only root": "read_only",
+    "all capabilities dropped": "cap_drop",
+    "no capability added": "cap_add",
+    "no privileges of the host": "privileged",
+    "no way to new privileges": "security_opt",
+    "seccomp on": "security_opt",
+    "a memory limit that covers swap": "memswap_limit",
+    "a limit of processes": "pids_limit",
+    "fewer shares of the processors than the proxy": "cpu_shares",
+    "no core dumps": "ulimits",
+    "no namespace of the host": "ipc",
+    "internal networks only": "networks",
+    "no way to the engine": "volumes",
+}
+
+
 def hardening(target: Target) -> str:
-    """What every container is held to, as the engine has it."""
+    """What every container is held to, as the engine has it; what the Compose file takes back is a warning."""
     networks = {network["Name"]: network["Internal"] for network in target.ask("network", target.networks())}
     shares = [data["HostConfig"].get("CpuShares") or DEFAULT_SHARES for data in target.inspected if _published(data)]
-    problems = []
+    problems, off = [], []
     for data in target.inspected:
-        host, config, name = data["HostConfig"], data["Config"], data["Name"].removeprefix("/")
+        name, config = data["Name"].removeprefix("/"), data["Config"]
         service = target.catalogue.services.get((config.get("Labels") or {}).get(SERVICE, ""))
-        ulimits = {limit["Name"]: limit["Hard"] for limit in host.get("Ulimits") or []}
-        published = _published(data)
-        must = {
-            "runs as its service's uid": service is None or config.get("User") == f"{service.uid}:{service.gid}",
-            "has a read-only root": host.get("ReadonlyRootfs") is True,
-            "drops all capabilities": host.get("CapDrop") == ["ALL"],
-            "adds no capability": not host.get("CapAdd"),
-            "is not privileged": not host.get("Privileged"),
-            "gains no new privileges": any("no-new-privileges" in option for option in host.get("SecurityOpt") or []),
-            "keeps seccomp on": not any("seccomp=unconfined" in option for option in host.get("SecurityOpt") or []),
-            "has a memory limit that covers swap": 0 < host.get("Memory", 0) == host.get("MemorySwap"),
-            "has a limit of processes": (host.get("PidsLimit") or 0) > 0,
-            "leaves the proxy its share of the processors": published
-            or (host.get("CpuShares") or DEFAULT_SHARES) < min(shares, default=DEFAULT_SHARES + 1),
-            "dumps no core": ulimits.get("core") == 0,
-            "shares no namespace of the host": not any(host.get(key) == "host" for key in ("PidMode", "IpcMode")),
-            "is on internal networks only": published or all(networks.get(net) for net in networks_of(data)),
-            "cannot reach the engine": not any("docker.sock" in mount["Source"] for mount in data.get("Mounts", [])),
-        }
-        problems += [f"it is not so that {name} {what}" for what, holds in must.items() if not holds]
-    return verdict(problems, f"{len(target.inspected)} containers are held to the stack's limits", _unconfined(target))
+        if service and service.entry and service.entry.user and config.get("User") != f"{service.uid}:{service.gid}":
+            problems.append(f"{name} should have its service's uid")
+        if (config.get("User") or "0").partition(":")[0] in ("0", "root"):
+            off.append(f"{name} runs as root")
+        for what, holds in _held_to(data, networks, shares).items():
+            if not holds and service and _taken_back(target, service.entry, what):
+                off.append(f"{name} does without {what}")
+            elif not holds:
+                problems.append(f"{name} should have {what}")
+    note = f"{len(target.inspected)} containers are held to the stack's limits"
+    return verdict(problems, note, off + _unconfined(target))
+
+
+def _held_to(data: dict[str, Any], networks: dict[str, bool], shares: list[int]) -> dict[str, bool]:
+    """Which controls hold for a container."""
+    host, options = data["HostConfig"], data["HostConfig"].get("SecurityOpt") or []
+    ulimits = {limit["Name"]: limit["Hard"] for limit in host.get("Ulimits") or []}
+    published = _published(data)
+    holds = (
+        host.get("ReadonlyRootfs") is True,
+        host.get("CapDrop") == ["ALL"],
+        not host.get("CapAdd"),
+        not host.get("Privileged"),
+        any("no-new-privileges" in option for option in options),
+        not any("seccomp=unconfined" in option for option in options),
+        0 < host.get("Memory", 0) == host.get("MemorySwap"),
+        (host.get("PidsLimit") or 0) > 0,
+        published or (host.get("CpuShares") or DEFAULT_SHARES) < min(shares, default=DEFAULT_SHARES + 1),
+        ulimits.get("core") == 0,
+        not any(host.get(key) == "host" for key in ("PidMode", "IpcMode")),
+        published or all(networks.get(net) for net in networks_of(data)),
+        not any("docker.sock" in mount["Source"] for mount in data.get("Mounts", [])),
+    )
+    return dict(zip(CONTROLS, holds, strict=True))
+
+
+def _taken_back(target: Target, entry: compose_file.Entry | None, what: str) -> bool:
+    """Whether the Compose file itself does without a control: by not asking for any, or by the key of the service."""
+    if entry is None or not target.catalogue.file.harden:
+        return True
+    key, proxied = CONTROLS[what], any(each.data.get("cpu_shares") for each in target.catalogue.file.services.values())
+    match key:
+        case "memswap_limit":
+            return not entry.memory or key in entry.data
+        case "cpu_shares":
+            return not proxied
+        case "ipc":
+            return "ipc" in entry.data or "pid" in entry.data
+        case "networks":
+            return not all((each or {}).get("internal") for each in _networks(target, entry))
+    return key in entry.data
+
+
+def _networks(target: Target, entry: compose_file.Entry) -> list[Any]:
+    """What the file says of the networks of a service; one that it does not name has the default network."""
+    declared = target.catalogue.file.data.get("networks") or {}
+    return [declared.get(name) for name in entry.data.get("networks") or ["default"]]
 
 
 def _unconfined(target: Target) -> list[str]:

@@ -14,6 +14,7 @@ from ..errors import CoffreError
 from ..scan import leaks
 from .target import Target, verdict
 
+LABEL = "com.docker.compose.service"
 BLOCK = 8 << 20  # bytes of words that are searched at once
 # A password in a URL, as of a proxy or a database.
 PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
@@ -47,7 +48,10 @@ def metadata(target: Target) -> str:
 
 
 def environment(target: Target) -> str:
-    """No value in any process's environment or arguments, and no variable in a container that is meant for one."""
+    """No value in any process's environment or arguments, and no variable in a container that is meant for one.
+
+    What a service's `x-coffre.environment` puts into its own processes is a warning.
+    """
     own = {name.upper().replace("-", "_") for name in target.catalogue.secrets}
     problems = []
     for data in target.inspected:
@@ -57,6 +61,7 @@ def environment(target: Target) -> str:
                 problems.append(f"{data['Name'].removeprefix('/')} has the variable {variable}")
             elif PASSWORD_IN_URL.search(text):
                 problems.append(f"{data['Name'].removeprefix('/')} has a password in the variable {variable}")
+    exported, warnings = _exported(target), []
     seen, closed = 0, 0
     for path in (path for kind in ("environ", "cmdline") for path in sorted(target.proc.glob(f"[0-9]*/{kind}"))):
         try:
@@ -67,9 +72,34 @@ def environment(target: Target) -> str:
             closed += 1  # in a container, root may not see all of its machine
             continue
         seen += 1
-        problems += [f"the value of {name} stands in {path}" for name in target.finder.names(told)]
+        for name in target.finder.names(told):
+            if by := path.name == "environ" and _service(path, exported, name.partition(" ")[0]):
+                warnings.append(f"{by} has the value of {name} in its environment, as its x-coffre.environment says")
+            else:
+                problems.append(f"the value of {name} stands in {path}")
     note = f"no value in {seen} environments and argument lists of processes"
-    return verdict(problems, note + (f"; {closed} more could not be read" if closed else ""))
+    return verdict(problems, note + (f"; {closed} more could not be read" if closed else ""), warnings)
+
+
+def _exported(target: Target) -> dict[str, tuple[str, set[str]]]:
+    """By a container's id its service, and the secrets that its `x-coffre.environment` gives to its processes."""
+    found = {}
+    for data in target.inspected:
+        service = target.catalogue.services.get(str((data["Config"].get("Labels") or {}).get(LABEL)))
+        mapping = service.entry.coffre.get("environment") if service and service.entry else None
+        if service and mapping:
+            files = target.catalogue.files(service)
+            found[data["Id"]] = (service.name, {name for file in mapping.values() for name in files.get(file, [])})
+    return found
+
+
+def _service(environ: Path, exported: dict[str, tuple[str, set[str]]], secret: str) -> str:
+    """The service that gives a secret to this process, which is in its container; "" for none."""
+    try:
+        group = environ.with_name("cgroup").read_text(encoding="utf-8") if exported else ""
+    except OSError:
+        return ""
+    return next((name for id, (name, secrets) in exported.items() if id in group and secret in secrets), "")
 
 
 def logs(target: Target) -> str:

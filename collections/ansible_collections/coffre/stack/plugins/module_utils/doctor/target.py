@@ -56,7 +56,7 @@ class Target:
 
     paths: StackPaths
     catalogue: Catalogue
-    url: str
+    endpoints: tuple[str, ...]
     ca_path: Path | None
     history: History
     proc: Path = Path("/proc")

@@ -379,9 +379,9 @@ def ask(container: str, *command: str, stdin: str = "", seconds: float = PROBE_S
     return call(["docker", "exec", "-i", container, *command], stdin=stdin, timeout=seconds, quotes=not stdin)
 
 
-def checked(container: Container) -> tuple[bool, str]:
-    """Whether a container's own readiness check succeeds in time, and the first of what it prints."""
-    done = _inside(container.id, container.ready, subprocess.PIPE)
+def checked(container: Container, command: Sequence[str]) -> tuple[bool, str]:
+    """Whether a container's own check succeeds in time, and the first of what it prints."""
+    done = _inside(container.id, command, subprocess.PIPE)
     if done is None:
         return False, f"it did not answer within {PROBE_SECONDS:.0f} s"
     return done.returncode == 0, done.stdout.decode(errors="replace").strip()[:300]

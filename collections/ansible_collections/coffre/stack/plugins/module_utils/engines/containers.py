@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ..errors import CoffreError
 from ..host import bundles, state
-from ..paths import StackPaths
 from . import compose
 
 
 def healthy(stack: str, service: str) -> compose.Container:
     """The newest healthy container of a service: during a roll there are two, and the old one is about to leave.
 
-    One that a rollout has just found ready may still be `starting` to the engine, which looks only every few seconds.
+    One that a rollout has just found ready may still be `starting` to the engine, which looks only every few seconds;
+    one without a health check is healthy as long as it runs.
     Raises CoffreError when there is none.
     """
     running = [each for each in compose.containers(stack) if each.service == service and each.state == "running"]
-    found = [each for health in ("starting", "healthy") for each in running if each.health == health]
+    found = [each for health in ("", "starting", "healthy") for each in running if each.health == health]
     if not found:
         raise CoffreError(
             f"No healthy container of service {service} runs in stack {stack}; nothing was changed: "
@@ -33,18 +31,14 @@ def address(container: compose.Container) -> str:
     return min(container.addresses)
 
 
-def to_come(paths: StackPaths, service: str, secrets: Iterable[tuple[str, str]]) -> bool:
-    """Whether a deploy would first have to start the service, or to stage one of these secrets, (consumer, name) each.
+def to_come(stack: str, st: state.State, service: str, consumer: str, secret: str) -> bool:
+    """Whether a deploy would first have to start the service, or to stage the secret for its consumer.
 
     A check then has nobody to ask, and tells that the deploy would see to it.
     """
-    if not paths.compose.exists():
-        return True
     try:
-        st = state.load(paths)
-        for consumer, name in secrets:
-            bundles.in_force(st, consumer, name)
-        healthy(paths.stack, service)
+        bundles.in_force(st, consumer, secret)
+        healthy(stack, service)
     except CoffreError:
         return True
-    return False
+    return secret not in st.secrets

@@ -66,6 +66,13 @@ def concerned(catalogue: Catalogue, st: state.State) -> set[str]:
     }
 
 
+def introduced(run: state.Run, change: state.Change) -> list[state.Previous]:
+    """The new version of a ring while its consumers are to accept it, and none signs with it yet."""
+    if run.direction == "forward" and change.step == "introduced":
+        return [state.Previous(change.new.version, change.new.created)]
+    return []
+
+
 def desired(run: state.Run, change: state.Change) -> tuple[Which, state.Version]:
     """Which version of a secret of the run its consumers are to have now."""
     forward = run.direction == "forward" and change.reached("adopted")

@@ -53,4 +53,5 @@ def report(module: Any, work: Callable[[], dict[str, Any]], always: Callable[[],
     else:
         for warning in result.pop("warnings", []):
             module.warn(warning)
-        module.exit_json(**result, **more)
+        # A failure that has more to tell than its sentence.
+        (module.fail_json if result.pop("failed", False) else module.exit_json)(**result, **more)

@@ -1,8 +1,8 @@
 """Key rings: which earlier versions of a secret are still accepted, for how long, and where their values lie.
 
 A secret of strategy key_ring has in its settings `keep_days`, how long a version stays after another took its place
-(null for good), and `mount_previous`, whether its services need the earlier values (the default) or only sign with
-the current one, and the host alone verifies.
+(null for good), `mount_previous`, whether its services need the earlier values (the default) or only sign with
+the current one, and the host alone verifies, and `signers`, the services that sign, where not all of them do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from ..catalogue import Catalogue, Secret, Service
+from ..catalogue import HOST, Catalogue, Secret, Service
 from . import state
 
 STRATEGY = "key_ring"
@@ -38,6 +38,25 @@ def keep_days(secret: Secret) -> int | None:
 def mounted(secret: Secret, service: Service) -> bool:
     """Whether a service gets the earlier values as files."""
     return bool(secret.settings.get("mount_previous", True)) and secret.name not in service.composed
+
+
+def signers(secret: Secret) -> list[str]:
+    """The services that sign with a ring's key: those that its settings name, else all that consume it."""
+    services = [each for each in secret.consumers if each != HOST]
+    return [each for each in services if each in secret.settings.get("signers", services)]
+
+
+def verifiers(secret: Secret) -> list[str]:
+    """The services that only verify what others sign with a ring's key."""
+    return [each for each in secret.consumers if each not in (HOST, *signers(secret))]
+
+
+def shared(catalogue: Catalogue, secret: Secret) -> bool:
+    """Whether several containers sign with a ring's key and verify each other: all must know a key before one signs."""
+    if secret.strategy != STRATEGY:
+        return False
+    found = [catalogue.services[name] for name in signers(secret) if name in catalogue.services]
+    return sum(each.entry.replicas if each.entry else 1 for each in found if mounted(secret, each)) > 1
 
 
 def after(secret: Secret, before: state.Version, current: str, moment: str, used: bool = True) -> list[state.Previous]:

@@ -18,7 +18,7 @@ from . import files
 
 FORMAT = 1
 # The acts of a rotation, on the way forward and on the way back, in their order.
-FORWARD = ("made", "taught", "proved", "published", "adopted", "confirmed", "withdrawn", "refused")
+FORWARD = ("made", "taught", "proved", "published", "introduced", "adopted", "confirmed", "withdrawn", "refused")
 BACK = ("published", "adopted", "withdrawn", "proved", "confirmed", "refused")
 
 

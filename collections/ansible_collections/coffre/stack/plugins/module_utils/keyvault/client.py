@@ -80,7 +80,7 @@ class Vault:
         self.settings = settings
         self._last = "no answer at all"
         self.pages = 0  # what the last listing took, or one more than it was allowed
-        self._weather = keyvault_wire.TransientErrors
+        self._transient = keyvault_wire.TransientErrors
         self._threads = keyvault_wire.THREADS
         self._deadline = time.monotonic() + settings.seconds
         checks = keyvault_wire.context(settings.ca)
@@ -200,7 +200,7 @@ class Vault:
             secret = self._client.get_secret(*item, raw_response_hook=note)
             properties = self._properties(secret.properties)
             if secret.value is None or not properties.version:
-                raise self._weather("half an answer")
+                raise self._transient("half an answer")
             return Value(properties, secret.value, _seconds(dates[-1]))
 
         try:
@@ -231,7 +231,7 @@ class Vault:
 
     def _properties(self, about: Any) -> Properties:
         if not about.name or not about.updated_on:
-            raise self._weather("half an answer")
+            raise self._transient("half an answer")
         return Properties(
             name=about.name.lower(),
             version=about.version,
@@ -255,8 +255,8 @@ class Vault:
             wait: float | None = None
             try:
                 return call()
-            except self._weather as transient_errors:
-                self._last, wait = str(transient_errors) or self._last, transient_errors.seconds
+            except self._transient as error:
+                self._last, wait = str(error) or self._last, error.seconds
             except (
                 azure.DecodeError,
                 azure.ServiceResponseError,

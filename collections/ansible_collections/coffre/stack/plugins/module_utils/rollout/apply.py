@@ -6,22 +6,24 @@ a run that was killed leaves at most one more container of a service beside the 
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .. import compose_file
 from ..audit import trail as audit
+from ..catalogue import Catalogue
 from ..engines import compose
 from ..engines.compose import Container, DesiredService
 from ..errors import CoffreError
-from ..host import bundles, files
+from ..host import bundles, files, rings
 from ..host import state as states
 from ..paths import StackPaths
-from . import firewall
-from .proxies import haproxy
+from . import firewall, proxies, shim
 
 POLL_SECONDS = 0.25
 STABLE_SECONDS = 0.75  # between two looks: readiness that flashes and goes again does not count
@@ -40,6 +42,7 @@ class Step:
     why: str = ""
     keep: Container | None = None
     others: tuple[Container, ...] = ()
+    last: bool = True  # of the steps of its service, which has adopted its bundle when all are done
 
     @property
     def acts(self) -> bool:
@@ -74,6 +77,39 @@ def plan(
     if keep.health == "starting":
         return Step(service, "wait", "it is starting", keep)
     return Step(service, "nothing", "", keep)
+
+
+def plans(
+    service: DesiredService,
+    actual: Sequence[Container],
+    broken: frozenset[str] = frozenset(),
+    due: bool = False,
+    replicas: int = 1,
+) -> list[Step]:
+    """Decide for each replica of a service, as of `plan`."""
+    groups = _groups(service, actual, broken, replicas)
+    steps = [plan(service, group, broken, due) for group in groups]
+    return [replace(step, last=step is steps[-1]) for step in steps]
+
+
+def _groups(
+    service: DesiredService, actual: Sequence[Container], broken: frozenset[str], replicas: int
+) -> list[list[Container]]:
+    """The containers of each replica: one that fits, or one that is to leave for it; what is left over leaves too."""
+    if replicas == 1:
+        return [list(actual)]
+    fitting = [
+        each
+        for each in actual
+        if each.state in ("running", "created") and not (_differs(service, each) or each.id in broken)
+    ]
+    kept = fitting[:replicas]
+    left = [each for each in actual if each not in kept]
+    lacking = replicas - len(kept)
+    groups = [[each] for each in kept] + [left[number : number + 1] for number in range(lacking)]
+    # The newest that fits may have come in beside one that was to leave, in a roll cut short; if none fits, the last.
+    groups[len(kept) - 1] = [*left[lacking:], *groups[len(kept) - 1]]
+    return groups
 
 
 def _differs(service: DesiredService, container: Container) -> str:
@@ -122,13 +158,33 @@ def failing(container: Container) -> str:
 
 
 @dataclass(frozen=True)
+class Agreed:
+    """What the strategies of the secrets that a service checks had to set right: by secret, and what to say of it."""
+
+    repaired: Mapping[str, list[str]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    step: Step
+    seconds: float = 0.0
+    agreed: Agreed = field(default_factory=Agreed)
+
+
+@dataclass(frozen=True)
 class Stack:
     """One stack on this host while a rollout works on it, its lock held."""
 
     paths: StackPaths
+    catalogue: Catalogue
     state: states.State
-    proxy: str | None  # the service that reloads, and whose HAProxy says which containers it sends requests to
+    proxy: str | None  # the service whose HAProxy says which containers it sends requests to
     seconds: float  # patience per service
+
+    def replicas(self, service: str) -> int:
+        entry = self.catalogue.services[service].entry
+        return entry.replicas if entry else 1
 
     def entry(self, service: str) -> states.ServiceState:
         return self.state.services.get(service) or states.ServiceState()
@@ -162,7 +218,7 @@ class Stack:
 
     @property
     def again(self) -> str:
-        """What to do once the cause is repaired."""
+        """What to do once the cause is mended."""
         return "rotate again" if self.state.run else "run playbooks/site.yml"
 
     def adopted(self, service: str, anew: bool = False) -> None:
@@ -181,47 +237,56 @@ class Stack:
             bundles.discard_next(self.paths, self.state, service)
 
 
+# Lets a service's strategies make it accept what is deployed; with True, only tells. See strategies.agree.
+Agree = Callable[[states.State, str, bool], Agreed]
+
+
 def roll(
     paths: StackPaths,
-    names: Sequence[str],
+    catalogue: Catalogue,
+    staged: Mapping[str, compose_file.Bundle],
+    images: Mapping[str, str],
     seconds: float,
     run: audit.Author,
+    agree: Agree | None = None,
+    *,
+    names: Collection[str] | None = None,
     check: bool = False,
-    content: str = "",
     rotating: bool = False,
 ) -> dict[str, Any]:
-    """Bring the named services, in this order, to what is wanted, and record what they adopted or refused.
+    """Bring the services, in the order of `_order`, to what is desired, and record what they adopted or refused.
 
-    `run` is recorded with it; `check`: only say what it would do; `content`: what the Compose file is to be, if it is
-    not to stay as it is; `rotating`: it is a step of the rotation that `run` drives.
+    `staged` has the bundle of each service, `images` the references of the stack's own images. Where `names` are given,
+    those alone are rolled. `agree` is asked after each service. `check`: only say what it would do; `rotating`: it is a
+    step of the rotation that `run` drives.
 
-    Returns {changed, services: [{name, action, why, seconds}], removed: [service/bundle], diff}.
+    Returns {changed, services: [{name, action, why, seconds, agreed}], removed: [service/bundle], warnings, diff}.
     Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
-    are as they were; or when Compose does not understand the content: then nothing was changed.
+    are as they were; or when Compose does not understand the file: then nothing was changed.
     """
+    run_file = compose_file.run_file(paths.stack, catalogue.file, staged, images, shim.of(images, check))
+    content = json.dumps(run_file, indent=1) + "\n"
+    names = [name for name in catalogue.services if names is None or name in names]
     if check and not paths.compose.exists():
         new = [Step(DesiredService(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
-        return _report([(step, 0.0) for step in new], True, [], [])
-    if not content and not paths.compose.exists():
-        raise CoffreError(f"{paths.compose} is not there and nothing was changed: run playbooks/site.yml.")
+        return _report([Done(step) for step in new], True, [], [])
     with states.locked(paths):
         st = states.load(paths)
         (states.require_holder if rotating else states.admit)(st, run.name)
         before = paths.compose.read_text(encoding="utf-8", errors="replace") if paths.compose.exists() else ""
-        content = content or before
         try:
-            wanted = compose.desired(paths.compose, content)
+            desired = compose.desired(paths.compose, content)
         except CoffreError as error:
             raise CoffreError(f"The stack's Compose file cannot be used, and nothing was changed: {error}") from None
-        proxy = next((name for name, service in wanted.items() if service.adopt == "reload"), None)
-        stack = Stack(paths, st, proxy, seconds)
-        steps = _plans(stack, wanted, names, check)
+        proxy = proxies.service(catalogue.file.data.get("services") or {}) or None
+        stack = Stack(paths, catalogue, st, proxy, seconds)
+        steps = _plans(stack, desired, names, check)
         diff = [_diff(stack, steps)]
         rewritten = content != before
         if rewritten:
             diff.insert(0, {"before": before, "after": content} | dict.fromkeys(HEADERS, str(paths.compose)))
         if check:
-            return _report([(step, 0.0) for step in steps], rewritten, [], diff)
+            return _report([_foreseen(stack, step, agree) for step in steps], rewritten, [], diff)
         late = audit.adopted(paths, stack.state, run)
         if rewritten:
             files.write(paths.compose, content.encode(), 0o600)
@@ -230,12 +295,19 @@ def roll(
             for step in steps:
                 began = time.monotonic()
                 _recorded(stack, step, run)
-                done.append((step, round(time.monotonic() - began, 1)))
+                agreed = agree(stack.state, step.service.name, False) if agree and step.last else Agreed()
+                done.append(Done(step, round(time.monotonic() - began, 1), agreed))
         finally:
             stack.renew()
         # Also where nothing was rolled; and a port that was given up is the host's again.
         covered = firewall.cover(paths)
         return _report(done, late or rewritten or covered, _collect(stack), diff)
+
+
+def _foreseen(stack: Stack, step: Step, agree: Agree | None) -> Done:
+    """A step that would be done, with what would have to be set right; who does not run yet cannot be asked."""
+    asked = agree and step.last and (step.keep or step.others)
+    return Done(step, agreed=agree(stack.state, step.service.name, True) if agree and asked else Agreed())
 
 
 def _recorded(stack: Stack, step: Step, run: audit.Author) -> None:
@@ -264,14 +336,22 @@ def _collect(stack: Stack) -> list[str]:
 
 
 def _report(
-    done: Sequence[tuple[Step, float]], changed: bool, removed: Sequence[str], diff: Sequence[dict[str, str]]
+    done: Sequence[Done], changed: bool, removed: Sequence[str], diff: Sequence[dict[str, str]]
 ) -> dict[str, Any]:
     return {
-        "changed": changed or bool(removed) or any(step.acts for step, _ in done),
+        "changed": changed or bool(removed) or any(each.step.acts or each.agreed.repaired for each in done),
         "services": [
-            {"name": step.service.name, "action": step.action, "why": step.why, "seconds": took} for step, took in done
+            {
+                "name": each.step.service.name,
+                "action": each.step.action,
+                "why": each.step.why,
+                "seconds": each.seconds,
+                "agreed": each.agreed.repaired,
+            }
+            for each in done
         ],
         "removed": list(removed),
+        "warnings": [warning for each in done for warning in each.agreed.warnings],
         "diff": list(diff),
     }
 
@@ -293,6 +373,33 @@ def _line(name: str, image: str, bundle: str | None, note: str = "") -> str:
     return f"{name}: image {image}" + (f", bundle {bundle}" if bundle else "") + f"{note}\n"
 
 
+def _order(catalogue: Catalogue, names: Sequence[str], running: Collection[str]) -> list[str]:
+    """The order of a rollout: the catalogue's, but of a key ring who only verifies goes before who signs.
+
+    Else what is signed with a new key would be refused meanwhile. That counts among `running` services alone, which
+    have containers, and more than `depends_on`, which is about coming up at all.
+    """
+    known: dict[str, set[str]] = {name: set() for name in names}  # by signer, those that must know its key before
+    for secret in catalogue.secrets.values():
+        if secret.strategy == rings.STRATEGY:
+            for signer in set(rings.signers(secret)) & set(names) & set(running):
+                known[signer] |= set(rings.verifiers(secret)) & set(running)
+    left, done = list(names), list[str]()
+    while left:
+        done.append(_next(catalogue, left, known))
+        left.remove(done[-1])
+    return done
+
+
+def _next(catalogue: Catalogue, left: Sequence[str], known: Mapping[str, set[str]]) -> str:
+    """The first that waits for nobody; else a verifier that a signer waits for; else two rings are at odds."""
+    ready = [name for name in left if not known[name] & set(left)]
+    after = {name: set(entry.after) if (entry := catalogue.services[name].entry) else set() for name in left}
+    free = [name for name in ready if not after[name] & set(left)]
+    awaited = [name for name in ready if any(name in known[each] for each in left)]
+    return (free or awaited or left)[0]
+
+
 def _plans(stack: Stack, wanted: dict[str, DesiredService], names: Sequence[str], check: bool) -> list[Step]:
     """Plan all named services; refuse what cannot be brought up before anything changes.
 
@@ -302,7 +409,7 @@ def _plans(stack: Stack, wanted: dict[str, DesiredService], names: Sequence[str]
     actual = compose.containers(paths.stack)
     broken = frozenset(each.id for each in actual if compose.broken_mount(each, paths.run_root))
     steps = []
-    for name in names:
+    for name in _order(stack.catalogue, names, {each.service for each in actual}):
         if name not in wanted:
             raise CoffreError(
                 f"{paths.compose} has no service {name} and nothing was changed: "
@@ -312,7 +419,8 @@ def _plans(stack: Stack, wanted: dict[str, DesiredService], names: Sequence[str]
         if not check:
             _refuse_what_is_missing(paths, service, entry)
         due = service.adopt == "reload" and entry.next is not None
-        steps.append(plan(service, [each for each in actual if each.service == name], broken, due))
+        mine = [each for each in actual if each.service == name]
+        steps += plans(service, mine, broken, due, stack.replicas(name))
     return steps
 
 
@@ -338,16 +446,18 @@ def _refuse_what_is_missing(paths: StackPaths, service: DesiredService, entry: s
 def _carry_out(stack: Stack, step: Step) -> None:
     if step.action == "nothing":
         # What a run that was killed at its very end did not come to.
-        stack.adopted(step.service.name)
+        if step.last:
+            stack.adopted(step.service.name)
         if step.keep and step.service.name == stack.proxy:
-            haproxy.release(step.keep)
+            proxies.of(step.keep).release()
     elif step.action == "wait" and step.keep:
         if problem := wait_ready(step.keep, stack.seconds):
             raise CoffreError(
                 f"{step.service.name} does not become ready: {problem}; nothing was changed: "
                 f"see `docker logs {step.keep.name}`, then run again."
             )
-        stack.adopted(step.service.name)
+        if step.last:
+            stack.adopted(step.service.name)
     elif step.action == "reload" and step.keep:
         _reload(stack, step.service.name, step.keep)
     else:
@@ -360,20 +470,40 @@ def _reload(stack: Stack, name: str, container: Container) -> None:
     old, new = entry.current, entry.next
     assert new
     bundles.point(stack.paths, name, new)
-    try:
-        # The master answers when the new worker serves, or has refused its configuration.
-        problem = "" if haproxy.reload(container) else "HAProxy refuses to load it"
-    except CoffreError as error:
-        problem = str(error)
-    if problem:
-        if old:
-            bundles.point(stack.paths, name, old)
+    if problem := _told_to_reload(stack, name, container):
+        trouble = _back_to(stack, name, container, old) if old else ""
         stack.refused(name)
         raise CoffreError(
-            f"{name} could not adopt bundle {new}: {problem}; it goes on with bundle {old}, nothing else was changed: "
-            f"see `docker logs {container.name}`, mend the cause, then {stack.again}."
+            f"{name} could not adopt bundle {new}: {problem}; "
+            + (f"it was to go on with bundle {old}, but {trouble}" if trouble else f"it goes on with bundle {old}")
+            + f", nothing else was changed: see `docker logs {container.name}`, mend the cause, then {stack.again}."
         )
     stack.adopted(name)
+
+
+def _back_to(stack: Stack, name: str, container: Container, old: str) -> str:
+    """Give a container that reloads its files of before: "", or what is wrong.
+
+    HAProxy has not taken the new ones; who is told by a signal has read them.
+    """
+    bundles.point(stack.paths, name, old)
+    return "" if name == stack.proxy else _told_to_reload(stack, name, container)
+
+
+def _told_to_reload(stack: Stack, name: str, container: Container) -> str:
+    """Have a container read its files again: "", or what is wrong."""
+    try:
+        if name == stack.proxy:
+            # The master answers when the new worker serves, or has refused its configuration.
+            return proxies.of(container).reload()
+        now = compose.inspect([container.id])[0]
+        if now.state != "running":
+            return _health(now)
+        entry = stack.catalogue.services[name].entry
+        compose.call(["docker", "kill", "--signal", entry.signal if entry else "SIGHUP", now.id])
+        return wait_ready(now, stack.seconds)
+    except CoffreError as error:
+        return str(error)
 
 
 def _replace(stack: Stack, step: Step) -> None:
@@ -381,13 +511,12 @@ def _replace(stack: Stack, step: Step) -> None:
     service, new, problem = step.service, step.keep, ""
     in_place = service.adopt != "start_first"
     staged = stack.entry(service.name).staged
-    proxy = None if in_place else _proxy(stack)
+    proxy = proxies.of(None if in_place else _proxy(stack))
     leaving, coming = _addresses(step.others), frozenset[str]()
     try:
         if service.adopt == "reload" and staged:
             bundles.point(stack.paths, service.name, staged)
-        if proxy:
-            haproxy.hold(proxy, leaving)
+        proxy.hold(leaving, _staying(stack, step))
         for each in step.others:
             if each.state == "paused":
                 compose.unpause(each.id)
@@ -396,33 +525,50 @@ def _replace(stack: Stack, step: Step) -> None:
             raise CoffreError("another run has changed the Compose file meanwhile")
         firewall.cover(stack.paths)
         if in_place:
+            _try_out(stack, service, staged)
             _step_aside(step.others)
         compose.start(new.id)
         coming = _addresses(compose.inspect([new.id]))
         problem = wait_ready(new, stack.seconds if step.others else max(stack.seconds, FIRST_SECONDS))
         # One that a cut-short roll started may have come up with the bundle before.
-        if step.keep and service.adopt == "reload" and not problem and not haproxy.reload(new):
-            problem = "HAProxy refuses to load it"
-        if proxy and not problem:
-            problem = haproxy.switch(proxy, leaving, coming, stack.seconds)
+        if step.keep and service.adopt == "reload" and not problem:
+            problem = _told_to_reload(stack, service.name, new)
+        if not problem:
+            problem = proxy.switch(leaving, coming, stack.seconds)
     except CoffreError as error:
         problem = str(error)
     if problem:
         sentence = _take_back(stack, step, new, problem)
-        if proxy:
-            with suppress(CoffreError):  # the next run settles it; what went wrong first is what has to be told
-                haproxy.release(proxy, coming)
+        with suppress(CoffreError):  # the next run settles it; what went wrong first is what has to be told
+            proxy.release(coming)
         raise CoffreError(sentence)
-    stack.adopted(service.name, anew=True)
-    if proxy:
-        haproxy.drain(proxy, leaving)
+    if step.last:
+        stack.adopted(service.name, anew=True)
+    proxy.drain(leaving)
     for each in step.others:
         compose.stop(each)
         if stack.undone(each):
             compose.save_logs(each.id, stack.paths.failed_log(service.name))
         compose.remove(each.id)
-    if proxy:
-        haproxy.release(proxy, leaving)
+    proxy.release(leaving)
+
+
+def _staying(stack: Stack, step: Step) -> frozenset[str]:
+    """The addresses of the service's other replicas, which get requests as before."""
+    if stack.replicas(step.service.name) == 1:
+        return frozenset()
+    moving = {each.id for each in (*step.others, *([step.keep] if step.keep else []))}
+    mine = [each for each in compose.containers(stack.paths.stack) if each.service == step.service.name]
+    return _addresses([each for each in mine if each.id not in moving])
+
+
+def _try_out(stack: Stack, service: DesiredService, staged: str | None) -> None:
+    """Raises CoffreError where the proxy would not start with its bundle: until it is back, nobody is answered."""
+    if service.name == stack.proxy and staged:
+        owner = stack.catalogue.services[service.name]
+        bundle = stack.paths.bundle(service.name, staged)
+        if problem := proxies.refused(service.image, f"{owner.uid}:{owner.gid}", bundle):
+            raise CoffreError(problem)
 
 
 def _step_aside(old: Sequence[Container]) -> None:

@@ -30,8 +30,8 @@ COLUMNS = ("secret", "version", "age", "expires", "strategy", "rolls", "why")
 class RotationRequest:
     """What is asked for: `names`, or all that are due; `before_days` is how long before its end a value is due.
 
-    `take_over` is the id of an open run whose holder is known to be gone, though its lease is not over. `hosts` is how
-    many rotate at once.
+    `only_open`: nothing is begun. `take_over` is the id of an open run whose holder is known to be gone, though its
+    lease is not over. `hosts` is how many rotate at once.
     """
 
     names: tuple[str, ...]
@@ -39,6 +39,7 @@ class RotationRequest:
     before_days: int
     take_over: str = ""
     hosts: int = 1
+    only_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,21 @@ def plan(
         strategy = strategies.load(secret.strategy)
         if strategy.UNKNOWN:
             unknown.append(f"{name}: {strategy.UNKNOWN}")
+    rolling = [service for service in catalogue.services.values() if any(service.name in row.rolls for row in rows)]
     if chosen and not problems:
-        problems = _sealed(paths, st) or _stack(paths, st, {service for row in rows for service in row.rolls})
-    asides: list[str] = []
+        replicas = {each.name: each.entry.replicas if each.entry else 1 for each in rolling}
+        problems = _sealed(paths, st) or _stack(paths, st, replicas)
+    asides = [
+        f"{each.name} is recreated in place: requests will be lost while it starts (deploy.update_config.order: "
+        "start-first in the Compose file puts a second container beside the first)"
+        for each in rolling
+        if each.adopt == "restart"
+    ]
+    asides += [
+        f"{name}: its services roll twice, so that each container accepts the new key before one signs with it"
+        for name, (change, _) in chosen.items()
+        if change.old.version != change.new.version and rings.shared(catalogue, catalogue.secrets[name])
+    ]
     if not problems:
         refused: dict[str, str] = {}
         for name, (change, _) in chosen.items():
@@ -262,20 +275,27 @@ def _sealed(paths: StackPaths, st: state.State) -> list[str]:
     return problems
 
 
-def _stack(paths: StackPaths, st: state.State, rolls: set[str]) -> list[str]:
+def _containers(number: int) -> str:
+    return "one container" if number == 1 else f"{number} containers"
+
+
+def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> list[str]:
     """Services that do not run, those that roll and are not well, and too little memory for a second container."""
     running = [each for each in compose.containers(paths.stack) if each.state == "running"]
     gone = sorted(set(st.services) - {HOST} - {each.service for each in running})
     problems = [f"{service} does not run" for service in gone]
-    for service in sorted(rolls - set(gone)):
+    for service in sorted(set(replicas) - set(gone)):
         entry = st.services[service]
         mine = [each for each in running if each.service == service]
-        # The containers of a service that reloads name no bundle.
-        if len(mine) != 1 or mine[0].health != "healthy" or mine[0].bundle not in (entry.current, None):
-            problems.append(f"{service} does not run healthy, in one container with the bundle in force")
+        # The containers of a service that reloads name no bundle, and one without a health check has no health.
+        sound = [each for each in mine if each.health in ("healthy", "") and each.bundle in (entry.current, None)]
+        if len(sound) != len(mine) or len(mine) != replicas[service]:
+            problems.append(
+                f"{service} does not run healthy, in {_containers(replicas[service])} with the bundle in force"
+            )
     if problems:
         return [f"{'; '.join(problems)}: run playbooks/site.yml first"]
-    second = [each.memory for each in running if each.service in rolls and each.adopt == "start_first"]
+    second = [each.memory for each in running if each.service in replicas and each.adopt == "start_first"]
     available = _available()
     if second and available < max(second):
         return [

@@ -8,7 +8,7 @@ direction once more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +33,9 @@ PHASES: dict[str, dict[str, tuple[str, ...]]] = {
         "issue": state.FORWARD[:2],
         "prove": state.FORWARD[2:3],
         "publish": state.FORWARD[3:4],
-        "adopt": state.FORWARD[4:5],
-        "retire": state.FORWARD[5:],
+        "introduce": state.FORWARD[4:5],
+        "adopt": state.FORWARD[5:6],
+        "retire": state.FORWARD[6:],
     },
     "back": {"publish": state.BACK[:1], "adopt": state.BACK[1:2], "retire": state.BACK[2:]},
 }
@@ -83,7 +84,7 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Rotat
         (act, name)
         for act in acts
         for name, change in run.secrets.items()
-        if _applies(change, run.direction, act, acts)
+        if _applies(change, run.direction, act, acts) and (act != "introduced" or _shared(catalogue, name))
     ]
     done: dict[str, list[str]] = {name: [] for name in run.secrets}
     failed: dict[str, list[str]] = {}
@@ -118,11 +119,20 @@ def stage(
 
 
 def roll(
-    paths: StackPaths, services: Sequence[str], content: str, seconds: float, settings: RotationSettings
+    paths: StackPaths,
+    catalogue: Catalogue,
+    staged: Mapping[str, Any],
+    images: Mapping[str, str],
+    seconds: float,
+    settings: RotationSettings,
 ) -> list[str]:
-    """Let the services adopt what is staged. Returns a line per service; takes the stack's lock. Raises CoffreError."""
-    run = audit.Author(settings.holder, settings.operator)
-    done = rollout.roll(paths, services, seconds, run, content=content, rotating=True)["services"]
+    """Let the services concerned adopt what is staged. Returns a line per service; takes the stack's lock.
+
+    Raises CoffreError.
+    """
+    names = concerned(catalogue, state.load(paths))
+    author = audit.Author(settings.holder, settings.operator)
+    done = rollout.roll(paths, catalogue, staged, images, seconds, author, names=names, rotating=True)["services"]
     return [
         f"{each['name']}: {each['action']}" + (f", {each['why']}, {each['seconds']} s" if each["why"] else "")
         for each in done
@@ -171,6 +181,10 @@ def _applies(change: state.Change, direction: str, act: str, phase: tuple[str, .
     return change.reached("published" if act == "published" else "made")
 
 
+def _shared(catalogue: Catalogue, name: str) -> bool:
+    return name in catalogue.secrets and rings.shared(catalogue, catalogue.secrets[name])
+
+
 def _record(paths: StackPaths, st: state.State, change: state.Change, act: str) -> None:
     """Say in state that an act begins; a step that was reached is never taken back."""
     assert st.run
@@ -194,7 +208,7 @@ def _act(given: Context, act: str, vault: Vault | None) -> None:
     back = given.run.direction == "back"
     keep: Which = "old" if back else "new"
     drop: Which = "new" if back else "old"
-    if act == "adopted":
+    if act in ("introduced", "adopted"):
         return  # staging and rollout do that
     if act == "published":
         if vault:
@@ -262,7 +276,7 @@ def _rename(st: state.State, name: str, version: str, record: state.Version) -> 
                 bundle.versions[name] = record.version
 
 
-def turn(paths: StackPaths, settings: RotationSettings) -> None:
+def roll_back(paths: StackPaths, settings: RotationSettings) -> None:
     """Turn the open run back, if it is not already.
 
     Raises CoffreError where it can only go forward. The caller holds the stack's lock.
@@ -281,7 +295,7 @@ def turn(paths: StackPaths, settings: RotationSettings) -> None:
     note(paths, st, settings, "turned back")
 
 
-def leave(paths: StackPaths, settings: RotationSettings) -> None:
+def release(paths: StackPaths, settings: RotationSettings) -> None:
     """Give up the lease of a run that this play drives and leaves open, so that the next one takes over at once.
 
     The caller holds the stack's lock.

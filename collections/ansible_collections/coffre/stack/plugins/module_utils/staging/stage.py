@@ -11,18 +11,18 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..audit import trail as audit
-from ..catalogue import HOST, Catalogue, FileTemplate, Secret, Service
+from ..catalogue import HOST, Catalogue, Secret, Service
 from ..engines import compose
 from ..errors import CoffreError, SealError, SourceError
 from ..host import bundles, files, rings, seals, state, tmpfs
-from ..host.escrow import collect, concerned, desired, unseal, values_by_version
+from ..host.escrow import collect, concerned, desired, introduced, unseal, values_by_version
 from ..host.restore import raise_bundles
 from ..paths import BUNDLE, LINK, VALUE, StackPaths
 from ..sources import base as sources
@@ -167,7 +167,7 @@ def _salvage(folder: Path, bundle: state.Bundle) -> bundles.Content:
     content = bundles.Content()
     for name, inside in bundle.files.items():
         with suppress(OSError):
-            if inside == [name] or rings.version(name, inside[0]):
+            if inside == [name] or (inside and rings.version(name, inside[0])):
                 content.files[name] = files.read(folder / name, seals.LIMIT)[1]
     return content
 
@@ -245,7 +245,7 @@ def _versions_held(st: state.State, contents: dict[Key, bundles.Content]) -> dic
 
 
 def _used(st: state.State, catalogue: Catalogue) -> set[str]:
-    """The secrets whose version of state a container may have used: adopted, or exposed out by an open rotation."""
+    """The secrets whose version of state a container may have used: adopted, or handed out by an open rotation."""
     adopted = [entry.bundles[entry.current].versions for entry in st.services.values() if entry.current]
     exposed = {
         name
@@ -267,6 +267,9 @@ def _with_ring(
     ring = st.secrets[secret.name].ring  # of what the open rotation leaves alone
     if not st.run or secret.name in st.run.secrets:
         ring = rings.after(secret, st.secrets[secret.name], held.version, state.now(), used)
+    if st.run and (change := st.run.secrets.get(secret.name)) and not change.reached("adopted"):
+        # Nobody has signed with what was introduced only, so it leaves with the rotation.
+        ring = introduced(st.run, change) + [each for each in ring if each.version != change.new.version]
     if gone := [each.version for each in ring if each.version not in values]:
         report.warnings.append(
             f"The earlier {'version' if len(gone) == 1 else 'versions'} {', '.join(gone)} of {secret.name} cannot be "
@@ -459,7 +462,8 @@ def _content(catalogue: Catalogue, service: Service, values: Values) -> bundles.
         return _attributes(catalogue, secret, held)[attribute] if attribute else held.value.decode("utf-8")
 
     content = bundles.Content(
-        files={file.name: file.render(lookup).encode("utf-8") for file in service.files},
+        files={file.name: file.render(lookup).encode("utf-8") for file in service.files}
+        | {name: text.encode("utf-8") for name, text in catalogue.plain.get(service.name, {}).items()},
         values={name: values[name].value for name in service.composed},
     )
     for name in catalogue.consumed(service.name):
@@ -509,7 +513,7 @@ def _plan(
             name
             for name in entry.named
             if (service.name, name) not in broken
-            and _equal(contents[service.name, name], content, service.files if st.run else ())
+            and _equal(contents[service.name, name], content, _made_up(catalogue, service) if st.run else set())
             and _alike(entry.bundles[name], bundle)
         ]
         if good:
@@ -529,14 +533,18 @@ def _plan(
     return made
 
 
-def _equal(one: bundles.Content, other: bundles.Content, apart: Sequence[FileTemplate]) -> bool:
-    """Whether two contents of the same versions are the same, whatever the text of some composed files.
+def _made_up(catalogue: Catalogue, service: Service) -> set[str]:
+    """The files of a bundle whose text is the catalogue's or the Compose file's."""
+    return {file.name for file in service.files} | {*catalogue.plain.get(service.name, ())}
+
+
+def _equal(one: bundles.Content, other: bundles.Content, apart: set[str]) -> bool:
+    """Whether two contents of the same versions are the same, whatever the text of some files.
 
     A rotation is undone by the bundles from before it: a template that was changed since may be what went wrong.
     """
-    names = {file.name for file in apart}
     mine, theirs = (
-        {name: data for name, data in each.files.items() if name not in names} | {"": each.values}
+        {name: data for name, data in each.files.items() if name not in apart} | {"": each.values}
         for each in (one, other)
     )
     return mine == theirs
