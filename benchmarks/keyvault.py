@@ -92,17 +92,20 @@ def names(size: int) -> list[str]:
     return [f"secret-{number:03}" for number in range(size)]
 
 
-def catalogue(size: int) -> dict[str, Any]:
-    """A catalogue of so many secrets, shared out among the services."""
+def stack(size: int) -> dict[str, Any]:
+    """A catalogue of so many secrets and the Compose file that shares them out, as arguments of a module."""
     return {
-        "secrets": [
-            {"name": name, "consumers": [SERVICES[number % len(SERVICES)]], "strategy": "replace"}
-            for number, name in enumerate(names(size))
-        ],
-        "services": [
-            {"name": name, "uid": 60611 + number, "gid": 60611 + number, "adopt": "start_first"}
-            for number, name in enumerate(SERVICES)
-        ],
+        "catalogue": {"secrets": [{"name": name, "strategy": "replace"} for name in names(size)]},
+        "compose_file": {
+            "services": {
+                name: {
+                    "image": name,
+                    "user": f"{60611 + number}:{60611 + number}",
+                    "secrets": names(size)[number :: len(SERVICES)],
+                }
+                for number, name in enumerate(SERVICES)
+            }
+        },
     }
 
 
@@ -128,7 +131,7 @@ def write_playbooks(folder: Path, emulator: Emulator) -> None:
         url = emulator.url(vault(size))
         settings = {"url": url, "ca": str(emulator.ca), "credential": {"type": "managed_identity"}}
         who = {"run": "benchmark", "operator": "benchmark"}
-        stage = {"stack": STACK, "catalogue": catalogue(size), "source": "keyvault", "keyvault": settings, **who}
+        stage = {"stack": STACK, **stack(size), "source": "keyvault", "keyvault": settings, **who}
         write(
             f"ours-{size}",
             vars=python,

@@ -12,7 +12,7 @@ trap 'kill $!' EXIT
 export ANSIBLE_LOG_PATH=$folder/ansible.log ANSIBLE_KEEP_REMOTE_FILES=1 ANSIBLE_PIPELINING=0
 for step; do
   arguments=(-i molecule/shared/inventory --limit debian13 -vvvv --diff)
-  arguments+=(-e "stack_services_template=$PWD/molecule/leaks/compose.yml.j2")
+  arguments+=(-e @molecule/shared/vars/adding.yml -e @molecule/leaks/vars/logs.yml)
   case $step in
   destroy) arguments+=(playbooks/teardown.yml -e teardown_destroy=coffre-demo) ;;
   *) arguments+=("playbooks/$step.yml") ;;

@@ -4,8 +4,8 @@
     judge.py judge ABOUT      print {"problems": [sentence, ...], "facts": {...}} as JSON
     judge.py forget ABOUT     remove what was kept
 
-ABOUT is JSON: {"stack", "catalogue", "url", "ca", "keyvault"}, the last null without a vault. `facts` are what no
-rotation may change. It prints names and versions; the values stay on the host.
+ABOUT is JSON: {"stack", "catalogue", "compose_file", "url", "ca", "keyvault"}, the last null without a vault. `facts`
+are what no rotation may change. It prints names and versions; the values stay on the host.
 """
 
 from __future__ import annotations
@@ -24,21 +24,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from coffre import (
-    audit,
-    bundles,
-    compose,
-    containers,
-    keycloak,
-    keyvault_settings,
-    postgres,
-    rings,
-    rotation_values,
-    state,
-)
 from coffre import catalogue as catalogues
+from coffre.audit import trail as audit
+from coffre.engines import compose, containers
 from coffre.errors import CoffreError
+from coffre.host import bundles, escrow, rings, state
+from coffre.keyvault import settings as keyvault_settings
 from coffre.paths import LINK, StackPaths
+from coffre.strategies import DECLARED
+from coffre.strategies.keycloak import session as keycloak
+from coffre.strategies.postgres_role import server as postgres
 
 REMEMBERED = Path("/run/coffre-judge")
 SECONDS = 60.0
@@ -58,7 +53,7 @@ class Case:
 
     @cached_property
     def catalogue(self) -> catalogues.Catalogue:
-        return catalogues.parse(self.about["catalogue"])
+        return catalogues.parse(self.about["catalogue"], self.about["compose_file"], DECLARED)
 
     @cached_property
     def state(self) -> state.State:
@@ -91,7 +86,7 @@ def remember(case: Case) -> None:
     """Keep every value that is or may come to be in force."""
     found = {name: {record.version: case.value(name)} for name, record in case.state.secrets.items()}
     if run := case.state.run:
-        for name, values in rotation_values.every(case.paths, run).items():
+        for name, values in escrow.values_by_version(case.paths, run).items():
             found[name] |= values
     for name, values in found.items():
         folder = REMEMBERED / case.paths.stack / name
@@ -210,35 +205,36 @@ def _text(value: bytes) -> str:
 def database(case: Case) -> Iterator[str]:
     """One role can log in, with the password in force; the roles are those of the catalogue."""
     for secret in case.of("postgres_role"):
-        container = containers.healthy(case.paths.stack, "postgres")
+        container = containers.healthy(case.paths.stack, secret.verifier)
+        server = postgres.Database(container, secret.settings.get("superuser", "postgres"))
         role, roles = case.state.secrets[secret.name].attributes["role"], secret.settings["roles"]
         owner = secret.settings["owner"]
         database = secret.settings.get("database", owner)
 
-        def target(name: str) -> postgres.Target:
-            return postgres.Target(database, owner, tuple(roles), name)  # noqa: B023
+        def target(name: str) -> postgres.LoginRole:
+            return postgres.LoginRole(database, owner, tuple(roles), name)  # noqa: B023
 
-        if not postgres.login(container, target(role), case.value(secret.name)):
+        if not postgres.login(server, target(role), case.value(secret.name)):
             yield f"PostgreSQL refuses {role} with {secret.name}"
         for version, value in case.others(secret.name).items():
-            if any(postgres.login(container, target(each), value) is not None for each in roles):
+            if any(postgres.login(server, target(each), value) is not None for each in roles):
                 yield f"PostgreSQL accepts {secret.name} {version}"
         query = "SELECT rolname || ' ' || rolcanlogin || ' ' || (rolpassword IS NOT NULL) FROM pg_authid"
-        rows = postgres.psql(container, f"{query} WHERE rolname !~ '^pg_';\n", "list the roles").splitlines()
+        rows = postgres.psql(server, f"{query} WHERE rolname !~ '^pg_';\n", "list the roles").splitlines()
         found = {name: (login, password) for name, login, password in (row.split() for row in rows)}
-        if set(found) != {owner, *roles, "postgres"} or found[owner][0] == "true":
+        if set(found) != {owner, *roles, server.superuser} or found[owner][0] == "true":
             yield f"the roles are {sorted(found)}"
         if [name for name, each in found.items() if each == ("true", "true")] != [role]:
             yield f"roles that can log in, and have a password: {found}"
-        if left := [each for each in roles if each != role and postgres.sessions(container, each)]:
+        if left := [each for each in roles if each != role and postgres.sessions(server, each)]:
             yield f"sessions are left of {left}"
 
 
 def identity(case: Case, facts: dict[str, Any]) -> Iterator[str]:
     """Keycloak accepts the client's secret and the admin's password in force, no other, and has nothing left over."""
-    server = keycloak.url(containers.healthy(case.paths.stack, keycloak.SERVICE))
     with keycloak.answered("judge it"):
         for secret in case.of("keycloak_user"):
+            server = keycloak.Instance(containers.healthy(case.paths.stack, secret.verifier)).url
             user = secret.settings["user"]
             for version, value in case.others(secret.name).items():
                 with keycloak.session(server, user, value.decode()) as admin:
@@ -275,9 +271,8 @@ def _client(case: Case, server: str, admin: Any, secret: catalogues.Secret, fact
 
 
 def trails(case: Case) -> Iterator[str]:
-    """The host's trail and the app's verify; the last word of each rotation is that it was closed."""
-    own = audit.Trail("app", "app-audit", "audit.jsonl", "audit-log-signing-key")
-    found = audit.examine(case.paths, [], [own])
+    """The host's trail and those of services verify; the last word of each rotation is that it was closed."""
+    found = audit.examine(case.paths, [], audit.trails(case.catalogue.file, {}))
     yield from (each for each in found["warnings"] if "cut short" in each)
     records = [json.loads(line) for line in case.paths.audit.read_bytes().splitlines()]
     last = {}
@@ -308,7 +303,7 @@ def vault(case: Case) -> Iterator[str]:
     """The vault's latest version of each secret is the one in force, and what an undone run put is disabled."""
     if not case.about["keyvault"]:
         return
-    from coffre.keyvault import Value, Vault
+    from coffre.keyvault.client import Value, Vault
 
     with Vault(keyvault_settings.settings(case.about["keyvault"])) as there:
         for name, record in case.state.secrets.items():

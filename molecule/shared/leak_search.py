@@ -78,10 +78,14 @@ class Result:
 # --- values -----------------------------------------------------------------------------------------------
 
 
+# What bundles have beside secrets.
+PLAIN = frozenset({"haproxy.cfg"})
+
+
 def values_below(bundles: Path) -> Iterator[tuple[str, bytes]]:
     """(service/file, value) of each bundle; of a composed `key=value` file the values of its secret keys only."""
     for path in sorted(bundles.rglob("*")):
-        if path.is_symlink() or not path.is_file():
+        if path.is_symlink() or not path.is_file() or path.name in PLAIN:
             continue
         relative = path.relative_to(bundles)
         name = f"{relative.parts[0]}/{relative.name}"

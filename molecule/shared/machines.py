@@ -8,10 +8,13 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import environments
 
 ROOT = Path(__file__).parents[2]
 STACK = "coffre-demo"
@@ -88,6 +91,53 @@ def on_machine(command: str, text: str = "") -> str:
     return done.stdout.strip()
 
 
+@cache
+def core(machine: str = MACHINE) -> str:
+    """The command of the modules' Python on a test host that has a stack, which then finds the whole core as `coffre`.
+
+    Of itself a host has no more of the core than its boot unit runs.
+    """
+    source = ROOT / "collections/ansible_collections/coffre/stack/plugins/module_utils"
+    for command in (
+        ["exec", machine, "mkdir", "-p", "/root/core/coffre"],
+        ["cp", f"{source}/.", f"{machine}:/root/core/coffre"],
+    ):
+        subprocess.run(["docker", *command], check=True, capture_output=True, timeout=60)
+    return "PYTHONPATH=/root/core /usr/local/lib/coffre/venv/bin/python"
+
+
+def adding(secrets: Sequence[dict[str, Any]] = (), **services: dict[str, Any]) -> tuple[str, ...]:
+    """Arguments of a run with more secrets in its catalogue, and more said of services in its Compose file.
+
+    Lists of a service grow at their end, so that {"secrets": ["blob"]} is what it consumes besides.
+    """
+    more = {
+        "stack_catalogue_secrets": [*environments.variables("demo")["stack_catalogue_secrets"], *secrets],
+        "compose_more": {"services": services},
+    }
+    return ("-e", f"@{Path(__file__).parent}/vars/adding.yml", "-e", json.dumps(more))
+
+
+def described(inventory: Path = INVENTORY, *arguments: str) -> dict[str, Any]:
+    """{catalogue, compose_file} as a run with these arguments takes them on debian13."""
+    file = ROOT / "docker-compose.yml.j2"
+    compose = "stack_compose | default(lookup('coffre.stack.compose_file', coffre_compose_file))"
+    told = json.dumps({"msg": f"{{{{ {{'catalogue': stack_catalogue, 'compose_file': {compose}}} }}}}"})
+    words = ["-i", str(inventory), "-m", "debug", "-a", told, "-e", f"coffre_compose_file={file}", *arguments]
+    done = subprocess.run(
+        ["ansible", "debian13", *words],
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.partition("=>")[2])["msg"]
+    return found
+
+
 def read_state(host: Any, stack: str = STACK) -> dict[str, Any]:
     """The state of the stack: names, versions and bundles, no values."""
     state: dict[str, Any] = json.loads(host.check_output(f"cat /var/lib/coffre/{stack}/state.json"))
@@ -121,20 +171,23 @@ def fetch(
 def power_off(host: Any, *, network: bool = True) -> None:
     """Cut a test host's power, and give it back; `network` is whether the machine then has one."""
     machine = f"coffre-test-{host.check_output('hostname')}"
-
-    def docker(*arguments: str, check: bool = True) -> None:
-        subprocess.run(["docker", *arguments], check=check, capture_output=True, timeout=200)
-
-    docker("kill", machine)
-    docker("network", "disconnect", "bridge", machine, check=False)
-    if network:
-        docker("network", "connect", "bridge", machine)
-    docker("start", machine)
+    _docker("kill", machine)
+    if not network:
+        _docker("network", "disconnect", "bridge", machine)
+    _docker("start", machine)
     # SSH comes up with the rest; a unit that is allowed to fail may leave the system degraded.
-    docker(
-        "exec", machine, "timeout", "60", "sh", "-c", "until test -S /run/dbus/system_bus_socket; do sleep 0.2; done"
-    )
-    docker("exec", machine, "timeout", "120", "systemctl", "is-system-running", "--wait", check=False)
+    up = "until test -S /run/dbus/system_bus_socket; do sleep 0.2; done"
+    _docker("exec", machine, "timeout", "60", "sh", "-c", up)
+    _docker("exec", machine, "timeout", "120", "systemctl", "is-system-running", "--wait", check=False)
+
+
+def plug_in(host: Any) -> None:
+    """Give a test host its network back."""
+    _docker("network", "connect", "bridge", f"coffre-test-{host.check_output('hostname')}")
+
+
+def _docker(*arguments: str, check: bool = True) -> None:
+    subprocess.run(["docker", *arguments], check=check, capture_output=True, timeout=200)
 
 
 def wait_ready(host: Any, seconds: int = 240) -> None:

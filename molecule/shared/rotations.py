@@ -13,14 +13,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import environments
-from machines import INVENTORY, MACHINE, ROOT, STACK, Play, on_machine, run_playbook
+from machines import INVENTORY, MACHINE, ROOT, STACK, Play, core, described, on_machine, run_playbook
 
 HERE = Path(__file__).parent
-CORE = "PYTHONPATH=/usr/local/lib/coffre /usr/local/lib/coffre/venv/bin/python -"
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,17 @@ class Site:
 
     stack: str
     inventory: Path
-    catalogue: dict[str, Any]
     url: str
     ca: str
     keyvault: dict[str, Any] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     # Arguments of every run, beside those of each.
     arguments: Sequence[str] = ()
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """Its catalogue and its Compose file, as its runs take them."""
+        return described(self.inventory, *self.arguments)
 
     def play(self, playbook: str, *arguments: str, timeout: int = 900) -> Play:
         """Run one of our playbooks on it, as an operator would."""
@@ -60,21 +63,17 @@ class Site:
         return found["problems"], found["facts"]
 
     def _judge(self, what: str) -> str:
-        about = {name: getattr(self, name) for name in ("stack", "catalogue", "url", "ca", "keyvault")}
+        about = self.description | {name: getattr(self, name) for name in ("stack", "url", "ca", "keyvault")}
         told = {"PYTHONDONTWRITEBYTECODE": "1", **self.environment}
-        command = f"{' '.join(f'{key}={shlex.quote(value)}' for key, value in told.items())} {CORE}"
+        command = f"{' '.join(f'{key}={shlex.quote(value)}' for key, value in told.items())} {core()}"
         script = (HERE / "judge.py").read_text()
-        return on_machine(f"{command} {what} {shlex.quote(json.dumps(about))}", script)
+        return on_machine(f"{command} - {what} {shlex.quote(json.dumps(about))}", script)
 
 
-def demo(own: Sequence[dict[str, Any]] = ()) -> Site:
-    """The stack that all scenarios share, with more secrets in its catalogue."""
-    base = environments.variables("demo")
-    secrets = [*base["stack_catalogue_own"], *own]
-    catalogue = base["stack_catalogue"] | {"secrets": [*base["stack_catalogue_secrets"], *secrets]}
-    arguments = ("-e", json.dumps({"stack_catalogue_own": secrets})) if own else ()
+def demo(*arguments: str) -> Site:
+    """The stack that all scenarios share, with arguments that every run has."""
     ca = f"/var/lib/coffre/{STACK}/ca.crt"
-    return Site(STACK, INVENTORY, catalogue, "https://localhost:8443", ca, arguments=arguments)
+    return Site(STACK, INVENTORY, "https://localhost:8443", ca, arguments=arguments)
 
 
 class Run:

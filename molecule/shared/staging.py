@@ -25,8 +25,6 @@ MADE = [
     "keycloak-db-password",
     "keycloak-service-client-secret",
 ]
-# What staging's own catalogue has beside the common one.
-PROXY_TLS = {"name": "proxy-tls", "consumers": ["proxy"], "kind": "bytes", "max_age_days": 180, "strategy": "replace"}
 
 
 def play(playbook: str, *arguments: str, **options: Any) -> Play:

@@ -17,13 +17,13 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault.transport import Transport
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
 from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source_keyvault
 from tests.keyvault_emulator.access import RIGHTS
 from tests.keyvault_emulator.server import Emulator
+from tests.unit import described
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Ground:
     def run(self) -> dict[str, bytes]:
         """Read as a run does; `requests` has afterwards what was asked of the vault."""
         self.requests.clear()
-        parsed = catalogue.parse({"secrets": self.entries, "services": []})
+        parsed = described.parse({"secrets": self.entries, "services": []})
         resolved = source_keyvault.keyvault(parsed, self.held, self.seen, self.settings, "refuse")
         for name, version in resolved.values.items():
             self.held[name] = [version]

@@ -40,23 +40,23 @@ def run(site: Site, table: list[Cell]) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fault rotations, and see that the next run leaves all well.")
+    parser = argparse.ArgumentParser(description="Harm rotations, and see that the next run leaves all well.")
     parser.add_argument("--only", default="", metavar="REGEX", help="play those cells whose line has this")
     parser.add_argument("--vault", action="store_true", help="play the cells of the Key Vault alone")
-    wish = parser.parse_args()
+    asked = parser.parse_args()
     # As Molecule has it.
     os.environ["ANSIBLE_SSH_COMMON_ARGS"] = f"-F {KEYS / 'ssh_config'}"
     began, good, played = time.monotonic(), 0, 0
 
     def chosen_of(cells: list[Cell]) -> list[Cell]:
-        return [each for each in cells if re.search(wish.only, str(each))]
+        return [each for each in cells if re.search(asked.only, str(each))]
 
     # First, because a host that lost its power has forgotten the vault's name.
     emulator = reach_emulator()
     if table := chosen_of(vaults.cells(emulator)):
         good, played = run(vaults.deploy(emulator), table), len(table)
         vaults.remove()
-    if not wish.vault:
+    if not asked.vault:
         table = chosen_of(chosen.cells(demo()))
         good, played = good + run(demo(), table), played + len(table)
     print(f"{good} of {played} in {(time.monotonic() - began) / 60:.0f} min")

@@ -41,7 +41,7 @@ OTHERS = [
     Cell(DATABASE, "taught", kinds.DISK, why="the state cannot be written at all, neither forward nor back"),
     Cell(DATABASE, "adopted", kinds.TMPFS, why="the new bundle has no room"),
     Cell(ADMIN, "adopted", kinds.TMPFS, why="the host's own bundle, without a container, has no room"),
-    # The controller is cut off: what runs on the host goes on, and no rescue runs.
+    # The controller is cut off: what runs on the host goes on, to its end.
     Cell(CLIENT, "adopted", kinds.CUT, why="while it is staged"),
     Cell(DATABASE, "keycloak exposed", kinds.CUT, why="the rollout goes on without its controller"),
     Cell(ADMIN, "taught", kinds.CUT, why="the module goes on alone"),

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from machines import on_machine
+from machines import core, on_machine
 from rotations import Site
 
 from tests.keyvault_emulator.control import Control
@@ -116,14 +116,16 @@ CUT = Fault(
 # As Keycloak's permanent admin, with whichever password of the run is live.
 MEDDLE = r"""
 import sys
-from coffre import bundles, containers, keycloak, rotation_values, state
+from coffre.engines import containers
+from coffre.host import bundles, escrow, state
 from coffre.paths import StackPaths
+from coffre.strategies.keycloak import session as keycloak
 
 paths = StackPaths(sys.argv[1])
 st = state.load(paths)
-server = keycloak.url(containers.healthy(paths.stack, "keycloak"))
+server = keycloak.Instance(containers.healthy(paths.stack, "keycloak")).url
 passwords = [bundles.value(paths, st, "host", "keycloak-admin-password")]
-passwords += rotation_values.every(paths, st.run).get("keycloak-admin-password", {}).values()
+passwords += escrow.values_by_version(paths, st.run).get("keycloak-admin-password", {}).values()
 for password in passwords:
     with keycloak.session(server, "admin", password.decode()) as admin:
         if admin is None:
@@ -142,8 +144,7 @@ def meddled(what: str) -> Act:
     """Somebody else changes a client's secret, or the admin's password, in the middle of the run."""
 
     def run(site: Site) -> None:
-        core = "PYTHONPATH=/usr/local/lib/coffre /usr/local/lib/coffre/venv/bin/python -"
-        on_machine(f"{core} {site.stack} {what}", MEDDLE)
+        on_machine(f"{core()} - {site.stack} {what}", MEDDLE)
 
     return run
 
@@ -163,7 +164,7 @@ ROLE_REFUSED = Fault(
 
 
 def transient_errors(what: str, control: Control, kind: str, operation: str, **settings: str | float | None) -> Fault:
-    """The Key Vault does what the emulator is told, until good transient_errors."""
+    """The Key Vault does what the emulator is told, until it is told no more."""
     return Fault(
         f"the vault {what}",
         lambda _: control.fault(kind, operation, **settings),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import environments
 import yaml
 from machines import on_machine
 from rotations import Site
-from staging import INVENTORY, PROXY_TLS, STACK, supply_certificate
+from staging import INVENTORY, STACK, supply_certificate
 
 from tests.faults import kinds
 from tests.faults.cells import KILLED, Cell
@@ -16,14 +15,11 @@ from tests.keyvault_emulator.control import Control
 
 def site() -> Site:
     """Staging as molecule/keyvault/inventory has it."""
-    catalogue = environments.catalogue("staging")
-    secrets = [each for each in catalogue["secrets"] if each["name"] != PROXY_TLS["name"]]
     test = yaml.safe_load((INVENTORY / "group_vars/all/test.yml").read_text(encoding="utf-8"))
     settings = {key: value for key, value in test["stack_secrets_keyvault"].items() if key != "write_credential"}
     return Site(
         STACK,
         INVENTORY,
-        catalogue | {"secrets": [*secrets, PROXY_TLS]},
         test["stack_public_url"],
         test["stack_services_ca_path"],
         settings,
@@ -43,7 +39,7 @@ def deploy(emulator: Control) -> Site:
     on_machine("systemctl start keyvault-emulator; until ss -ltn | grep -q :9442; do sleep 0.2; done")
     emulator.reset()
     supply_certificate(emulator)
-    for playbook in ("seed", "site"):
+    for playbook in ("ensure_secrets", "site"):
         assert (play := there.play(playbook)).status == 0, play.output
     return there
 

@@ -78,7 +78,7 @@ class Control:
         self._ask("delete", vault=vault, name=name, purge=purge)
 
     def fault(self, kind: str, operation: str = "*", **settings: str | float | None) -> None:
-        """Bad transient_errors: `kind` is status, reset, lost, half or slow.
+        """Let calls fail: `kind` is status, reset, lost, half or slow.
 
         `operation`: get, list, versions, set, update, delete, list_deleted, get_deleted, recover, purge, backup,
         restore, challenge (the call without a token), token, or * (any call of a vault). Settings: name (of a secret);
@@ -88,7 +88,7 @@ class Control:
         self._ask("fault", kind=kind, operation=operation, **settings)
 
     def clear_faults(self) -> None:
-        """Good transient_errors."""
+        """Let all calls go well again."""
         self._ask("clear_faults")
 
     def set(self, **settings: float) -> None:

@@ -1,4 +1,4 @@
-"""Bad transient_errors for calls, and their count."""
+"""What goes wrong with calls, and how many there were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("status", "reset", "lost", "half", "slow")
 
 @dataclass
 class Fault:
-    """Bad transient_errors for some calls.
+    """What goes wrong with some calls.
 
     `operation`: a name of OPERATIONS, `challenge` (a call without a token), `token`, or `*` (any call of a vault);
     `name`: a secret's, or `*`; of the calls that match, `skip` go well first, then `count` are hit (0: all) with

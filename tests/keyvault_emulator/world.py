@@ -118,14 +118,14 @@ class World:
                 self.vaults[vault].delete(name, self.now())
 
     def fault(self, **settings: Any) -> None:
-        """Bad transient_errors from now on, after that which is on its way already: see Fault."""
+        """A fault from now on, after those that are there already: see Fault."""
         made = Fault(**settings)
         if made.kind not in KINDS or made.operation not in {*OPERATIONS, "challenge", "token", "*"}:
             raise ValueError("no such kind of fault, or no such operation")
         self.transient_errors.add(made)
 
     def clear_faults(self) -> None:
-        """Good transient_errors."""
+        """No faults."""
         self.transient_errors.clear()
 
     def set(self, **settings: float) -> None:

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from demo import services
 from machines import STACK, list_containers
 
-testinfra_hosts = ["ansible://stack_hosts"]
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import proxies
+
+# The image is the same on every host.
+testinfra_hosts = ["ansible://debian13"]
 
 # Answers health checks; tells at /told what it was asked; as Keycloak, on 8080, refuses all; hangs up on anything
 # else, after reading it.
@@ -128,6 +132,7 @@ for _ in range(70):
 print(*dict.fromkeys(statuses))
 """
 PYTHON = "docker exec broken-app python3"
+BUNDLES = "/run/broken-proxy"
 
 
 def ask(host: Any, method: str, *paths: str, port: int = 8443) -> tuple[list[int], str]:
@@ -147,15 +152,15 @@ def address(host: Any) -> str:
 def broken_app(host: Any) -> Iterator[None]:
     """A proxy like the stack's, its console closed, with the app that hangs up behind it."""
     image = {container.service: container.inspect["Config"]["Image"] for container in list_containers(host)}
-    settings = {"PUBLIC_URL": "https://a.test", "PUBLIC_AUTHORITY": "a.test", "PUBLIC_PORT": "443", "HSTS_SECONDS": "9"}
-    environment = " ".join(f"--env {name}={value}" for name, value in (settings | {"ADMIN_CONSOLE": "closed"}).items())
+    [(file, text)] = proxies.files(services(console=False, url="https://a.test")).items()
     plant = f"""
         docker network create broken
         docker run --detach --rm --name broken-app --network broken --network-alias app --network-alias keycloak \
           --entrypoint python3 {image["app"]} -c {shlex.quote(APP)}
+        cp --archive /run/coffre/{STACK}/proxy {BUNDLES}
+        printf %s {shlex.quote(text)} >{BUNDLES}/current/{file}
         docker run --detach --rm --name broken-proxy --network broken --read-only --cap-drop ALL --memory 256m \
-          --tmpfs /run/haproxy:uid=60614,mode=0700 --volume /run/coffre/{STACK}/proxy:/run/coffre-proxy:ro \
-          {environment} {image["proxy"]}
+          --tmpfs /run/haproxy:uid=60614,mode=0700 --volume {BUNDLES}:/run/secrets:ro {image["proxy"]}
         timeout 30 sh -c 'until {PYTHON} -c "$1" GET 8443 /health | grep -q "\\[200\\]"; do sleep 0.2; done' \
           - {shlex.quote(ASK)}
     """
@@ -163,7 +168,7 @@ def broken_app(host: Any) -> Iterator[None]:
         host.check_output(f"sh -ec {shlex.quote(plant)}")
         yield
     finally:
-        host.run("docker rm --force broken-app broken-proxy; docker network rm broken")
+        host.run(f"docker rm --force broken-app broken-proxy; docker network rm broken; rm -r {BUNDLES}")
 
 
 def told(host: Any, path: str) -> list[tuple[str, str]]:
@@ -271,3 +276,15 @@ def test_one_source_has_so_many_requests_at_a_time(host: Any) -> None:
 def test_who_guesses_secrets_is_slowed_down_alone(host: Any) -> None:
     assert host.check_output(f"python3 -c {shlex.quote(GUESS)} {address(host)}") == "401 429"
     assert ask(host, "POST", "/realms/iam/protocol/openid-connect/token")[0] == [401]
+
+
+@pytest.mark.usefixtures("broken_app")
+def test_a_configuration_is_judged_with_the_certificate_beside_it(host: Any) -> None:
+    """Before its bundle is the current one."""
+    check = "docker exec broken-proxy haproxy -c -f /run/secrets/staged/haproxy.cfg"
+    host.check_output(f"cp --archive --dereference {BUNDLES}/current {BUNDLES}/staged")
+    assert host.run(check).rc == 0
+    host.check_output(f"rm {BUNDLES}/staged/proxy-tls")
+    refused = host.run(check)
+    assert refused.rc == 1
+    assert "unable to stat SSL certificate from file 'proxy-tls'" in refused.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from machines import STACK, Play, read_state, run_playbook
 
 testinfra_hosts = ["ansible://debian13"]
@@ -30,35 +29,31 @@ def test_each_service_is_recorded_with_its_bundle_run_and_operator(host: Any) ->
 
 def test_an_unchanged_run_and_a_verification_change_nothing(host: Any) -> None:
     before = host.check_output(f"sha256sum {TRAIL}")
-    for play in (run_playbook("--limit", "debian13"), verify(), verify()):
+    for play in (run_playbook("--limit", "debian13"), verify()):
         assert play.status == 0, play.output
         assert "The deployment audit trail of debian13 ends at record" in play.output
     assert play.recap["debian13"]["changed"] == 0, play.output
     assert host.check_output(f"sha256sum {TRAIL}") == before
 
 
-@pytest.mark.parametrize(
-    ("trail", "plant", "sentence"),
-    [
-        pytest.param(TRAIL, "sed -i '$d' {}", "before the kept head", id="cut off"),
-        pytest.param(TRAIL, "truncate --size=-9 {}", "before the kept head", id="cut within a record"),
-        pytest.param(TRAIL, "sed -i 2d {}", "Record 2 of the audit trail", id="deleted"),
-        pytest.param(TRAIL, "sed -i '1{{h;d}};2G' {}", "Record 1 of the audit trail", id="reordered"),
-        pytest.param(TRAIL, "sed -i '1s/adopted/refused/' {}", "was changed", id="changed"),
-        pytest.param(TRAIL, "rm {}", "cannot be read", id="removed"),
-        pytest.param(APP_TRAIL, "sed -i '$d' {}", "before the kept head", id="the app's cut off"),
-        pytest.param(APP_TRAIL, "sed -i 2s/loaded/missing/ {}", "does not follow", id="the app's changed"),
-    ],
-)
-def test_a_falsified_trail_is_seen(host: Any, trail: str, plant: str, sentence: str) -> None:
+# Here the heads are on another machine, and each trail has a key of its own; tests/unit/audit has every way to falsify.
+FALSIFIED = {
+    TRAIL: ("sed -i '$d' {}", "before the kept head"),
+    APP_TRAIL: ("sed -i 2s/loaded/missing/ {}", "does not follow"),
+}
+
+
+def test_what_is_falsified_is_seen_in_each_trail(host: Any) -> None:
     assert verify().status == 0
-    host.check_output(f"cp --preserve=all {trail} /root/trail")
+    copies = {trail: f"/root/trail-{number}" for number, trail in enumerate(FALSIFIED)}
+    for trail, (plant, _) in FALSIFIED.items():
+        host.check_output(f"cp --preserve=all {trail} {copies[trail]} && {plant.format(trail)}")
     try:
-        host.check_output(plant.format(trail))
         play = verify()
     finally:
-        host.check_output(f"cp --preserve=all /root/trail {trail}")
+        for trail, copy in copies.items():
+            host.check_output(f"cp --preserve=all {copy} {trail}")
     assert play.status != 0, play.output
     told = " ".join(play.output.split())
-    assert trail in told and sentence in told, play.output
+    assert all(trail in told and sentence in told for trail, (_, sentence) in FALSIFIED.items()), play.output
     assert verify().status == 0

@@ -1,4 +1,4 @@
-"""Bad input gets one clear sentence, every file stays as it is, and no value shows."""
+"""Bad input is told, all that one look sees, every file stays as it is, and no value shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import environments
 import pytest
-from machines import STACK, list_containers, run_playbook
+from machines import STACK, adding, list_containers, run_playbook
 
 testinfra_hosts = ["ansible://debian13"]
 
@@ -19,16 +19,6 @@ CANARY = "canary-Zx81_never-printed"
 KEPT = (
     f"/run/coffre /var/lib/coffre /usr/local/lib/coffre/coffre /etc/apt /etc/docker /etc/systemd/system /root/{STACK}"
 )
-
-
-def secret(catalogue: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(entry for entry in catalogue["secrets"] if entry["name"] == name)
-    return found
-
-
-def service(catalogue: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(entry for entry in catalogue["services"] if entry["name"] == name)
-    return found
 
 
 @pytest.fixture
@@ -47,10 +37,11 @@ def untouched(host: Any) -> Iterator[None]:
     assert look() == before
 
 
-def refuse(tmp_path: Path, variables: dict[str, Any], *sentences: str) -> None:
+def refuse(tmp_path: Path, variables: dict[str, Any], *sentences: str, services: dict[str, Any] | None = None) -> None:
     """Run site.yml with these variables: it must fail, say every sentence, and not say the canary."""
     (tmp_path / "variables.json").write_text(json.dumps(variables))
-    play = run_playbook("--limit", "debian13", "-vvv", "-e", f"@{tmp_path}/variables.json")
+    words = ("--limit", "debian13", "-vvv", *adding(**(services or {})), "-e", f"@{tmp_path}/variables.json")
+    play = run_playbook(*words)
     said = " ".join(play.output.split())
     assert play.status != 0
     for sentence in sentences:
@@ -59,39 +50,53 @@ def refuse(tmp_path: Path, variables: dict[str, Any], *sentences: str) -> None:
     assert CANARY not in play.output
 
 
-@pytest.mark.usefixtures("untouched")
-def test_catalogue(tmp_path: Path) -> None:
-    catalogue = copy.deepcopy(CATALOGUE)
-    secret(catalogue, "audit-log-signing-key")["consumers"].append("web")
-    catalogue["secrets"].append(copy.deepcopy(secret(catalogue, "demo-ca")))
-    secret(catalogue, "flask-secret-key").update(name="../etc")
-    service(catalogue, "app").pop("uid")
+@pytest.fixture
+def unfit(host: Any) -> Iterator[None]:
+    """A distribution that is none of ours, and an engine that remaps users."""
+    host.check_output("printf 'ID=plan9\\nVERSION_ID=4\\nPRETTY_NAME=Plan9\\n' >/run/os-release")
+    host.check_output("""echo '{"userns-remap": "default"}' >/etc/docker/daemon.json""")
+    host.check_output("mount --bind /run/os-release /usr/lib/os-release")
+    yield
+    host.check_output("umount /usr/lib/os-release && rm /etc/docker/daemon.json")
+
+
+@pytest.mark.usefixtures("unfit", "untouched")
+def test_a_description_that_is_wrong_on_a_host_that_is_unfit(tmp_path: Path) -> None:
+    secrets = copy.deepcopy(CATALOGUE["secrets"])
+    secrets += [each for each in secrets if each["name"] == "demo-ca"]
+    secrets[0].update(name="../etc")
     refuse(
         tmp_path,
-        {"stack_catalogue": catalogue},
-        "its consumer web is no service",
+        {"stack_catalogue": CATALOGUE | {"secrets": secrets}},
         "the secret demo-ca is there twice",
         "the secret name '../etc' is ill-formed",
-        "service app lacks `uid`",
+        "service app lists unknown under secrets",
+        "service app has secrets, so say whose their files are",
+        "The host runs Plan9: use Debian 12 or Debian 13.",
+        "Docker remaps users here (userns-remap)",
+        services={"app": {"secrets": ["unknown"], "user": "somebody"}},
     )
-
-
-@pytest.mark.usefixtures("untouched")
-def test_a_uid_that_a_login_has(tmp_path: Path) -> None:
-    catalogue = copy.deepcopy(CATALOGUE)
-    service(catalogue, "app").update(uid=1000)
-    refuse(tmp_path, {"stack_catalogue": catalogue}, "The uid 1000 of service app belongs to the login ops")
 
 
 @pytest.fixture
 def operator(host: Any) -> Iterator[str]:
-    """A complete directory of an operator, every value of it a canary."""
+    """A complete directory of an operator, every value of it a canary, but for what is damaged."""
     path = f"/root/{STACK}"
     names = " ".join(entry["name"] for entry in CATALOGUE["secrets"])
     host.check_output(f"install -d -m 0700 {path}")
     host.check_output(f"umask 077; cd {path}; for name in {names}; do printf %s {CANARY} >$name; done")
+    host.check_output(f"cd {path} && {DAMAGE}")
     yield path
     host.check_output(f"rm -rf {path}")
+
+
+@pytest.fixture
+def occupied(host: Any) -> Iterator[int]:
+    """A port of the host that something else has."""
+    host.check_output("systemd-run --quiet --unit=occupier python3 -m http.server 9443")
+    host.check_output("timeout 20 sh -c 'until ss -ltn | grep -q :9443; do sleep 0.2; done'")
+    yield 9443
+    host.check_output("systemctl stop occupier")
 
 
 DAMAGE = " && ".join(
@@ -104,62 +109,29 @@ DAMAGE = " && ".join(
         "chmod 0644 keycloak-db-password",
     )
 )
-DAMAGED = (
-    "flask-secret-key is missing",
-    "keycloak-service-client-secret is empty",
-    "keycloak-admin-password is longer than",
-    "audit-log-signing-key ends with a newline",
-    "deployment-audit-key is a link",
-    "keycloak-db-password must be root's with mode 0400 or 0600",
-)
 
 
-@pytest.mark.parametrize(
-    ("damage", "sentences"),
-    [
-        (DAMAGE, DAMAGED),
-        ("printf '$' >>keycloak-db-password", ("keycloak-db-password has characters that keycloak.conf",)),
-        ("chmod 0755 .", ("must be root's with mode 0700",)),
-    ],
-    ids=["files", "alphabet", "directory"],
-)
-def test_operators_files(
-    host: Any, tmp_path: Path, operator: str, damage: str, sentences: tuple[str, ...], request: pytest.FixtureRequest
+def test_a_stack_that_has_no_room_and_an_operators_files(
+    tmp_path: Path, operator: str, occupied: int, request: pytest.FixtureRequest
 ) -> None:
-    host.check_output(f"cd {operator} && {damage}")
     request.getfixturevalue("untouched")
-    refuse(tmp_path, {"stack_secrets_source": "file", "stack_secrets_directory": operator}, *sentences)
-
-
-@pytest.mark.usefixtures("untouched")
-def test_a_port_that_something_else_has(host: Any, tmp_path: Path) -> None:
-    host.check_output("systemd-run --quiet --unit=occupier python3 -m http.server 9443")
-    try:
-        host.check_output("timeout 20 sh -c 'until ss -ltn | grep -q :9443; do sleep 0.2; done'")
-        refuse(tmp_path, {"stack_https_port": 9443}, "9443")
-    finally:
-        host.check_output("systemctl stop occupier")
-
-
-@pytest.mark.usefixtures("untouched")
-def test_too_little_memory(tmp_path: Path) -> None:
-    refuse(tmp_path, {"stack_name": "another", "stack_secrets_memory_mb": 10_000_000}, "MiB")
-
-
-@pytest.mark.usefixtures("untouched")
-def test_an_unsupported_distribution(host: Any, tmp_path: Path) -> None:
-    host.check_output("printf 'ID=plan9\\nVERSION_ID=4\\nPRETTY_NAME=Plan9\\n' >/run/os-release")
-    host.check_output("mount --bind /run/os-release /usr/lib/os-release")
-    try:
-        refuse(tmp_path, {}, "The host runs Plan9: use Debian 12 or Debian 13.")
-    finally:
-        host.check_output("umount /usr/lib/os-release")
-
-
-@pytest.mark.usefixtures("untouched")
-def test_an_engine_that_remaps_users(host: Any, tmp_path: Path) -> None:
-    host.check_output("""echo '{"userns-remap": "default"}' >/etc/docker/daemon.json""")
-    try:
-        refuse(tmp_path, {}, "Docker remaps users here (userns-remap)")
-    finally:
-        host.check_output("rm /etc/docker/daemon.json")
+    refuse(
+        tmp_path,
+        {
+            "stack_name": "another",
+            "stack_https_port": occupied,
+            "stack_secrets_source": "file",
+            "stack_secrets_directory": operator,
+        },
+        f"Port {occupied} is in use by python3",
+        f"Port 8080 is in use by the container {STACK}-",
+        "The uid 1000 of service app belongs to the login ops",
+        "MiB of memory left and the stack needs",
+        "flask-secret-key is missing",
+        "keycloak-service-client-secret is empty",
+        "keycloak-admin-password is longer than",
+        "audit-log-signing-key ends with a newline",
+        "deployment-audit-key is a link",
+        "keycloak-db-password must be root's with mode 0400 or 0600",
+        services={"app": {"user": "1000:1000", "mem_limit": "9000g"}},
+    )

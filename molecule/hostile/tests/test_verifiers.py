@@ -6,20 +6,23 @@ import json
 import shlex
 from typing import Any
 
-from machines import STACK, fetch, list_containers, run_playbook
+from machines import STACK, core, fetch, list_containers, run_playbook
 
 testinfra_hosts = ["ansible://debian13"]
 
-# Run on the host, with the modules' Python and the core that lies there: the values stay where they are.
+# Run on the host, as the modules are: the values stay where they are.
 SCRIPT = r"""
 import json, subprocess, sys
-from coffre import bundles, containers, keycloak, paths, state
+from coffre import paths
+from coffre.engines import containers
+from coffre.host import bundles, state
+from coffre.strategies.keycloak import session as keycloak
 
 stack = sys.argv[1]
 where = paths.StackPaths(stack)
 known = state.load(where)
 database, server = (containers.healthy(stack, service) for service in ("postgres", "keycloak"))
-url = keycloak.url(server)
+url = keycloak.Instance(server).url
 password, secret = (
     bundles.value(where, known, "host", name).decode()
     for name in ("keycloak-admin-password", "keycloak-service-client-secret")
@@ -101,8 +104,7 @@ def lose_phone():
 
 
 def run(host: Any, verb: str) -> str:
-    command = "PYTHONPATH=/usr/local/lib/coffre /usr/local/lib/coffre/venv/bin/python -c"
-    said: str = host.check_output(f"{command} {shlex.quote(SCRIPT)} {STACK} {verb}")
+    said: str = host.check_output(f"{core()} -c {shlex.quote(SCRIPT)} {STACK} {verb}")
     return said
 
 

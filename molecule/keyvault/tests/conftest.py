@@ -36,7 +36,7 @@ def staging(emulator: Control) -> Iterator[Staging]:
     play("teardown", "-e", f"teardown_destroy={STACK}")
     emulator.reset()
     unfilled = play("secrets")
-    checked = play("seed", "--check")
+    checked = play("ensure_secrets", "--check")
     filled = play("ensure_secrets")
     supply_certificate(emulator)
     filled_again = play("ensure_secrets")
@@ -46,7 +46,7 @@ def staging(emulator: Control) -> Iterator[Staging]:
 
 @pytest.fixture
 def vault(emulator: Control, staging: Staging) -> Iterator[Control]:
-    """The vault of a deployed staging; good transient_errors and full rights again afterwards."""
+    """The vault of a deployed staging; no faults and full rights again afterwards."""
     assert staging.deployed.status == 0, staging.deployed.output
     yield emulator
     emulator.clear_faults()

@@ -29,7 +29,7 @@ def test_check_mode_tells_and_makes_nothing(staging: Any) -> None:
     assert all(name in staging.checked.output for name in MADE)
 
 
-def test_it_fills_and_leaves_the_certificate_to_a_person(staging: Any) -> None:
+def test_it_makes_what_is_missing_and_leaves_the_certificate_to_a_person(staging: Any) -> None:
     assert staging.filled.status == 0, staging.filled.output
     assert "filled: " in staging.filled.output and staging.filled.recap["debian13"]["changed"] == 1
     assert "az keyvault secret set" in staging.filled.output and "proxy-tls" in staging.filled.output
@@ -48,19 +48,11 @@ def test_staging_is_deployed_with_the_vaults_versions(staging: Any, host: Any) -
     assert answer[0] == 200, answer
 
 
-@pytest.mark.usefixtures("vault")
-def test_another_stacks_name_is_refused(host: Any) -> None:
-    before = versions(host)
-    output = play("seed", "-e", "stack_name=coffre-other").output
-    assert "coffre-staging" in output and all(name in output for name in MADE)
-    assert versions(host) == before
-
-
 def test_a_deleted_name_is_recovered_only_when_told(vault: Control) -> None:
     vault.delete(STACK, "flask-secret-key")
     refused = play("ensure_secrets")
     assert refused.status != 0 and "flask-secret-key" in refused.output and "recover=true" in refused.output
-    recovered = play("seed", "-e", "recover=true")
+    recovered = play("ensure_secrets", "-e", "recover=true")
     assert recovered.status == 0 and "recovered: flask-secret-key" in recovered.output, recovered.output
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from staging import PROXY_TLS, STACK, play, versions, write_variables
+from machines import adding
+from staging import STACK, play, versions
 
 from tests.keyvault_emulator.control import Control
 
@@ -14,12 +14,11 @@ testinfra_hosts = ["ansible://debian13"]
 NAMES = [f"bulk-{number:03}" for number in range(1, 201)]
 
 
-def test_many(vault: Control, host: Any, tmp_path: Path) -> None:
+def test_many(vault: Control, host: Any) -> None:
     known = set(versions(host))
     for name in NAMES:
         vault.put(STACK, name, f"{name}-0123456789abcdef0123456789abcdef", created=1_700_000_000)
-    bulk = [{"name": name, "consumers": ["host"], "strategy": "replace"} for name in NAMES]
-    arguments = ("-e", write_variables(tmp_path, stack_catalogue_own=[PROXY_TLS, *bulk]))
+    arguments = adding([{"name": name, "host": True, "strategy": "replace"} for name in NAMES])
 
     vault.set(latency_ms=30)
     vault.count(reset=True)

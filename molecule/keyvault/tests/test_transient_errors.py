@@ -1,4 +1,4 @@
-"""Whatever the transient_errors: a host has the old set or the new set, inside one time limit."""
+"""Whatever the transient errors: a host has the old set or the new set, inside one time limit."""
 
 from __future__ import annotations
 
@@ -19,28 +19,18 @@ def renew(vault: Control, *names: str) -> dict[str, str]:
     return {name: vault.put(STACK, name, f"renewed-{time.time_ns()}-0123456789abcdef") for name in names}
 
 
+# One that its library sees, one that ends a connection, and one of the machine's identity; tests/unit/keyvault has all.
 FAULTS: list[dict[str, Any]] = [
     {"kind": "status", "status": 429, "retry_after": 1, "count": 3},
-    {"kind": "status", "status": 429, "count": 3},
-    {"kind": "status", "status": 503, "count": 3},
-    {"kind": "status", "status": 500, "share": 0.3, "count": 0},
-    {"kind": "reset", "count": 3},
-    {"kind": "half", "count": 3},
-    {"kind": "slow", "seconds": 2.0, "count": 3},
-    {"kind": "status", "status": 401, "operation": "get", "count": 1},
+    {"kind": "half", "operation": "get", "count": 2},
     {"kind": "status", "status": 503, "operation": "token", "count": 2},
-    {"kind": "reset", "operation": "token", "count": 1},
 ]
 
 
-@pytest.mark.parametrize(
-    "fault",
-    FAULTS,
-    ids=["429-after", "429", "503", "500-often", "reset", "half", "slow", "token-expired", "identity-503", "identity"],
-)
-def test_it_passes(fault: dict[str, Any], vault: Control, host: Any) -> None:
+def test_they_pass(vault: Control, host: Any) -> None:
     new = renew(vault, "audit-log-signing-key", "flask-secret-key")
-    vault.fault(**fault)
+    for fault in FAULTS:
+        vault.fault(**fault)
     staged = play("secrets")
     assert staged.status == 0, staged.output
     assert versions(host).items() >= new.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +74,21 @@ def in_base64_in_a_composed_file(host: Any) -> str:
 
 
 def in_an_environment(host: Any) -> str:
-    host.check_output(f'KEY="$(cat {secret(host)})" systemd-run --quiet --unit=planted --setenv=KEY sleep 600')
-    return f"LEAK app/flask-secret-key (raw) in /proc/{pid(host)}/environ (sleep)"
+    host.check_output(f'KEY="$(cat {secret(host)})" {run("environment")} --setenv=KEY sleep 600')
+    return f"LEAK app/flask-secret-key (raw) in /proc/{pid(host, 'environment')}/environ (sleep)"
 
 
 def in_an_argument(host: Any) -> str:
-    host.check_output(f'systemd-run --quiet --unit=planted sh -c "sleep 600; : $(cat {secret(host)})"')
-    return f"LEAK app/flask-secret-key (raw) in /proc/{pid(host)}/cmdline (sh)"
+    host.check_output(f'{run("argument")} sh -c "sleep 600; : $(cat {secret(host)})"')
+    return f"LEAK app/flask-secret-key (raw) in /proc/{pid(host, 'argument')}/cmdline (sh)"
 
 
 def in_a_deleted_file(host: Any) -> str:
     script = f"cat {secret(host)} >/var/tmp/gone; exec 3</var/tmp/gone; rm /var/tmp/gone; exec sleep 600"
-    host.check_output(f"systemd-run --quiet --unit=planted sh -c '{script}' && sleep 1")
-    return f"LEAK app/flask-secret-key (raw) in /proc/{pid(host)}/fd/3 (sleep: /var/tmp/gone (deleted))"
+    host.check_output(f"{run('deleted')} sh -c '{script}'")
+    there = f"/proc/{pid(host, 'deleted')}"
+    host.check_output(f"timeout 20 sh -c 'until grep -qx sleep {there}/comm; do sleep 0.1; done'")
+    return f"LEAK app/flask-secret-key (raw) in {there}/fd/3 (sleep: /var/tmp/gone (deleted))"
 
 
 def in_a_containers_log(host: Any) -> str:
@@ -102,13 +104,17 @@ def in_the_journal(host: Any) -> str:
     return "LEAK app/flask-secret-key (raw) in journal"
 
 
-def pid(host: Any) -> str:
-    return str(host.check_output("systemctl show --value --property=MainPID planted"))
+def run(name: str) -> str:
+    return f"systemd-run --quiet --unit=planted-{name}"
+
+
+def pid(host: Any, name: str) -> str:
+    return str(host.check_output(f"systemctl show --value --property=MainPID planted-{name}"))
 
 
 def clear_up(host: Any) -> None:
     logs = " ".join(each.inspect["LogPath"] for each in list_containers(host))
-    host.run(f"systemctl stop planted; rm -f /var/tmp/planted*; truncate --size=0 {logs}")
+    host.run(f"systemctl stop 'planted-*'; rm -f /var/tmp/planted*; truncate --size=0 {logs}")
 
 
 PLANTS = (
@@ -122,16 +128,16 @@ PLANTS = (
 )
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_a_planted_leak_fails_the_search(plant: Callable[[Any], str], host: Any) -> None:
+def test_each_planted_leak_fails_the_search(host: Any) -> None:
+    """One search of the whole host, which takes its time, sees all of them."""
     since = float(host.check_output("date +%s"))
     try:
-        expected = plant(host)
+        expected = [plant(host) for plant in PLANTS]
         status, output = search_host(host, since=since)
     finally:
         clear_up(host)
     assert status == 1
-    assert expected in output.splitlines()
+    assert set(expected) <= set(output.splitlines()), output
 
 
 def test_a_modules_argument_fails_the_search_on_both_machines(host: Any) -> None:

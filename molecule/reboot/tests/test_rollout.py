@@ -1,4 +1,4 @@
-"""A machine that dies in the middle of a rollout comes back healthy, and the next run finishes the work."""
+"""A machine that dies in a rollout comes back healthy, without a network, and the next run finishes the work."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from machines import (
     STACK,
     list_containers,
     note_files,
+    plug_in,
     power_off,
     read_state,
     run_playbook,
     same_files,
     wait_ready,
 )
+from raised import assert_raised_before_docker
 
 testinfra_hosts = ["ansible://debian13"]
 
@@ -43,14 +45,18 @@ def test_death_in_the_middle_of_a_rollout(host: Any) -> None:
     )
     try:
         host.check_output(f"timeout 200 sh -c 'until {ROLLING}; do sleep 0.2; done'")
-        power_off(host)
+        power_off(host, network=False)
         assert site.wait(timeout=120) != 0
     finally:
         site.kill()
         site.communicate()
 
-    wait_ready(host)
-    assert same_files(host, bundle(host), "/root/app")
+    try:
+        assert_raised_before_docker(host)
+        wait_ready(host)
+        assert same_files(host, bundle(host), "/root/app")
+    finally:
+        plug_in(host)
     finished = run_playbook(*CHANGE)
     assert finished.status == 0, finished.output
     found = {container.service: container for container in list_containers(host)}

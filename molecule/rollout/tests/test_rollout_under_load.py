@@ -11,21 +11,22 @@ from typing import Any
 
 import environments
 import pytest
-from machines import ROOT, STACK, Play, list_containers, read_state, run_playbook
+from machines import ROOT, STACK, Play, adding, core, list_containers, read_state, run_playbook
 
 testinfra_hosts = ["ansible://debian12"]
 
 CATALOGUE = environments.catalogue("demo")
-BLOB = {"name": "blob", "consumers": ["app"], "kind": "bytes", "strategy": "replace"}
+BLOB = {"name": "blob", "kind": "bytes", "strategy": "replace"}
 # On the host's tmpfs, so that no value comes to lie on its disk.
 OPERATOR = "/run/operator"
 WORK = "/root/load"
-CORE = "PYTHONPATH=/usr/local/lib/coffre /usr/local/lib/coffre/venv/bin/python -c"
+MACHINE = "coffre-test-debian12"
 
 # On the host, where the values stay: write what is in force as an operator would.
 COPY = r"""
 import os, pathlib, sys
-from coffre import bundles, paths, state
+from coffre import paths
+from coffre.host import bundles, state
 
 where = paths.StackPaths(sys.argv[1])
 known = state.load(where)
@@ -39,7 +40,7 @@ for secret in known.secrets:
 # Another key for the certificate that is there.
 MISMATCH = r"""
 import pathlib, sys
-from coffre import generate
+from coffre.values import generate
 from cryptography.hazmat.primitives.asymmetric import ec
 
 file = pathlib.Path(sys.argv[1])
@@ -73,7 +74,7 @@ def operator(host: Any) -> Iterator[None]:
     """An operator's directory with the values in force, and the load beside it; the demo source again afterwards."""
     host.check_output(f"install -d -m 0700 {OPERATOR} {WORK}")
     try:
-        host.check_output(f"{CORE} {shlex.quote(COPY)} {STACK} {OPERATOR}")
+        host.check_output(f"{core(MACHINE)} -c {shlex.quote(COPY)} {STACK} {OPERATOR}")
         host.check_output(f"printf %s {shlex.quote((ROOT / 'benchmarks/load.py').read_text())} >{WORK}/load.py")
         host.check_output(f"printf %s {shlex.quote(LOAD)} >{WORK}/main.py")
         yield
@@ -85,10 +86,11 @@ def operator(host: Any) -> Iterator[None]:
 
 
 def site(secrets: list[dict[str, Any]], **variables: Any) -> Play:
-    """Run site.yml with the operator's directory for this catalogue."""
+    """Run site.yml with the operator's directory for these secrets, one of which the demo's app does not have."""
     catalogue = CATALOGUE | {"secrets": secrets}
     source = {"stack_secrets_source": "file", "stack_secrets_directory": OPERATOR, "stack_catalogue": catalogue}
-    return run_playbook("--limit", "debian12", "-e", json.dumps(source | variables))
+    listed = adding(app={"secrets": ["blob"]})
+    return run_playbook("--limit", "debian12", *listed, "-e", json.dumps(source | variables))
 
 
 def look(host: Any) -> dict[str, Any]:
@@ -196,7 +198,7 @@ def test_an_app_that_does_not_become_ready_is_taken_back(host: Any) -> None:
 
 def test_a_certificate_with_the_key_of_another_is_never_served(host: Any) -> None:
     before, served = look(host), certificate(host)
-    host.check_output(f"{CORE} {shlex.quote(MISMATCH)} {OPERATOR}/proxy-tls")
+    host.check_output(f"{core(MACHINE)} -c {shlex.quote(MISMATCH)} {OPERATOR}/proxy-tls")
     with load(host, 1000):
         play = site([*CATALOGUE["secrets"], BLOB], stack_secrets_trailing_newline="strip")
         assert certificate(host) == served

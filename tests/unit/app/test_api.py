@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from demo import services
 from flask import Flask
 
 from ansible_collections.coffre.stack.plugins.module_utils.audit.trail import verify
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import proxies
 from app import create_app
 from app.api.health import CHECK
 from app.config.settings import SECRET_NAMES
@@ -160,16 +162,19 @@ def test_the_proxy_has_turned_away_after_as_many_refused_checks_as_it_takes(app:
     assert now.wait_until_turned_away(0)
 
 
+def proxy_settings() -> str:
+    return proxies.files(services())["haproxy.cfg"]
+
+
 def test_the_app_and_the_proxy_mean_the_same_checks() -> None:
-    settings = (Path(__file__).parents[3] / "images/haproxy/haproxy.cfg").read_text()
-    assert f" fall {REFUSALS} " in settings
-    assert f"uri /health ver HTTP/1.1 hdr Host {CHECK}\n" in settings
+    assert f" fall {REFUSALS} " in proxy_settings()
+    assert f"uri /health ver HTTP/1.1 hdr Host {CHECK}\n" in proxy_settings()
 
 
 def test_the_proxy_leaves_threads_for_checks() -> None:
     root = Path(__file__).parents[3]
     threads = re.search(r"^threads = (\d+)$", (root / "app/gunicorn.conf.py").read_text(), re.MULTILINE)
-    most = re.search(r"server-template app .* maxconn (\d+)$", (root / "images/haproxy/haproxy.cfg").read_text(), re.M)
+    most = re.search(r"server-template app .* maxconn (\d+)$", proxy_settings(), re.MULTILINE)
     assert threads and most
     assert int(most[1]) <= int(threads[1]) - 2
 

@@ -21,6 +21,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, 
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
+from tests.unit import described
 
 RANDOM = {"type": "random", "bytes": 16}
 CATALOGUE: dict[str, Any] = {
@@ -74,7 +75,7 @@ class Stack:
     outputs: list[str] = field(default_factory=list)
 
     def stage(self, *, check: bool = False, require_noswap: bool = False) -> dict[str, Any]:
-        catalogue = catalogues.parse(self.data)
+        catalogue = described.parse(self.data)
 
         def resolve(held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:
             if self.vault is not None:
@@ -92,7 +93,7 @@ class Stack:
 
     def deliver(self) -> dict[str, Any]:
         """Stage as the playbook secrets.yml does."""
-        catalogue = catalogues.parse(self.data)
+        catalogue = described.parse(self.data)
 
         def demo(held: sources.Holdings, _: Mapping[str, Any]) -> sources.Resolved:
             return sources.Resolved(sources.demo(catalogue, held, self.paths.stack))

@@ -10,93 +10,96 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.modules import keycloak_admin, keycloak_client, postgres_role
-from tests.unit.core.conftest import Stack
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import agree
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
+from ansible_collections.coffre.stack.plugins.modules import stack_rollout
+from tests.unit import described
+from tests.unit.core.conftest import CATALOGUE, Stack
 
-PARAMETERS: dict[Any, dict[str, Any]] = {
-    postgres_role: {
-        "secret": "db-password",
-        "consumer": "db-client",
-        "owner": "owner",
-        "roles": ["role_a", "role_b"],
-        "database": None,
-        "service": "db",
-    },
-    keycloak_admin: {"secret": "api-key-2", "user": "admin", "service": "db"},
-    keycloak_client: {
-        "secret": "api-key-2",
-        "realm": "iam",
-        "client": "cli",
-        "admin_user": "admin",
-        "admin_secret": "api-key-2",
-        "service": "db",
-    },
-}
-
-
-def undeploy(paths: StackPaths) -> None:
-    paths.compose.unlink()
-
-
-def unstage(paths: StackPaths) -> None:
-    st = state.load(paths)
-    st.services.clear()
-    state.save(paths, st)
+# Who checks something, and what.
+CHECKED = {"postgres": "db-password", "keycloak": "api-key-2"}
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, staged: Stack) -> list[str]:
-    """Which services of the stack run: `db`, healthy, unless a test removes it."""
-    running = ["db"]
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """The secrets whose verifiers were asked, and whether only to tell."""
+    found: list[tuple[str, bool]] = []
+
+    def ask(context: Any, dry: bool) -> Agreement:
+        found.append((context.secret.name, dry))
+        return Agreement(["asked"])
+
+    monkeypatch.setattr(agree, "load", lambda _: SimpleNamespace(agree=ask))
+    return found
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
+    """What the engine says of each verifier, state and health; a test changes it."""
+    found = dict.fromkeys(CHECKED, ("running", "healthy"))
 
     def containers(_: str) -> list[Any]:
-        return [SimpleNamespace(service=each, state="running", health="healthy", name=each) for each in running]
+        return [SimpleNamespace(service=name, state=now, health=is_) for name, (now, is_) in found.items()]
 
     monkeypatch.setattr(compose, "containers", containers)
-    for module in PARAMETERS:
-        monkeypatch.setattr(module, "StackPaths", lambda _: staged.paths)
-    return running
+    return found
 
 
-@pytest.mark.parametrize("module", PARAMETERS, ids=lambda module: module.__name__.rpartition(".")[2])
-@pytest.mark.parametrize("lacks", [undeploy, unstage, None], ids=["no stack", "not staged", "not running"])
+def told(stack: Stack, service: str) -> Any:
+    """What a check says of the secrets of a verifier."""
+    question = agree.agreeing(stack.paths, described.parse(stack.data), 0)
+    return question(state.load(stack.paths), service, True).repaired
+
+
+def unstage(stack: Stack) -> None:
+    st = state.load(stack.paths)
+    st.services.clear()
+    st.secrets.clear()
+    state.save(stack.paths, st)
+
+
+@pytest.mark.parametrize("service", CHECKED)
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        lambda _, running: running.clear(),
+        lambda _, running: running.update(dict.fromkeys(CHECKED, ("exited", ""))),
+        lambda _, running: running.update(dict.fromkeys(CHECKED, ("running", "unhealthy"))),
+        lambda stack, _: unstage(stack),
+    ],
+    ids=["no container", "not running", "unhealthy", "not staged"],
+)
 def test_a_check_tells_what_a_deploy_would_see_to(
-    staged: Stack, asked: list[str], module: Any, lacks: Callable[[StackPaths], None] | None
+    staged: Stack,
+    asked: list[tuple[str, bool]],
+    running: dict[str, tuple[str, str]],
+    service: str,
+    lacks: Callable[[Stack, dict[str, tuple[str, str]]], object],
 ) -> None:
-    if lacks:
-        lacks(staged.paths)
-    else:
-        asked.clear()
-    told = module.work({"stack": "demo", **PARAMETERS[module]}, True)
-    assert told["changed"] and told["repaired"]
-    if lacks is not undeploy:
-        with pytest.raises(CoffreError):
-            module.work({"stack": "demo", **PARAMETERS[module]}, False)
+    lacks(staged, running)
+    assert told(staged, service) == {CHECKED[service]: ["secret"]}
+    assert asked == []
 
 
-@pytest.mark.parametrize("module", PARAMETERS, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_a_check_makes_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
-    monkeypatch.setattr(module, "StackPaths", lambda _: StackPaths("demo", root / "run", root / "lib"))
-    assert module.work({"stack": "demo", **PARAMETERS[module]}, True)["changed"]
-    assert list(root.iterdir()) == []
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("service", CHECKED)
+@pytest.mark.parametrize("health", ["healthy", "starting", ""], ids=["healthy", "starting", "without a health check"])
+def test_a_check_asks_what_runs(
+    staged: Stack, asked: list[tuple[str, bool]], running: dict[str, tuple[str, str]], service: str, health: str
+) -> None:
+    running[service] = ("running", health)
+    assert told(staged, service) == {CHECKED[service]: ["asked"]}
+    assert asked == [(CHECKED[service], True)]
 
 
 @pytest.mark.usefixtures("asked")
-@pytest.mark.parametrize(
-    ("module", "core", "function"),
-    [
-        (postgres_role, "postgres", "ensure"),
-        (keycloak_admin, "keycloak_admin", "ensure_admin"),
-        (keycloak_client, "keycloak_client", "ensure_client"),
-    ],
-)
-def test_a_check_asks_what_runs(monkeypatch: pytest.MonkeyPatch, module: Any, core: str, function: str) -> None:
-    def ask(*_: Any, **how: Any) -> Any:
-        repaired = ["asked"] * how["dry"]
-        return (repaired, "") if module is keycloak_client else repaired
-
-    monkeypatch.setattr(getattr(module, core), function, ask)
-    assert module.work({"stack": "demo", **PARAMETERS[module]}, True)["repaired"] == ["asked"]
+def test_a_check_of_a_new_stack_makes_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_rollout, "StackPaths", lambda _: StackPaths("demo", root / "run", root / "lib"))
+    catalogue, compose_file = described.split(CATALOGUE)
+    given = {"stack": "demo", "catalogue": catalogue, "compose_file": compose_file, "bundles": {}, "images": {}}
+    result = stack_rollout.work(given | {"timeout": 1, "run": "r1", "operator": "kim"}, True)
+    assert result["changed"]
+    assert {each["action"] for each in result["services"]} == {"create"}
+    assert list(root.iterdir()) == []

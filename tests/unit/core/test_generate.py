@@ -9,9 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate, parse
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
 from ansible_collections.coffre.stack.plugins.module_utils.values import generate
+from tests.unit.described import parse
 
 CA = {"type": "certificate_authority", "names": ["localhost", "127.0.0.1", "::1"], "days": 100}
 LEAF = {"type": "certificate", "authority": "ca", "names": ["localhost", "127.0.0.1", "::1"], "days": 30}

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import preflight
-from ansible_collections.coffre.stack.plugins.module_utils.catalogue import parse
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from tests.unit import described
 
 CANARY = "canary-2d44"
 MEMINFO = "MemTotal:  4096000 kB\nMemAvailable:  1024000 kB\n"
@@ -40,7 +40,16 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, docker: dict[str, str]
 
 
 def request(data: Any, **changes: Any) -> preflight.Request:
-    return preflight.Request(**{"stack": "demo", "catalogue": data, "source": "demo", "host": "here"} | changes)
+    catalogue, compose = described.split(data)
+    for name, keys in changes.pop("services", {}).items():
+        compose["services"][name].update(keys)
+    given = {"stack": "demo", "catalogue": catalogue, "compose_file": compose, "source": "demo", "host": "here"}
+    return preflight.Request(**given | changes)
+
+
+def at(addresses: list[str], *numbers: int) -> list[tuple[str, int]]:
+    """These ports at each of these addresses; without one, at all."""
+    return [(address, number) for address in addresses or [""] for number in numbers]
 
 
 @pytest.mark.usefixtures("host")
@@ -54,7 +63,12 @@ def test_every_problem_at_once(data: dict[str, Any], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(preflight, "distribution", lambda: ["The host runs X: use Debian 12 or Debian 13."])
     monkeypatch.setattr(tmpfs, "exposure", lambda _: "The secrets could be swapped")
     wrong = request(
-        data, source="file", directory=tmp_path / "none", memory_mb=2**40, stack="Bad Name", require_noswap=True
+        data,
+        source="file",
+        directory=tmp_path / "none",
+        services={"app": {"mem_limit": "1024g", "deploy": {"replicas": 64}}, "db-client": {"ports": ["70000:80"]}},
+        stack="Bad Name",
+        require_noswap=True,
     )
     with pytest.raises(CoffreError) as caught:
         preflight.check(wrong)
@@ -64,7 +78,8 @@ def test_every_problem_at_once(data: dict[str, Any], monkeypatch: pytest.MonkeyP
         "belongs to the login",
         f"The operator's directory {tmp_path / 'none'} is missing",
         "The host runs X",
-        "MiB of memory left",
+        "the stack needs 67108864 MiB",
+        "70000 is no port",
         "The secrets could be swapped: switch it off",
     ):
         assert sentence in text
@@ -72,10 +87,25 @@ def test_every_problem_at_once(data: dict[str, Any], monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("host")
-def test_a_wrong_catalogue_is_told_beside_the_host(data: dict[str, Any]) -> None:
-    data["secrets"][0]["consumers"] = ["nobody"]
-    with pytest.raises(CoffreError, match=r"nobody is no service.*MiB of memory left.*Nothing was changed on here\.$"):
-        preflight.check(request(data, memory_mb=2**40))
+def test_a_wrong_catalogue_is_told_beside_the_host(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    data["secrets"][0]["consumers"] = []
+    monkeypatch.setattr(preflight, "distribution", lambda: ["The host runs X: use Debian 12 or Debian 13."])
+    with pytest.raises(CoffreError, match=r"api-key is nobody's.*The host runs X.*Nothing was changed on here\.$"):
+        preflight.check(request(data))
+
+
+@pytest.mark.usefixtures("host")
+def test_a_compose_file_that_cannot_be_honoured_is_told(data: dict[str, Any]) -> None:
+    with pytest.raises(CoffreError, match=r"^The Compose file cannot be honoured: service app says container_name: "):
+        preflight.check(request(data, services={"app": {"container_name": "app"}}))
+
+
+@pytest.mark.usefixtures("host")
+def test_what_compose_would_ignore_is_a_warning(data: dict[str, Any]) -> None:
+    ignored = {"deploy": {"placement": {"constraints": ["node.role==manager"]}}}
+    assert preflight.check(request(data, services={"app": ignored})) == [
+        "service app: Compose ignores deploy.placement."
+    ]
 
 
 @pytest.mark.usefixtures("host")
@@ -133,7 +163,7 @@ def test_a_uid_that_somebody_has(data: dict[str, Any]) -> None:
             return SimpleNamespace(pw_name="alice")
         raise KeyError(uid)
 
-    assert preflight.logins(parse(data), lookup) == [
+    assert preflight.logins(described.parse(data), lookup) == [
         "The uid 60611 of service app belongs to the login alice: choose a free one"
     ]
 
@@ -183,16 +213,16 @@ def test_a_port_in_use_names_who_uses_it(docker: dict[str, str], family: int, ad
         listener.bind((address, 0))
         listener.listen()
         port = listener.getsockname()[1]
-        (problem,) = preflight.ports([port], "demo")
+        (problem,) = preflight.ports(at([], port), "demo")
         assert f"Port {port} is in use by " in problem
         assert f"(pid {os.getpid()})" in problem
         published = f"0.0.0.0:{port}->8443/tcp, [::]:{port}->8443/tcp"
         docker["ps"] = f"demo\tdemo-proxy-1\t{published}\n"
-        assert preflight.ports([port], "demo") == []
+        assert preflight.ports(at([], port), "demo") == []
         docker["ps"] = f"other\tother-proxy-1\t{published}\n"
-        assert "by the container other-proxy-1" in preflight.ports([port], "demo")[0]
+        assert "by the container other-proxy-1" in preflight.ports(at([], port), "demo")[0]
     docker.clear()
-    assert preflight.ports([port], "demo") == []
+    assert preflight.ports(at([], port), "demo") == []
 
 
 @pytest.mark.parametrize(
@@ -200,7 +230,7 @@ def test_a_port_in_use_names_who_uses_it(docker: dict[str, str], family: int, ad
     [([70000], "70000 is no port: choose"), ([0], "0 is no port"), ([8443, 8443], "Port 8443 is wanted twice")],
 )
 def test_ports_that_are_none(numbers: list[int], problem: str) -> None:
-    assert [each for each in preflight.ports(numbers, "demo") if each.startswith(problem)]
+    assert [each for each in preflight.ports(at([], *numbers), "demo") if each.startswith(problem)]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +250,7 @@ def test_only_a_port_of_the_host_is_taken_by_a_container(docker: dict[str, str],
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     docker["ps"] = f"demo\tdemo-app-1\t\nother\tother-proxy-1\t{published.format(port=port)}\n"
-    assert bool(preflight.ports([port], "demo")) == stopped
+    assert bool(preflight.ports(at([], port), "demo")) == stopped
 
 
 @pytest.mark.parametrize(
@@ -241,7 +271,7 @@ def test_a_port_is_taken_where_it_is_wanted(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     docker["ps"] = f"other\tother-proxy-1\t{published.format(port=port)}\n"
-    assert bool(preflight.ports([port], "demo", addresses)) == stopped
+    assert bool(preflight.ports(at(addresses, port), "demo")) == stopped
 
 
 def test_a_listener_elsewhere_is_none_here(docker: dict[str, str]) -> None:  # noqa: ARG001
@@ -249,8 +279,8 @@ def test_a_listener_elsewhere_is_none_here(docker: dict[str, str]) -> None:  # n
         listener.bind(("127.0.0.2", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        assert preflight.ports([port], "demo", ["127.0.0.1"]) == []
-        assert preflight.ports([port], "demo", ["127.0.0.1", "127.0.0.2"]) != []
+        assert preflight.ports(at(["127.0.0.1"], port), "demo") == []
+        assert preflight.ports(at(["127.0.0.1", "127.0.0.2"], port), "demo") != []
 
 
 @pytest.mark.parametrize(
@@ -258,7 +288,7 @@ def test_a_listener_elsewhere_is_none_here(docker: dict[str, str]) -> None:  # n
     [("localhost", "is no address"), ("127.0.0.1:80", "is no address"), ("192.0.2.7", "is none of this host's")],
 )
 def test_addresses_that_are_none(docker: dict[str, str], address: str, problem: str) -> None:  # noqa: ARG001
-    assert problem in preflight.ports([8443], "demo", [address])[0]
+    assert problem in preflight.ports(at([address], 8443), "demo")[0]
 
 
 @pytest.mark.parametrize(

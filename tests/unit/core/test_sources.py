@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, parse
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from tests.unit.described import parse
 
 CANARY = "canary-51c0"
 PEM = {"type": "certificate_authority", "names": ["localhost"], "days": 30}

@@ -517,7 +517,7 @@ def test_a_consumer_that_left_a_secret_is_said_too(staged: Any, mounting: list[s
 def test_what_the_host_no_longer_needs_is_gone_at_once(staged: Any, mounting: list[str]) -> None:
     old = staged.folder("host")
     mounting.append(staged.folder("app").name)
-    staged.data["secrets"][1]["consumers"] = ["app"]
+    staged.data["secrets"][1].update(consumers=["app"], strategy="replace")  # automation need not sign in with it
     staged.data["secrets"][0]["consumers"] = ["app", "host"]
     result = staged.deliver()
     assert (result["changed"], unsaid(result)) == (True, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import leaks as doctor_leaks
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import times as doctor_times
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state, tmpfs
@@ -45,8 +46,8 @@ SHOWN = {
     "docker metadata": "here",
     "environment": "here",
     "container logs": "here",
-    "app": "tests/unit/rollout/test_roll.py",
-    "keycloak": "molecule/hostile/tests/test_verifiers.py",
+    "endpoints": "tests/unit/rollout/test_roll.py",
+    "readiness": "tests/unit/rollout/test_roll.py",
     "logins": "molecule/hostile/tests/test_verifiers.py",
     "git history": "here",
     "vault": "tests/unit/keyvault/test_refusals.py",
@@ -120,7 +121,7 @@ def test_what_the_ages_check_tells_is_due(days: int, stack: Plantation) -> None:
         doctor_times.ages(stack.target())
     assert rotated(stack) == {"api-key"}
     dated(stack, 0, "api-key")
-    assert not isinstance(doctor_times.ages(stack.target()), doctor_patient.Caution)
+    assert not isinstance(doctor_times.ages(stack.target()), examined.Caution)
 
 
 def made_ahead(stack: Plantation, monkeypatch: pytest.MonkeyPatch, days: int) -> None:
@@ -173,12 +174,12 @@ def test_of_the_operators_own_files_the_advice_is_what_works(stack: Plantation) 
     told = "api-key is due for rotation since [0-9-]*$"
     with pytest.raises(CoffreError, match=told):  # a new file is enough
         doctor_times.ages(target)
-    object.__setattr__(target.catalogue.secrets["api-key"], "strategy", "keycloak_client")
-    try:
+    given = target.catalogue.secrets
+    checked = replace(given["api-key"], strategy="keycloak_client", settings={"service": "keycloak"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(given, "api-key", checked)
         with pytest.raises(CoffreError, match=r"SECRET=api-key ARGS='-e stack_secrets_source=demo', then put the new"):
             doctor_times.ages(target)
-    finally:
-        object.__setattr__(target.catalogue.secrets["api-key"], "strategy", "key_ring")
     st = state.load(stack.paths)
     assert rotation_plan._requests(stack.catalogue, st, rotation_plan.RotationRequest(("api-key",), "file", 14))
     assert not rotation_plan._requests(stack.catalogue, st, rotation_plan.RotationRequest(("api-key",), "demo", 14))

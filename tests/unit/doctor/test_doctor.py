@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import os
@@ -15,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils import compose_file
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import answers as doctor_answers
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import containers as doctor_containers
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import files as doctor_files
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import host as doctor_host
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import leaks as doctor_leaks
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import times as doctor_times
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
@@ -33,6 +34,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan 
 from ansible_collections.coffre.stack.plugins.module_utils.scan import git_history as history
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
+from tests.unit import described
 
 RANDOM = {"type": "random", "bytes": 32}
 CATALOGUE: dict[str, Any] = {
@@ -59,7 +61,13 @@ CATALOGUE: dict[str, Any] = {
         },
     ],
     "services": [
-        {"name": "app", "uid": 60611, "gid": 60611, "adopt": "start_first"},
+        {
+            "name": "app",
+            "uid": 60611,
+            "gid": 60611,
+            "adopt": "start_first",
+            "compose": {"mem_limit": "1g", "networks": ["web"]},
+        },
         {
             "name": "db",
             "uid": 60612,
@@ -67,9 +75,17 @@ CATALOGUE: dict[str, Any] = {
             "adopt": "restart",
             "files": [{"name": "db.conf", "alphabet": "A-Za-z0-9_-", "template": "password=@{db-password}\n"}],
         },
-        {"name": "proxy", "uid": 60614, "gid": 60614, "adopt": "reload"},
+        {
+            "name": "proxy",
+            "uid": 60614,
+            "gid": 60614,
+            "adopt": "reload",
+            "compose": {"mem_limit": "1g", "cpu_shares": 8192, "networks": ["web", "edge"]},
+        },
     ],
+    "compose": {"x-coffre": {"harden": True}, "networks": {"web": {"internal": True}, "edge": None}},
 }
+ENDPOINTS = ("https://localhost:8443/health", "https://localhost:8443/ready")
 
 HARDENED: dict[str, Any] = {
     "Id": "1" * 64,
@@ -114,8 +130,8 @@ class Plantation:
 
     def __init__(self, root: Path) -> None:
         self.paths = StackPaths("demo", root / "run", root / "lib")
-        self.catalogue = catalogues.parse(CATALOGUE)
-        self.history = doctor_patient.History(None, (), "nothing to look at")
+        self.catalogue = described.parse(CATALOGUE)
+        self.history = examined.History(None, (), "nothing to look at")
         self.containers: list[dict[str, Any]] = [json.loads(json.dumps(HARDENED))]
         self.processes = root / "proc"
         self.sys = root / "sys"
@@ -142,11 +158,11 @@ class Plantation:
     def value(self, service: str, secret: str) -> bytes:
         return bundles.value(self.paths, state.load(self.paths), service, secret)
 
-    def target(self) -> doctor_patient.Target:
-        target = doctor_patient.Target(
+    def target(self) -> examined.Target:
+        target = examined.Target(
             self.paths,
             self.catalogue,
-            "https://localhost:8443",
+            ENDPOINTS,
             self.paths.authority,
             self.history,
             self.processes,
@@ -161,7 +177,7 @@ class Plantation:
         state.save(self.paths, st)
 
 
-def told(check: Callable[[doctor_patient.Target], str], plantation: Plantation) -> str:
+def told(check: Callable[[examined.Target], str], plantation: Plantation) -> str:
     """What a failing check says; that it neither changes anything nor tells a value is checked on the way."""
     before = snapshot(plantation)
     with pytest.raises(CoffreError) as failure:
@@ -202,7 +218,7 @@ def plantation(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tmpfs, "options", lambda _: options)
     monkeypatch.setattr(tmpfs, "exposure", lambda _: None)
     monkeypatch.setattr(
-        doctor_patient.Target,
+        examined.Target,
         "ask",
         staticmethod(
             lambda kind, names: [{"Name": name, "Internal": name != "demo_edge", "Kind": kind} for name in names]
@@ -224,7 +240,7 @@ LEAKS = (doctor_leaks.metadata, doctor_leaks.environment, doctor_leaks.logs, doc
     [*FILES, *TIMES, doctor_containers.hardening, doctor_host.packages, *LEAKS],
     ids=lambda check: check.__name__,
 )
-def test_a_sound_stack_passes(check: Callable[[doctor_patient.Target], str], plantation: Plantation) -> None:
+def test_a_sound_stack_passes(check: Callable[[examined.Target], str], plantation: Plantation) -> None:
     assert check(plantation.target())
 
 
@@ -347,7 +363,7 @@ PLANTED = [
 @pytest.mark.parametrize(("plant", "check", "sentence"), PLANTED, ids=[plant.__name__ for plant, _, _ in PLANTED])
 def test_what_is_planted_is_told(
     plant: Callable[[Plantation], None],
-    check: Callable[[doctor_patient.Target], str],
+    check: Callable[[examined.Target], str],
     sentence: str,
     plantation: Plantation,
 ) -> None:
@@ -380,13 +396,13 @@ def test_ages(days: int, sentence: str, plantation: Plantation) -> None:
     else:
         note = doctor_times.ages(plantation.target())
         assert sentence in note
-        assert isinstance(note, doctor_patient.Caution) == (days > 60)
+        assert isinstance(note, examined.Caution) == (days > 60)
 
 
 def test_certificates_that_no_client_takes(plantation: Plantation, tmp_path: Path) -> None:
     assert "tls expires on" in doctor_times.certificates(plantation.target())
     target = plantation.target()
-    target.url = "https://elsewhere.example:8443"
+    target.endpoints = ("https://elsewhere.example:8443/ready",)
     with pytest.raises(CoffreError, match="tls is refused by a client: Hostname mismatch"):
         doctor_times.certificates(target)
     other = tmp_path / "other.pem"
@@ -403,31 +419,95 @@ def test_certificates_that_no_client_takes(plantation: Plantation, tmp_path: Pat
     assert "tls cannot be used: key values mismatch" in told(doctor_times.certificates, plantation)
 
 
-SOFTENED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
-    (lambda data: data["Config"].update(User="0:0"), "runs as its service's uid"),
-    (lambda data: data["HostConfig"].update(ReadonlyRootfs=False), "has a read-only root"),
-    (lambda data: data["HostConfig"].update(CapDrop=None), "drops all capabilities"),
-    (lambda data: data["HostConfig"].update(CapAdd=["SYS_ADMIN"]), "adds no capability"),
-    (lambda data: data["HostConfig"].update(Privileged=True), "is not privileged"),
-    (lambda data: data["HostConfig"].update(SecurityOpt=None), "gains no new privileges"),
-    (lambda data: data["HostConfig"]["SecurityOpt"].append("seccomp=unconfined"), "keeps seccomp on"),
-    (lambda data: data["HostConfig"].update(MemorySwap=2000), "has a memory limit that covers swap"),
-    (lambda data: data["HostConfig"].update(Memory=0, MemorySwap=0), "has a memory limit that covers swap"),
-    (lambda data: data["HostConfig"].update(PidsLimit=None), "has a limit of processes"),
-    (lambda data: data["HostConfig"].update(CpuShares=2048), "leaves the proxy its share of the processors"),
-    (lambda data: data["HostConfig"].update(Ulimits=None), "dumps no core"),
-    (lambda data: data["HostConfig"].update(PidMode="host"), "shares no namespace of the host"),
-    (lambda data: data["NetworkSettings"]["Networks"].update(demo_edge={}), "is on internal networks only"),
-    (lambda data: data["Mounts"].append({"Source": "/var/run/docker.sock", "Type": "bind"}), "cannot reach the engine"),
+# How a container is softened, what it should have, and the keys by which its service in the file does without.
+SOFTENED: list[tuple[Callable[[dict[str, Any]], Any], str, dict[str, Any]]] = [
+    (lambda data: data["HostConfig"].update(ReadonlyRootfs=False), "a read-only root", {"read_only": False}),
+    (lambda data: data["HostConfig"].update(CapDrop=None), "all capabilities dropped", {"cap_drop": []}),
+    (lambda data: data["HostConfig"].update(CapAdd=["SYS_ADMIN"]), "no capability added", {"cap_add": ["SYS_ADMIN"]}),
+    (lambda data: data["HostConfig"].update(Privileged=True), "no privileges of the host", {"privileged": True}),
+    (lambda data: data["HostConfig"].update(SecurityOpt=None), "no way to new privileges", {"security_opt": []}),
+    (
+        lambda data: data["HostConfig"]["SecurityOpt"].append("seccomp=unconfined"),
+        "seccomp on",
+        {"security_opt": ["no-new-privileges:true", "seccomp=unconfined"]},
+    ),
+    (
+        lambda data: data["HostConfig"].update(MemorySwap=2000),
+        "a memory limit that covers swap",
+        {"memswap_limit": "2g"},
+    ),
+    (
+        lambda data: data["HostConfig"].update(Memory=0, MemorySwap=0),
+        "a memory limit that covers swap",
+        {"mem_limit": None},
+    ),
+    (lambda data: data["HostConfig"].update(PidsLimit=None), "a limit of processes", {"pids_limit": -1}),
+    (lambda data: data["HostConfig"].update(CpuShares=2048), "fewer shares of the processors than the proxy", {}),
+    (lambda data: data["HostConfig"].update(Ulimits=None), "no core dumps", {"ulimits": {"core": -1}}),
+    (lambda data: data["HostConfig"].update(PidMode="host"), "no namespace of the host", {"pid": "host"}),
+    (lambda data: data["HostConfig"].update(IpcMode="host"), "no namespace of the host", {"ipc": "host"}),
+    (
+        lambda data: data["NetworkSettings"]["Networks"].update(demo_edge={}),
+        "internal networks only",
+        {"networks": ["web", "edge"]},
+    ),
+    (
+        lambda data: data["Mounts"].append({"Source": "/var/run/docker.sock", "Type": "bind"}),
+        "no way to the engine",
+        {"volumes": ["/var/run/docker.sock:/var/run/docker.sock"]},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("soften", "what"), SOFTENED, ids=[what for _, what in SOFTENED])
+def described_with(keys: dict[str, Any], **file: Any) -> Any:
+    """The catalogue of a Compose file whose app has these keys."""
+    data = copy.deepcopy(CATALOGUE)
+    data["services"][0]["compose"] |= keys
+    data["compose"] |= file
+    return described.parse(data)
+
+
+@pytest.mark.parametrize(("soften", "what"), [each[:2] for each in SOFTENED], ids=[what for _, what, _ in SOFTENED])
 def test_softened_containers_are_told(
     soften: Callable[[dict[str, Any]], Any], what: str, plantation: Plantation
 ) -> None:
     soften(plantation.containers[0])
-    assert told(doctor_containers.hardening, plantation) == f"it is not so that demo-app-1 {what}"
+    assert told(doctor_containers.hardening, plantation) == f"demo-app-1 should have {what}"
+
+
+@pytest.mark.parametrize(
+    ("soften", "what", "keys"), [each for each in SOFTENED if each[2]], ids=[what for _, what, keys in SOFTENED if keys]
+)
+def test_what_the_file_itself_does_without_is_a_warning(
+    soften: Callable[[dict[str, Any]], Any], what: str, keys: dict[str, Any], plantation: Plantation
+) -> None:
+    soften(plantation.containers[0])
+    plantation.catalogue = described_with(keys)
+    assert warned(doctor_containers.hardening, plantation) == f"demo-app-1 does without {what}"
+
+
+@pytest.mark.parametrize(("soften", "what"), [each[:2] for each in SOFTENED], ids=[what for _, what, _ in SOFTENED])
+def test_of_a_stack_that_asks_for_no_hardening_all_is_a_warning(
+    soften: Callable[[dict[str, Any]], Any], what: str, plantation: Plantation
+) -> None:
+    soften(plantation.containers[0])
+    plantation.catalogue = described_with({}, **{"x-coffre": {}})
+    assert warned(doctor_containers.hardening, plantation) == f"demo-app-1 does without {what}"
+
+
+@pytest.mark.parametrize("user", ["0:0", "root", ""])
+def test_a_container_that_runs_as_root_is_a_warning(user: str, plantation: Plantation) -> None:
+    plantation.containers[0]["Config"]["User"] = user
+    text = told(doctor_containers.hardening, plantation)
+    assert text == "demo-app-1 should have its service's uid; demo-app-1 runs as root"
+    plantation.containers[0]["Config"]["User"] = "0:0"
+    plantation.catalogue = described_with({"user": "0:0"})
+    assert warned(doctor_containers.hardening, plantation) == "demo-app-1 runs as root"
+
+
+def test_a_container_of_another_uid_is_told(plantation: Plantation) -> None:
+    plantation.containers[0]["Config"]["User"] = "60999:60999"
+    assert told(doctor_containers.hardening, plantation) == "demo-app-1 should have its service's uid"
 
 
 @pytest.mark.parametrize(
@@ -450,14 +530,14 @@ def test_old_images_are_a_warning(
     monkeypatch.setattr(compose, "call", lambda *_, **__: "\n".join(layers))
     note = doctor_containers.images(plantation.target())
     assert sentence in note
-    assert isinstance(note, doctor_patient.Caution) == ("since" in sentence)
+    assert isinstance(note, examined.Caution) == ("since" in sentence)
 
 
 def test_a_proxy_without_a_share_is_told(plantation: Plantation) -> None:
     proxy = json.loads(json.dumps(HARDENED)) | {"Name": "/demo-proxy-1"}
     proxy["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}
     plantation.containers.append(proxy)
-    sentence = "it is not so that demo-app-1 leaves the proxy its share of the processors"
+    sentence = "demo-app-1 should have fewer shares of the processors than the proxy"
     assert told(doctor_containers.hardening, plantation) == sentence
     proxy["HostConfig"]["CpuShares"] = 8192
     assert doctor_containers.hardening(plantation.target())
@@ -469,10 +549,10 @@ def test_the_proxy_may_be_on_a_network_that_is_not_internal(plantation: Plantati
     assert doctor_containers.hardening(plantation.target())
 
 
-def warned(check: Callable[[doctor_patient.Target], str], plantation: Plantation) -> str:
+def warned(check: Callable[[examined.Target], str], plantation: Plantation) -> str:
     """What a check that passes would have a person see to, "" for nothing."""
     note = check(plantation.target())
-    return str(note) if isinstance(note, doctor_patient.Caution) else ""
+    return str(note) if isinstance(note, examined.Caution) else ""
 
 
 @pytest.mark.parametrize("profile", ["", "unconfined", None])
@@ -500,7 +580,7 @@ class Filter:
         self.rules = True
         network = {"Id": "a" * 64, "Driver": "bridge", "Options": {}, "Name": "demo_web", "Internal": True}
         monkeypatch.setattr(compose, "call", self.call)
-        monkeypatch.setattr(doctor_patient.Target, "ask", staticmethod(lambda *_: [network]))
+        monkeypatch.setattr(examined.Target, "ask", staticmethod(lambda *_: [network]))
         plantation.containers[0]["HostConfig"]["PortBindings"] = {"8443/tcp": [{"HostPort": "8443"}]}
         rules = firewall.of_stack([network], {"8443/tcp"})
         plantation.paths.firewall.write_text(rules)
@@ -626,6 +706,37 @@ def test_values_in_processes_are_told(kind: str, plantation: Plantation) -> None
     assert told(doctor_leaks.environment, plantation) == f"the value of api-key stands in {process / kind}"
 
 
+@pytest.mark.parametrize(
+    ("exported", "group", "kind", "warned"),
+    [
+        ({"K": "api-key"}, "own", "environ", True),
+        ({"K": "api-key"}, "other", "environ", False),
+        ({"K": "api-key"}, "own", "cmdline", False),
+        ({"K": "other"}, "own", "environ", False),
+        ({}, "own", "environ", False),
+    ],
+)
+def test_a_value_that_the_environment_shim_gave_is_a_warning(
+    exported: dict[str, str], group: str, kind: str, warned: bool, plantation: Plantation
+) -> None:
+    target = plantation.target()
+    container = plantation.containers[0]
+    container["Config"].setdefault("Labels", {})["com.docker.compose.service"] = "app"
+    service = target.catalogue.services["app"]
+    entry = compose_file.Entry("app", {}, coffre={"environment": exported})
+    target.catalogue.services["app"] = replace(service, entry=entry)
+    process = plantation.processes / "42"
+    process.mkdir()
+    (process / "cgroup").write_text(f"0::/system.slice/docker-{container['Id'] if group == 'own' else group}.scope\n")
+    (process / kind).write_bytes(b"K=" + plantation.value("app", "api-key") + b"\0")
+    if warned:
+        said = doctor_leaks.environment(target)
+        assert said == "app has the value of api-key in its environment, as its x-coffre.environment says"
+    else:
+        with pytest.raises(CoffreError, match=f"the value of api-key stands in {process / kind}"):
+            doctor_leaks.environment(target)
+
+
 def test_values_in_logs_are_told(plantation: Plantation, tmp_path: Path) -> None:
     log = tmp_path / "c-json.log"
     log.write_text('{"log": "started"}\n')
@@ -658,7 +769,7 @@ def test_logs_of_another_driver_are_searched_as_the_engine_tells_them(
     if sentence:
         assert sentence in told(doctor_leaks.logs, plantation)
     else:
-        assert not isinstance(doctor_leaks.logs(plantation.target()), doctor_patient.Caution)
+        assert not isinstance(doctor_leaks.logs(plantation.target()), examined.Caution)
 
 
 def test_logs_that_the_engine_cannot_read_are_not_called_clean(
@@ -670,37 +781,85 @@ def test_logs_that_the_engine_cannot_read_are_not_called_clean(
     plantation.containers[0]["HostConfig"]["LogConfig"] = {"Type": "gelf"}
     monkeypatch.setattr(compose, "logged", refuse)
     note = doctor_leaks.logs(plantation.target())
-    assert isinstance(note, doctor_patient.Caution)
+    assert isinstance(note, examined.Caution)
     assert note == "not searched: the log of demo-app-1, which the driver gelf does not give back"
 
 
 @pytest.mark.parametrize(
-    ("statuses", "own", "sentence"),
+    ("answers", "sentence"),
     [
-        ((200, 200), (True, '{"status": "ready"}'), ""),
-        ((200, 200), (False, '{"cause": "client refused"}'), 'demo-app-1 is not ready ({"cause": "client refused"})'),
-        ((503, 503), (False, '{"cause": "secret missing: api-key"}'), "/health answers 503; "),
-        ((0, 0), (True, ""), "/health gives no answer that can be trusted"),
+        ([(200, None), (200, {"status": "ready"})], ""),
+        (
+            [(503, None), (503, {"cause": "secret missing: api-key"})],
+            f"{ENDPOINTS[0]} answers 503; {ENDPOINTS[1]} answers 503 (secret missing: api-key)",
+        ),
+        ([(200, None), (404, ["other"])], f"{ENDPOINTS[1]} answers 404"),
+        ([(0, None), (200, None)], f"{ENDPOINTS[0]} gives no answer that can be trusted"),
     ],
 )
-def test_the_app_is_asked_through_the_proxy_and_in_its_container(
-    statuses: tuple[int, int],
-    own: tuple[bool, str],
-    sentence: str,
-    plantation: Plantation,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_stack_is_asked_where_the_inventory_says(
+    answers: list[tuple[int, Any]], sentence: str, plantation: Plantation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter(statuses)
-    container = compose.parse(json.loads(json.dumps(RUNNING)))
-    monkeypatch.setattr(doctor_answers, "fetch", lambda *_: (next(answers), None))
-    monkeypatch.setattr(compose, "parse", lambda _: container)
-    monkeypatch.setattr(compose, "checked", lambda _: own)
-    if not sentence:
-        assert doctor_answers.app(plantation.target()) == "https://localhost:8443 is healthy and ready"
-        return
-    text = told(doctor_answers.app, plantation)
-    assert sentence in text
-    assert own[0] or own[1] in text
+    given = dict(zip(ENDPOINTS, answers, strict=True))
+    monkeypatch.setattr(doctor_answers, "fetch", lambda url, _: given[url])
+    if sentence:
+        assert told(doctor_answers.endpoints, plantation) == sentence
+    else:
+        assert doctor_answers.endpoints(plantation.target()) == f"{', '.join(ENDPOINTS)} answer"
+
+
+def test_a_stack_without_an_endpoint_says_so(plantation: Plantation) -> None:
+    target = plantation.target()
+    target.endpoints = ()
+    assert doctor_answers.endpoints(target) == "the inventory names no endpoint"
+
+
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        ((True, '{"status": "ready"}'), ""),
+        ((False, '{"cause": "client refused"}'), 'demo-app-1 is not ready ({"cause": "client refused"})'),
+        ((False, ""), "demo-app-1 is not ready (it says nothing)"),
+    ],
+)
+def test_each_container_is_asked_by_its_own_check(
+    own: tuple[bool, str], sentence: str, plantation: Plantation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def checked(_: compose.Container, command: list[str]) -> tuple[bool, str]:
+        asked.append(command)
+        return own
+
+    monkeypatch.setattr(compose, "checked", checked)
+    plantation.containers[:] = [json.loads(json.dumps(RUNNING))]
+    if sentence:
+        assert told(doctor_answers.readiness, plantation) == sentence
+    else:
+        assert doctor_answers.readiness(plantation.target()) == "1 containers pass their own check"
+    assert asked == [["probe", "/ready"]]
+
+
+def test_the_health_check_is_asked_where_there_is_no_readiness_command(
+    plantation: Plantation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = json.loads(json.dumps(RUNNING))
+    del container["Config"]["Labels"]["coffre.ready"]
+    container["Config"]["Healthcheck"] = {"Test": ["CMD-SHELL", "probe /health"]}
+    plantation.containers[:] = [container]
+    asked: list[list[str]] = []
+
+    def checked(_: compose.Container, command: list[str]) -> tuple[bool, str]:
+        asked.append(command)
+        return True, ""
+
+    monkeypatch.setattr(compose, "checked", checked)
+    assert doctor_answers.readiness(plantation.target()) == "1 containers pass their own check"
+    assert asked == [["/bin/sh", "-c", "probe /health"]]
+    del container["Config"]["Healthcheck"]
+    assert warned(doctor_answers.readiness, plantation) == (
+        "without a health check, so that it counts as healthy when it has run for a while: demo-app-1"
+    )
 
 
 @pytest.fixture
@@ -723,7 +882,7 @@ def looked_at(plantation: Plantation, tmp_path: Path) -> None:
     assert collected
     history.write(tmp_path / "words.gz", collected.words)
     assert (tmp_path / "words.gz").stat().st_mode & 0o777 == 0o600
-    plantation.history = doctor_patient.History(tmp_path / "words.gz", tuple(collected.private_keys), "clean")
+    plantation.history = examined.History(tmp_path / "words.gz", tuple(collected.private_keys), "clean")
 
 
 def test_values_in_the_history_are_told(
@@ -777,12 +936,12 @@ def test_logins_need_the_python_of_the_modules(plantation: Plantation, monkeypat
 
 def test_a_host_without_anything_is_told_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    target = doctor_patient.Target(
+    target = examined.Target(
         StackPaths("demo", tmp_path / "run", tmp_path / "lib"),
-        catalogues.parse(CATALOGUE),
-        "https://localhost:1",
+        described.parse(CATALOGUE),
+        ("https://localhost:1/ready",),
         tmp_path / "ca.crt",
-        doctor_patient.History(None, (), "clean"),
+        examined.History(None, (), "clean"),
     )
     found = {check.check: check for check in doctor.examine(target)}
     assert len(found) == len(doctor.EXAMINATIONS)
@@ -794,7 +953,7 @@ def test_a_host_without_anything_is_told_and_no_crash(tmp_path: Path, monkeypatc
 
 def test_what_cannot_be_read_fails_its_own_check_only(plantation: Plantation, tmp_path: Path) -> None:
     (tmp_path / "words.gz").write_bytes(gzip.compress(b"words")[:-3])
-    plantation.history = doctor_patient.History(tmp_path / "words.gz", (), "clean")
+    plantation.history = examined.History(tmp_path / "words.gz", (), "clean")
     plantation.paths.compose.write_text("services: {}\n")
     target = plantation.target()
     target.ca_path = tmp_path / "absent"

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import leaks as doctor_leaks
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.scan import git_history as history
@@ -70,10 +70,8 @@ def look(folder: Path, values: dict[str, bytes]) -> tuple[list[str], str]:
     collected = history.collect(folder)
     assert collected
     history.write(folder.parent / "words.gz", collected.words)
-    found = doctor_patient.History(folder.parent / "words.gz", (), "clean", tuple(collected.unsearched))
-    target = doctor_patient.Target(
-        StackPaths("demo", folder, folder), catalogue.Catalogue({}, {}), "https://localhost", None, found
-    )
+    found = examined.History(folder.parent / "words.gz", (), "clean", tuple(collected.unsearched))
+    target = examined.Target(StackPaths("demo", folder, folder), catalogue.Catalogue({}, {}), (), None, found)
     target.__dict__["values"] = values
     try:
         said = doctor_leaks.git_history(target)

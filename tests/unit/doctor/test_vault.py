@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import files as doctor_files
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as doctor_patient
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import vault as doctor_vault
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
@@ -21,6 +20,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.keyvault import clien
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from tests.keyvault_emulator.control import Control
 from tests.keyvault_emulator.server import Emulator
+from tests.unit import described
 
 DAY = 86400
 NOW = int(time.time())
@@ -50,17 +50,17 @@ def vault(emulator: Emulator) -> Control:
 
 
 @pytest.fixture
-def target(emulator: Emulator, vault: Control, tmp_path: Path) -> doctor_patient.Target:
+def target(emulator: Emulator, vault: Control, tmp_path: Path) -> examined.Target:
     assert vault
     settings = keyvault.settings(
         {"url": f"https://{VAULT}.vault.azure.net", "ca": str(emulator.ca), "credential": {"type": "managed_identity"}}
     )
-    target = doctor_patient.Target(
+    target = examined.Target(
         StackPaths("demo", tmp_path / "run", tmp_path / "lib"),
-        catalogues.parse(CATALOGUE),
-        "https://localhost:1",
+        described.parse(CATALOGUE),
+        ("https://localhost:1/ready",),
         None,
-        doctor_patient.History(None, (), "nothing to look at"),
+        examined.History(None, (), "nothing to look at"),
         keyvault=settings,
     )
     secrets = {name: state.Version(version, state.now()) for name, version in HELD.items()}
@@ -77,16 +77,16 @@ def newer(vault: Control, name: str, **more: Any) -> None:
     put(vault, name, age=DAY, **more)
 
 
-def test_a_vault_that_agrees_passes_and_no_value_is_asked_for(target: doctor_patient.Target, vault: Control) -> None:
+def test_a_vault_that_agrees_passes_and_no_value_is_asked_for(target: examined.Target, vault: Control) -> None:
     assert doctor_vault.reachable(target) == f"https://{VAULT}.vault.azure.net tells 3 versions of 3 secrets"
     for check in (doctor_vault.drift, doctor_vault.expiry, doctor_vault.protection):
-        assert not isinstance(check(target), doctor_patient.Caution)
+        assert not isinstance(check(target), examined.Caution)
     counted = vault.count()
     assert counted["versions"] == 3
     assert "get" not in counted
 
 
-FAILING: list[tuple[Callable[[Control], None], Callable[[doctor_patient.Target], str], str]] = [
+FAILING: list[tuple[Callable[[Control], None], Callable[[examined.Target], str], str]] = [
     (
         lambda vault: newer(vault, "db-password", version=NEW),
         doctor_vault.drift,
@@ -115,9 +115,9 @@ def expired(vault: Control) -> None:
 @pytest.mark.parametrize(("plant", "check", "sentence"), FAILING, ids=[sentence for _, _, sentence in FAILING])
 def test_what_a_run_would_refuse_or_not_mend_fails(
     plant: Callable[[Control], None],
-    check: Callable[[doctor_patient.Target], str],
+    check: Callable[[examined.Target], str],
     sentence: str,
-    target: doctor_patient.Target,
+    target: examined.Target,
     vault: Control,
 ) -> None:
     plant(vault)
@@ -137,7 +137,7 @@ def endless(vault: Control) -> None:
     put(vault, "db-password", version=DB, lasts=None)
 
 
-WARNING: list[tuple[Callable[[Control], None], Callable[[doctor_patient.Target], str], str]] = [
+WARNING: list[tuple[Callable[[Control], None], Callable[[examined.Target], str], str]] = [
     (
         lambda vault: newer(vault, "api-key-staging", version=NEW),
         doctor_vault.drift,
@@ -161,29 +161,29 @@ WARNING: list[tuple[Callable[[Control], None], Callable[[doctor_patient.Target],
 @pytest.mark.parametrize(("plant", "check", "sentence"), WARNING, ids=[sentence for _, _, sentence in WARNING])
 def test_what_is_to_be_seen_to_warns(
     plant: Callable[[Control], None],
-    check: Callable[[doctor_patient.Target], str],
+    check: Callable[[examined.Target], str],
     sentence: str,
-    target: doctor_patient.Target,
+    target: examined.Target,
     vault: Control,
 ) -> None:
     plant(vault)
     note = check(target)
-    assert isinstance(note, doctor_patient.Caution)
+    assert isinstance(note, examined.Caution)
     assert sentence in note
     assert CANARY not in note
 
 
-def test_a_newer_version_leaves_a_pinned_secret_alone(target: doctor_patient.Target, vault: Control) -> None:
+def test_a_newer_version_leaves_a_pinned_secret_alone(target: examined.Target, vault: Control) -> None:
     newer(vault, "tls-key")
-    assert not isinstance(doctor_vault.drift(target), doctor_patient.Caution)
+    assert not isinstance(doctor_vault.drift(target), examined.Caution)
 
 
-def test_of_two_versions_of_one_second_the_hosts_is_no_drift(target: doctor_patient.Target, vault: Control) -> None:
+def test_of_two_versions_of_one_second_the_hosts_is_no_drift(target: examined.Target, vault: Control) -> None:
     put(vault, "api-key-staging", version=NEW)
-    assert not isinstance(doctor_vault.drift(target), doctor_patient.Caution)
+    assert not isinstance(doctor_vault.drift(target), examined.Caution)
 
 
-def test_what_a_consumer_could_not_adopt_is_drift(target: doctor_patient.Target, vault: Control) -> None:
+def test_what_a_consumer_could_not_adopt_is_drift(target: examined.Target, vault: Control) -> None:
     """The state names what was read, and the service goes on with what it had, whose end is what counts."""
     newer(vault, "api-key-staging", version=NEW)
     bundle = state.Bundle({name: [name] for name in HELD}, HELD, state.now(), 60611, 60611)
@@ -196,16 +196,16 @@ def test_what_a_consumer_could_not_adopt_is_drift(target: doctor_patient.Target,
         doctor_files.staged(target)
 
 
-def test_settings_say_how_soon_is_soon_and_what_expiry_means(target: doctor_patient.Target, vault: Control) -> None:
+def test_settings_say_how_soon_is_soon_and_what_expiry_means(target: examined.Target, vault: Control) -> None:
     expired(vault)
     target.keyvault = replace(target.vault, expired="warn", expires_soon_days=250)
     note = doctor_vault.expiry(target)
-    assert isinstance(note, doctor_patient.Caution)
+    assert isinstance(note, examined.Caution)
     assert "api-key has expired on 2" in note
     assert "expire within 250 days: db-password on 2" in note
 
 
-def test_more_than_a_page_of_versions_is_compared_with_its_last(target: doctor_patient.Target, vault: Control) -> None:
+def test_more_than_a_page_of_versions_is_compared_with_its_last(target: examined.Target, vault: Control) -> None:
     for number in range(40):
         put(vault, "api-key-staging", age=90 * DAY - number, version=f"{number:032x}")
     assert f"and {39:032x} in the vault" in doctor_vault.drift(target)
@@ -233,7 +233,7 @@ def not_permitted(vault: Control) -> None:
     ids=["unreachable", "closed", "not permitted"],
 )
 def test_a_vault_that_tells_nothing_fails_one_check(
-    plant: Callable[[Control], None], sentence: str, target: doctor_patient.Target, vault: Control
+    plant: Callable[[Control], None], sentence: str, target: examined.Target, vault: Control
 ) -> None:
     plant(vault)
     target.keyvault = replace(target.vault, seconds=1)
@@ -245,6 +245,6 @@ def test_a_vault_that_tells_nothing_fails_one_check(
     assert "Traceback" not in found["vault"].message
 
 
-def test_without_a_vault_nothing_is_said_of_it(target: doctor_patient.Target) -> None:
+def test_without_a_vault_nothing_is_said_of_it(target: examined.Target) -> None:
     target.keyvault = None
     assert [check.check for check in doctor.examine(target)] == [each.name for each in doctor.EXAMINATIONS]

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.catalogue import parse
-from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
-from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
+from ansible_collections.coffre.stack.plugins.modules import keyvault_ensure
 from tests.keyvault_emulator.control import Control
 from tests.keyvault_emulator.server import Emulator
+from tests.unit import described
 
 STACK = "demo"
 RANDOM = {"type": "random", "bytes": 32}
@@ -53,16 +52,17 @@ CATALOGUE: dict[str, Any] = {
 
 
 @dataclass
-class Filler:
-    """Fills the vault with a catalogue that a test may change, and looks at what is in it."""
+class Ensuring:
+    """Ensures the secrets of a catalogue that a test may change, and looks at what is in the vault."""
 
     emulator: Emulator
     settings: dict[str, Any]
     data: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(CATALOGUE))
 
     def __call__(self, *, recover: bool = False, check: bool = False) -> dict[str, Any]:
-        with keyvault.Vault(keyvault.settings(self.settings), write=True) as vault:
-            return seed.ensure(parse(self.data), STACK, vault, recover, check)
+        catalogue, compose_file = described.split(self.data)
+        given = {"stack": STACK, "catalogue": catalogue, "compose_file": compose_file}
+        return keyvault_ensure.work(given | {"keyvault": self.settings, "recover": recover}, check)
 
     @property
     def control(self) -> Control:
@@ -81,7 +81,7 @@ class Filler:
 
 
 @pytest.fixture
-def filler(emulator: Emulator) -> Filler:
+def ensuring(emulator: Emulator) -> Ensuring:
     operator = emulator.world.identities["operator"]
     settings = {
         "url": "https://coffre.vault.azure.net",
@@ -90,4 +90,4 @@ def filler(emulator: Emulator) -> Filler:
         "ca": str(emulator.ca),
         "seconds": 10,
     }
-    return Filler(emulator, settings)
+    return Ensuring(emulator, settings)

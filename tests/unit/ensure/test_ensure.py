@@ -16,42 +16,42 @@ from ansible_collections.coffre.stack.plugins.module_utils.keyvault import clien
 from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
 
 if TYPE_CHECKING:
-    from tests.unit.ensure.conftest import Filler
+    from tests.unit.ensure.conftest import Ensuring
 
 RANDOM = {"type": "random", "bytes": 32}
 CANARY = "canary-7d1e"
 DAY = 86400
 
 
-def test_fills_what_is_missing_and_then_nothing(filler: Filler) -> None:
-    result = filler()
+def test_makes_what_is_missing_and_then_nothing(ensuring: Ensuring) -> None:
+    result = ensuring()
     assert result["changed"]
     assert result["filled"] == ["api-key", "blob", "db-password"]
-    ((_, key, content, expires, tags),) = filler.versions["api-key"]
+    ((_, key, content, expires, tags),) = ensuring.versions["api-key"]
     assert (len(key), content) == (43, "")
     assert expires is not None and abs(expires - time.time() - 90 * DAY) < 60
     assert tags == {"coffre-owner": "demo", "coffre-generator": "random 32", "coffre-rotation": "key_ring"}
-    ((_, blob, content, expires, _),) = filler.versions["blob"]
+    ((_, blob, content, expires, _),) = ensuring.versions["blob"]
     assert (len(base64.b64decode(blob, validate=True)), content, expires) == (
         32,
         "application/octet-stream;base64",
         None,
     )
-    ((_, password, _, _, tags),) = filler.versions["shared-db-password"]
+    ((_, password, _, _, tags),) = ensuring.versions["shared-db-password"]
     assert tags["coffre-attribute-role"] == "role_a"
     assert not any(value in json.dumps(result) for value in (key, blob, password))
 
-    before = filler.versions
-    again = filler()
+    before = ensuring.versions
+    again = ensuring()
     assert not again["changed"]
     assert (again["filled"], again["kept"]) == ([], ["api-key", "blob", "db-password"])
     assert again["diff"]["before"] == again["diff"]["after"]
     assert again["warnings"] == []
-    assert filler.versions == before
+    assert ensuring.versions == before
 
 
-def test_says_how_to_put_what_is_never_generated(filler: Filler) -> None:
-    filler.data["secrets"] += [
+def test_says_how_to_put_what_is_never_generated(ensuring: Ensuring) -> None:
+    ensuring.data["secrets"] += [
         {"name": "token", "consumers": ["app"], "strategy": "replace"},
         {"name": "keystore", "consumers": ["app"], "kind": "bytes", "strategy": "replace"},
         {
@@ -61,7 +61,7 @@ def test_says_how_to_put_what_is_never_generated(filler: Filler) -> None:
             "generate": {"type": "certificate_authority", "names": ["localhost"], "days": 30},
         },
     ]
-    by_hand = {entry["name"]: shlex.split(entry["command"]) for entry in filler()["by_hand"]}
+    by_hand = {entry["name"]: shlex.split(entry["command"]) for entry in ensuring()["by_hand"]}
     assert list(by_hand) == ["proxy-tls", "token", "keystore", "ca"]
     start = ["az", "keyvault", "secret", "set", "--vault-name", "coffre", "--name"]
     tags = ["--tags", "coffre-owner=demo", "coffre-rotation=replace"]
@@ -76,79 +76,79 @@ def test_says_how_to_put_what_is_never_generated(filler: Filler) -> None:
     base64 = ["--encoding", "base64", "--content-type", "application/octet-stream;base64"]
     assert by_hand["keystore"] == [*start, "keystore", "--file", "keystore", *base64, *tags]
     assert "application/x-pem-file" in by_hand["ca"]
-    assert {"proxy-tls", "token", "ca"}.isdisjoint(filler.versions)
+    assert {"proxy-tls", "token", "ca"}.isdisjoint(ensuring.versions)
 
 
-def test_check_mode_tells_names_and_changes_nothing(filler: Filler) -> None:
-    filler.control.put("coffre", "api-key", CANARY, tags={"coffre-owner": "demo"})
-    filler.control.put("coffre", "blob", CANARY)
-    filler.control.delete("coffre", "blob")
-    before = filler.versions
-    result = filler(recover=True, check=True)
+def test_check_mode_tells_names_and_changes_nothing(ensuring: Ensuring) -> None:
+    ensuring.control.put("coffre", "api-key", CANARY, tags={"coffre-owner": "demo"})
+    ensuring.control.put("coffre", "blob", CANARY)
+    ensuring.control.delete("coffre", "blob")
+    before = ensuring.versions
+    result = ensuring(recover=True, check=True)
     assert (result["changed"], result["filled"], result["recovered"]) == (True, ["db-password"], ["blob"])
     assert result["diff"] == {"before": "api-key\n", "after": "api-key\nblob\ndb-password\n"}
-    assert filler.versions == before
+    assert ensuring.versions == before
 
 
-def test_keeps_what_bears_no_mark_and_says_so(filler: Filler) -> None:
-    filler.control.put("coffre", "api-key", CANARY)
-    before = filler.versions["api-key"]
-    result = filler()
+def test_keeps_what_bears_no_mark_and_says_so(ensuring: Ensuring) -> None:
+    ensuring.control.put("coffre", "api-key", CANARY)
+    before = ensuring.versions["api-key"]
+    result = ensuring()
     assert result["kept"] == ["api-key"]
     (warning,) = result["warnings"]
     assert warning.startswith("api-key: kept as found")
     assert "set-attributes --vault-name coffre --name api-key --tags coffre-owner=demo" in warning
-    assert filler.versions["api-key"] == before
+    assert ensuring.versions["api-key"] == before
 
 
-def test_recovers_what_was_deleted_if_told(filler: Filler) -> None:
-    version = filler.control.put("coffre", "Shared-DB-Password", CANARY, tags={"coffre-owner": "demo"})
-    filler.control.put("coffre", "proxy-tls", CANARY, enabled=False)
+def test_recovers_what_was_deleted_if_told(ensuring: Ensuring) -> None:
+    version = ensuring.control.put("coffre", "Shared-DB-Password", CANARY, tags={"coffre-owner": "demo"})
+    ensuring.control.put("coffre", "proxy-tls", CANARY, enabled=False)
     for name in ("shared-db-password", "proxy-tls"):
-        filler.control.delete("coffre", name)
-    result = filler(recover=True)
+        ensuring.control.delete("coffre", name)
+    result = ensuring(recover=True)
     assert (result["recovered"], result["filled"], result["by_hand"]) == (
         ["db-password", "proxy-tls"],
         ["api-key", "blob"],
         [],
     )
-    ((found, value, *_),) = filler.versions["shared-db-password"]
+    ((found, value, *_),) = ensuring.versions["shared-db-password"]
     assert (found, value) == (version, CANARY)
 
 
-def other(filler: Filler) -> None:
+def other(ensuring: Ensuring) -> None:
     for name in ("api-key", "blob"):
-        filler.control.put("coffre", name, CANARY, tags={"coffre-owner": "other"})
+        ensuring.control.put("coffre", name, CANARY, tags={"coffre-owner": "other"})
 
 
-def deleted(filler: Filler) -> None:
+def deleted(ensuring: Ensuring) -> None:
     for name in ("api-key", "proxy-tls"):
-        filler.control.put("coffre", name, CANARY)
-        filler.control.delete("coffre", name)
+        ensuring.control.put("coffre", name, CANARY)
+        ensuring.control.delete("coffre", name)
 
 
-def deleted_of_other(filler: Filler) -> None:
-    filler.control.put("coffre", "blob", CANARY, tags={"coffre-owner": "other"})
-    filler.control.delete("coffre", "blob")
+def deleted_of_other(ensuring: Ensuring) -> None:
+    ensuring.control.put("coffre", "blob", CANARY, tags={"coffre-owner": "other"})
+    ensuring.control.delete("coffre", "blob")
 
 
-def several(filler: Filler) -> None:
-    deleted_of_other(filler)
-    filler.control.put("coffre", "api-key", CANARY)
-    filler.control.delete("coffre", "api-key")
-    pinned(filler)
+def several(ensuring: Ensuring) -> None:
+    deleted_of_other(ensuring)
+    ensuring.control.put("coffre", "api-key", CANARY)
+    ensuring.control.delete("coffre", "api-key")
+    pinned(ensuring)
 
 
-def pinned(filler: Filler) -> None:
-    filler.data["secrets"][2]["keyvault"]["version"] = "0" * 32
+def pinned(ensuring: Ensuring) -> None:
+    ensuring.data["secrets"][2]["keyvault"]["version"] = "0" * 32
 
 
-def digits(filler: Filler) -> None:
-    filler.data["services"][0]["files"][0]["alphabet"] = "0-9a-z_"
+def digits(ensuring: Ensuring) -> None:
+    ensuring.data["services"][0]["files"][0]["alphabet"] = "0-9a-z_"
 
 
-def attributes(filler: Filler) -> None:
-    filler.data["secrets"].append(
+def attributes(ensuring: Ensuring) -> None:
+    ensuring.data["secrets"].append(
         {
             "name": "wide",
             "consumers": ["host"],
@@ -159,11 +159,11 @@ def attributes(filler: Filler) -> None:
     )
 
 
-def long_attribute(filler: Filler) -> None:
-    filler.data["secrets"][2]["attributes"]["role"] = "r" * 257
+def long_attribute(ensuring: Ensuring) -> None:
+    ensuring.data["secrets"][2]["attributes"]["role"] = "r" * 257
 
 
-REFUSALS: list[tuple[Callable[[Filler], None], bool, list[str]]] = [
+REFUSALS: list[tuple[Callable[[Ensuring], None], bool, list[str]]] = [
     (other, False, ["api-key and blob belong to the stack other (tag coffre-owner)"]),
     (deleted, False, ["api-key and proxy-tls were deleted and can be recovered: run again with -e recover=true"]),
     (deleted_of_other, True, ["blob belongs to the stack other"]),
@@ -186,85 +186,85 @@ REFUSALS: list[tuple[Callable[[Filler], None], bool, list[str]]] = [
 
 @pytest.mark.parametrize(("plant", "recover", "said"), REFUSALS, ids=[plant.__name__ for plant, *_ in REFUSALS])
 def test_refuses_all_at_once_and_changes_nothing(
-    filler: Filler, plant: Callable[[Filler], None], recover: bool, said: list[str]
+    ensuring: Ensuring, plant: Callable[[Ensuring], None], recover: bool, said: list[str]
 ) -> None:
-    plant(filler)
-    before, deleted_before = filler.versions, set(filler.emulator.world.vaults["coffre"].deleted)
+    plant(ensuring)
+    before, deleted_before = ensuring.versions, set(ensuring.emulator.world.vaults["coffre"].deleted)
     with pytest.raises(SourceError) as refusal:
-        filler(recover=recover)
+        ensuring(recover=recover)
     text = str(refusal.value)
     assert all(part in text for part in said), text
     assert text.endswith("Nothing in the vault was changed.")
     assert CANARY not in text
-    assert (filler.versions, set(filler.emulator.world.vaults["coffre"].deleted)) == (before, deleted_before)
+    assert (ensuring.versions, set(ensuring.emulator.world.vaults["coffre"].deleted)) == (before, deleted_before)
 
 
-def test_names_the_right_that_the_writer_lacks(filler: Filler) -> None:
-    filler.control.revoke("operator", "coffre")
-    filler.control.grant("operator", "coffre", ["get", "list"])
+def test_names_the_right_that_the_writer_lacks(ensuring: Ensuring) -> None:
+    ensuring.control.revoke("operator", "coffre")
+    ensuring.control.grant("operator", "coffre", ["get", "list"])
     with pytest.raises(SourceError, match="setSecret/action") as refusal:
-        filler()
+        ensuring()
     assert "Key Vault Secrets Officer" in str(refusal.value)
     assert "The run did not finish api-key, blob and db-password: run again" in str(refusal.value)
-    assert filler.versions == {}
+    assert ensuring.versions == {}
 
 
-def test_a_vault_that_does_not_answer_is_as_it_was(filler: Filler) -> None:
-    filler.settings["seconds"] = 1
-    filler.control.fault("reset", "versions", count=0)
+def test_a_vault_that_does_not_answer_is_as_it_was(ensuring: Ensuring) -> None:
+    ensuring.settings["seconds"] = 1
+    ensuring.control.fault("reset", "versions", count=0)
     with pytest.raises(SourceError, match=r"gave no usable answer .* Nothing in the vault was changed\.$"):
-        filler()
+        ensuring()
 
 
-def test_goes_on_after_a_failure_in_the_middle(filler: Filler) -> None:
-    filler.control.fault("status", "set", name="blob", status=400)
+def test_goes_on_after_a_failure_in_the_middle(ensuring: Ensuring) -> None:
+    ensuring.control.fault("status", "set", name="blob", status=400)
     with pytest.raises(SourceError, match="put api-key and db-password, and did not finish blob: run again"):
-        filler()
-    before = filler.versions
-    assert filler()["filled"] == ["blob"]
-    assert before.items() <= filler.versions.items()
+        ensuring()
+    before = ensuring.versions
+    assert ensuring()["filled"] == ["blob"]
+    assert before.items() <= ensuring.versions.items()
 
 
-def test_bears_weather(filler: Filler) -> None:
-    filler.control.fault("status", "set", status=429, retry_after=0, count=2)
-    filler.control.fault("reset", "versions", count=2)
-    filler.control.fault("half", "get_deleted", count=2)
-    assert filler()["filled"] == ["api-key", "blob", "db-password"]
-    assert {len(versions) for versions in filler.versions.values()} == {1}
+def test_bears_transient_errors(ensuring: Ensuring) -> None:
+    ensuring.control.fault("status", "set", status=429, retry_after=0, count=2)
+    ensuring.control.fault("reset", "versions", count=2)
+    ensuring.control.fault("half", "get_deleted", count=2)
+    assert ensuring()["filled"] == ["api-key", "blob", "db-password"]
+    assert {len(versions) for versions in ensuring.versions.values()} == {1}
 
 
-def test_an_answer_that_is_lost_is_no_strangers_version(filler: Filler) -> None:
-    filler.control.fault("lost", "set", name="api-key")
-    assert filler()["filled"] == ["api-key", "blob", "db-password"]
-    assert len({value for _, value, *_ in filler.versions["api-key"]}) == 1
+def test_an_answer_that_is_lost_is_no_strangers_version(ensuring: Ensuring) -> None:
+    ensuring.control.fault("lost", "set", name="api-key")
+    assert ensuring()["filled"] == ["api-key", "blob", "db-password"]
+    assert len({value for _, value, *_ in ensuring.versions["api-key"]}) == 1
 
 
-def test_leaves_a_name_that_was_taken_since_the_look(filler: Filler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaves_a_name_that_was_taken_since_the_look(ensuring: Ensuring, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = seed._plan
 
     def late(*arguments: Any) -> seed.Plan:
         made = plan(*arguments)
-        filler.control.put("coffre", "api-key", CANARY)
+        ensuring.control.put("coffre", "api-key", CANARY)
         return made
 
     monkeypatch.setattr(seed, "_plan", late)
     with pytest.raises(SourceError, match="Somebody else has just put api-key into the vault coffre, which keeps it"):
-        filler()
-    assert [value for _, value, *_ in filler.versions["api-key"]] == [CANARY]
+        ensuring()
+    assert [value for _, value, *_ in ensuring.versions["api-key"]] == [CANARY]
 
 
-def test_tells_of_a_version_that_came_at_the_same_moment(filler: Filler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tells_of_a_version_that_came_at_the_same_moment(ensuring: Ensuring, monkeypatch: pytest.MonkeyPatch) -> None:
     put, theirs = keyvault.Vault.put, []
 
     def crossed(vault: keyvault.Vault, name: str, *arguments: Any, **options: Any) -> keyvault.Properties:
         if name == "api-key":
-            theirs.append(filler.control.put("coffre", name, CANARY))
+            theirs.append(ensuring.control.put("coffre", name, CANARY))
         return put(vault, name, *arguments, **options)
 
     monkeypatch.setattr(keyvault.Vault, "put", crossed)
     with pytest.raises(SourceError, match="put api-key into the vault coffre at the same moment") as told:
-        filler()
+        ensuring()
     assert theirs[0] in str(told.value)
     assert CANARY not in str(told.value)
-    assert len(filler.versions["api-key"]) == 2
+    assert len(ensuring.versions["api-key"]) == 2
     assert "did not finish api-key: run again, and it keeps what is there" in str(told.value)

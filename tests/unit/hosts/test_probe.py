@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-PROBE = Path(__file__).parents[3] / "roles/docker_host/files/probe.sh"
+ROOT = Path(__file__).parents[3]
+PROBE = ROOT / "roles/docker_host/files/probe.sh"
 SOURCES = "/etc/apt/sources.list.d/coffre-trixie.sources"
 PINS = "/etc/apt/preferences.d/coffre-trixie"
 OLD, NEW = "Suites: trixie\n", "Suites: trixie\nSuites: trixie-security\n"
@@ -74,3 +77,24 @@ def test_an_engine_without_live_restore_lacks_it_where_it_is_wanted(wanted: str,
 
 def test_a_packet_filter_that_is_not_loaded_is_lacking(tmp_path: Path) -> None:
     assert "firewall" in lacks(tmp_path, "13", {})
+
+
+def test_what_a_host_runs_of_the_core_is_brought_to_it(tmp_path: Path) -> None:
+    utils = ROOT / "collections/ansible_collections/coffre/stack/plugins/module_utils"
+    role = ROOT / "roles/docker_host"
+    listed = re.search(r"__docker_host_core: >-\n((?:  .*\n)+)", (role / "vars/main.yml").read_text(encoding="utf-8"))
+    assert listed
+    names = [
+        *re.findall(r"'([a-z_/]+\.py)'", listed[1]),
+        *(f"host/{each.name}" for each in (utils / "host").glob("*.py")),
+    ]
+    for name in names:
+        (tmp_path / "coffre" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(utils / name, tmp_path / "coffre" / name)
+    said = "".join(path.read_text(encoding="utf-8") for path in role.rglob("*") if path.is_file())
+    run = {*re.findall(r"-m (coffre[\w.]+)", said)}
+    assert run == {"coffre.host.restore", "coffre.rollout.firewall"}
+    for module in run:
+        subprocess.run(
+            [sys.executable, "-c", f"import {module}"], env={"PYTHONPATH": str(tmp_path)}, check=True, timeout=20
+        )

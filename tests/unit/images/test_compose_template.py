@@ -1,18 +1,21 @@
-"""docker-compose.yml.j2: every container is held to the same, and sees its own secrets only, by reference."""
+"""docker-compose.yml.j2, as it is run: every container is held to the same, and sees its own secrets only."""
 
 import itertools
+import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.images.render import INVENTORY, ROOT, rendered, text
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import proxies
+from tests.unit.images.render import BUNDLES, rendered, run
 
-SERVICES = ("postgres", "keycloak", "app", "proxy")
-UIDS = {each["name"]: each["uid"] for each in INVENTORY["stack_catalogue"]["services"]}
+SERVICES = ("postgres", "keycloak", "proxy", "app")  # in the order in which they come up
+UIDS = {"postgres": 60613, "keycloak": 60612, "app": 60611, "proxy": 60614}
 
 
 def bytes_of(size: str) -> int:
@@ -20,7 +23,7 @@ def bytes_of(size: str) -> int:
 
 
 def test_the_services_are_the_four() -> None:
-    assert tuple(rendered()["services"]) == SERVICES
+    assert tuple(run()["services"]) == SERVICES
 
 
 class TestEveryService:
@@ -31,7 +34,7 @@ class TestEveryService:
 
     @pytest.fixture
     def service(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = rendered()["services"][name]
+        found: dict[str, Any] = run()["services"][name]
         return found
 
     def test_is_nobody_with_no_rights(self, name: str, service: dict[str, Any]) -> None:
@@ -47,7 +50,7 @@ class TestEveryService:
         binds = [each for each in service.get("volumes", []) if not isinstance(each, str)]
         assert all(each["read_only"] and not each["bind"]["create_host_path"] for each in binds)
         names = {each.split(":")[0] for each in service.get("volumes", []) if isinstance(each, str)}
-        assert names <= set(rendered()["volumes"])
+        assert names <= set(run()["volumes"])
 
     def test_is_bounded(self, service: dict[str, Any]) -> None:
         assert bytes_of(service["mem_limit"]) == bytes_of(service["memswap_limit"]) > 0
@@ -67,27 +70,36 @@ class TestEveryService:
     def test_can_be_scaled_and_ordered_by_a_rollout(self, service: dict[str, Any]) -> None:
         assert not {"container_name", "depends_on", "hostname"} & set(service)
 
+    def test_is_run_from_its_image_and_bears_no_key_that_compose_does_not_know(self, service: dict[str, Any]) -> None:
+        assert service["image"].endswith(":dev")
+        assert not {"build", "deploy", "x-coffre"} & set(service)
+
+    def test_says_how_it_adopts_a_bundle(self, name: str, service: dict[str, Any]) -> None:
+        expected = {"keycloak": "start_first", "app": "start_first", "proxy": "reload", "postgres": "restart"}
+        assert service["labels"]["coffre.adopt"] == expected[name]
+        assert ("coffre.ready" in service["labels"]) == (name == "app")
+
     def test_carries_its_bundle_as_a_label(self, name: str, service: dict[str, Any]) -> None:
         expected = {"keycloak": "b2", "app": "a1"}.get(name)  # the proxy reloads, postgres has no secret
         assert service["labels"].get("coffre.bundle") == expected
 
     def test_has_a_limit_that_inventory_can_set(self, name: str, service: dict[str, Any]) -> None:
-        changed = rendered(stack_limits={name: {"memory": "1g"}})["services"][name]
+        changed = run(stack_limits={name: {"memory": "1g"}})["services"][name]
         assert changed["mem_limit"] == changed["memswap_limit"] == "1g"
         assert changed["pids_limit"] == service["pids_limit"]
 
     def test_has_a_bound_of_processors_where_inventory_says_so(self, name: str) -> None:
-        assert "cpus" not in rendered()["services"][name]
-        changed = rendered(stack_limits={name: {"cpus": 1.5, "cpu_shares": 99}})["services"][name]
+        assert "cpus" not in run()["services"][name]
+        changed = run(stack_limits={name: {"cpus": 1.5, "cpu_shares": 99}})["services"][name]
         assert (changed["cpus"], changed["cpu_shares"]) == (1.5, 99)
 
     def test_logs_as_inventory_says(self, name: str) -> None:
         journal = {"driver": "journald", "options": {"tag": "a: b"}}
-        assert rendered(stack_logging=journal)["services"][name]["logging"] == journal
+        assert run(stack_logging=journal)["services"][name]["logging"] == journal
 
 
 def test_what_hashes_passwords_yields_to_what_serves() -> None:
-    shares = {name: service.get("cpu_shares") for name, service in rendered()["services"].items()}
+    shares = {name: service.get("cpu_shares") for name, service in run()["services"].items()}
     # The engine's default is 1024, of which no version makes more of the kernel's weight than it has without a word.
     assert shares == {"postgres": None, "keycloak": None, "app": None, "proxy": 8192}
 
@@ -105,15 +117,15 @@ def test_what_hashes_passwords_yields_to_what_serves() -> None:
     ],
 )
 def test_the_proxy_listens_where_inventory_says(addresses: list[str] | str, ports: list[str]) -> None:
-    assert rendered(stack_bind_address=addresses)["services"]["proxy"]["ports"] == ports
+    assert run(stack_bind_address=addresses)["services"]["proxy"]["ports"] == ports
 
 
 def test_without_a_word_the_proxy_listens_everywhere() -> None:
-    assert rendered()["services"]["proxy"]["ports"] == ["8443:8443", "8080:8080"]
+    assert run()["services"]["proxy"]["ports"] == ["8443:8443", "8080:8080"]
 
 
 def test_only_the_proxy_is_on_a_network_that_leads_out() -> None:
-    stack = rendered()
+    stack = run()
     outside = {name for name, network in stack["networks"].items() if not network.get("internal")}
     assert outside == {"edge"}
     assert {name for name in SERVICES if outside & set(stack["services"][name]["networks"])} == {"proxy"}
@@ -121,7 +133,7 @@ def test_only_the_proxy_is_on_a_network_that_leads_out() -> None:
 
 
 def test_only_those_share_a_network_that_must_talk() -> None:
-    networks = {name: set(service["networks"]) for name, service in rendered()["services"].items()}
+    networks = {name: set(service["networks"]) for name, service in run()["services"].items()}
     together = {
         frozenset(pair) for pair in itertools.combinations(SERVICES, 2) if networks[pair[0]] & networks[pair[1]]
     }
@@ -130,21 +142,12 @@ def test_only_those_share_a_network_that_must_talk() -> None:
         frozenset({"proxy", "keycloak"}),
         frozenset({"keycloak", "postgres"}),
     }
-    members = [{name for name in SERVICES if network in networks[name]} for network in rendered()["networks"]]
+    members = [{name for name in SERVICES if network in networks[name]} for network in run()["networks"]]
     assert all(len(each) <= 2 for each in members)
 
 
-def test_names_that_begin_alike_are_kept_apart() -> None:
-    services = [*INVENTORY["stack_catalogue"]["services"], {"name": "app-flask", "adopt": "restart"}]
-    other = {"bundle": "e5", "path": "/run/coffre/demo/app-flask/e5", "files": ["key"]}
-    bundles = INVENTORY["stack_secrets_bundles"]["bundles"] | {"app-flask": other}
-    stack = rendered(stack_catalogue={"services": services}, stack_secrets_bundles={"bundles": bundles})
-    sources = {each["target"]: each["source"] for each in stack["services"]["app"]["secrets"]}
-    assert stack["secrets"][sources["flask-key"]]["file"] == "/run/coffre/demo/app/a1/flask-key"
-
-
 def test_each_service_sees_its_own_secrets_only() -> None:
-    stack = rendered()
+    stack = run()
     seen = {
         name: {each["target"]: stack["secrets"][each["source"]]["file"] for each in service.get("secrets", [])}
         for name, service in stack["services"].items()
@@ -154,65 +157,59 @@ def test_each_service_sees_its_own_secrets_only() -> None:
         "keycloak": {"keycloak.conf": "/run/coffre/demo/keycloak/b2/keycloak.conf"},
         "app": {
             "audit-log-signing-key": "/run/coffre/demo/app/a1/audit-log-signing-key",
-            "flask-key": "/run/coffre/demo/app/a1/flask-key",
+            "flask-secret-key": "/run/coffre/demo/app/a1/flask-secret-key",
         },
         "proxy": {},
     }
-    assert stack["services"]["proxy"]["volumes"][0]["source"] == "/run/coffre/demo/proxy"
+    (mount,) = stack["services"]["proxy"]["volumes"]
+    assert (mount["source"], mount["target"], mount["read_only"]) == ("/run/coffre/demo/proxy", "/run/secrets", True)
+    assert all(source["file"].startswith("/run/coffre/demo/") for source in stack["secrets"].values())
 
 
 def test_the_earlier_values_of_a_ring_lie_beside_the_current_one() -> None:
-    earlier = f"flask-key.{'0a' * 16}"
-    bundles = INVENTORY["stack_secrets_bundles"]["bundles"]
-    app = bundles["app"] | {"files": [*bundles["app"]["files"], earlier]}
-    stack = rendered(stack_secrets_bundles={"bundles": bundles | {"app": app}})
+    earlier = f"flask-secret-key.{'0a' * 16}"
+    app = {**BUNDLES["app"], "files": [*BUNDLES["app"]["files"], earlier]}
+    stack = run({**BUNDLES, "app": app})
     sources = {each["target"]: each["source"] for each in stack["services"]["app"]["secrets"]}
     assert stack["secrets"][sources[earlier]]["file"] == f"/run/coffre/demo/app/a1/{earlier}"
     assert "secrets" not in stack["services"]["postgres"]
 
 
 def test_what_is_the_hosts_own_stays_there() -> None:
-    assert "/host/" not in text()
-    assert "keycloak-admin-password" not in text()
+    text = json.dumps(run())
+    assert "/host/" not in text
+    assert "keycloak-admin-password" not in text
 
 
 def test_no_environment_names_a_secret() -> None:
     words = re.compile(r"password|passwd|secret|token|credential|private|_key\b", re.IGNORECASE)
-    for service in rendered()["services"].values():
+    for service in run()["services"].values():
         suspects = {name for name in service.get("environment", {}) if words.search(name)} - {"SECRETS_DIR"}
         assert not suspects
         assert not words.search(" ".join(service.get("command", [])).replace("/run/secrets/keycloak.conf", ""))
 
 
 def test_a_trace_that_anybody_can_cause_fills_no_log() -> None:
-    (form,) = [word for word in rendered()["services"]["keycloak"]["command"] if "log-console-format" in word]
+    (form,) = [word for word in run()["services"]["keycloak"]["command"] if "log-console-format" in word]
     assert re.search(r"%\.(\d{3,4})e%n$", form)
 
 
-def test_outsiders_cannot_take_the_connections_of_those_inside() -> None:
-    text = (ROOT / "images/haproxy/haproxy.cfg").read_text()
-    sections = {part.split()[1] if part[:1] != "g" else "all": part for part in re.split(r"\n(?=\w)", text)}
-    most = {
-        name: int(found[1])
-        for name, part in sections.items()
-        if (found := re.search(r"^    maxconn (\d+)$", part, re.M))
-    }
-    assert most.keys() == {"all", "redirect", "public"}
-    assert most["redirect"] + most["public"] <= most["all"] - 100
-
-
 def test_a_changed_bundle_changes_exactly_its_service() -> None:
-    bundles = INVENTORY["stack_secrets_bundles"]["bundles"]
-    new = {"bundle": "z9", "path": "/run/coffre/demo/app/z9", "files": bundles["app"]["files"]}
-    before, after = rendered(), rendered(stack_secrets_bundles={"bundles": bundles | {"app": new}})
+    new = {**BUNDLES["app"], "bundle": "z9", "path": "/run/coffre/demo/app/z9"}
+    before, after = run(), run({**BUNDLES, "app": new})
     assert [name for name in SERVICES if before["services"][name] != after["services"][name]] == ["app"]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "expected"), [(True, "open"), (False, "closed"), ("true", "open"), ("false", "closed")]
-)
-def test_the_admin_console_is_open_only_where_an_environment_says_so(wanted: bool, expected: str) -> None:
-    assert rendered(stack_admin_console=wanted)["services"]["proxy"]["environment"]["ADMIN_CONSOLE"] == expected
+def configuration(**changes: Any) -> str:
+    """The proxy's configuration, which follows from the routes of the file."""
+    return proxies.files(rendered(**changes)["services"])["haproxy.cfg"]
+
+
+@pytest.mark.parametrize(("wanted", "opened"), [(True, True), (False, False), ("true", True), ("false", False)])
+def test_the_admin_console_is_open_only_where_an_environment_says_so(wanted: bool | str, opened: bool) -> None:
+    lines = configuration(stack_admin_console=wanted)
+    assert ("beg /admin/ }" in lines) == opened
+    assert ("acl keycloak:denied var(txn.decoded) -m beg -i /admin/ /realms/master/" in lines) != opened
 
 
 @pytest.mark.parametrize(
@@ -224,20 +221,25 @@ def test_the_admin_console_is_open_only_where_an_environment_says_so(wanted: boo
     ],
 )
 def test_the_public_name_reaches_proxy_app_and_keycloak(url: str, authority: str, port: str, hsts: str) -> None:
-    services = rendered(stack_public_url=url)["services"]
-    environment = services["proxy"]["environment"]
-    assert environment["PUBLIC_URL"] == services["app"]["environment"]["PUBLIC_URL"] == url
+    services = run(stack_public_url=url)["services"]
+    assert services["app"]["environment"]["PUBLIC_URL"] == url
     assert f"--hostname={url}" in services["keycloak"]["command"]
-    assert environment["PUBLIC_AUTHORITY"] == authority
-    assert environment["PUBLIC_PORT"] == port
-    assert environment["HSTS_SECONDS"] == hsts
+    lines = configuration(stack_public_url=url)
+    assert f'redirect prefix "{url}" code 301' in lines
+    assert f'set-header X-Forwarded-Host "{authority}"' in lines
+    assert f'set-header X-Forwarded-Port "{port}"' in lines
+    assert f'set-header Strict-Transport-Security "max-age={hsts}"' in lines
 
 
 @pytest.mark.skipif(shutil.which("docker") is None, reason="Compose is not installed here")
-def test_compose_takes_it(tmp_path: Path) -> None:
-    file = tmp_path / "compose.yml"
-    file.write_text(text())
+@pytest.mark.parametrize("file", [rendered, run])
+def test_compose_takes_it(file: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
+    data = file()
+    # The file as a user has it gets its secrets from the catalogue.
+    listed = {each for service in data["services"].values() for each in service.get("secrets", []) if type(each) is str}
+    path = tmp_path / "compose.yml"
+    path.write_text(json.dumps({"secrets": {name: {"external": True} for name in listed}} | data))
     done = subprocess.run(
-        ["docker", "compose", "-f", file, "config", "-q"], capture_output=True, text=True, check=False
+        ["docker", "compose", "-f", path, "config", "-q"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")

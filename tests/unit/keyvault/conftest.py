@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
 from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source_keyvault
 from tests.keyvault_emulator.control import Control
 from tests.keyvault_emulator.server import Emulator
+from tests.unit import described
 
 LONG_AGO = 1_700_000_000
 
@@ -62,7 +62,7 @@ class Host:
 
     def run(self) -> dict[str, bytes]:
         """Read the vault as a run does, hold what it gives, and return the values."""
-        parsed = catalogue.parse({"secrets": self.entries, "services": []})
+        parsed = described.parse({"secrets": self.entries, "services": []})
         resolved = source_keyvault.keyvault(parsed, self.held, self.seen, self.settings(), self.newline)
         for name, version in resolved.values.items():
             self.held[name] = [version]

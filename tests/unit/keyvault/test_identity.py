@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +47,12 @@ def program(folder: Path, text: str) -> None:
     (folder / "az").chmod(0o755)
 
 
+def signed_in(host: Host) -> str:
+    """What an `az` does that somebody logged in with."""
+    fetch = "import sys, urllib.request as r; sys.stdout.write(r.urlopen(sys.argv[1]).read().decode())"
+    return f"exec '{sys.executable}' -c '{fetch}' {host.emulator.outside}/az/operator"
+
+
 @pytest.mark.parametrize(
     ("environment", "chassis", "az", "found"),
     [
@@ -80,7 +87,7 @@ def test_a_host_without_an_identity_is_told_so_at_once(host: Host, bare: Path) -
 
 
 def test_the_default_tries_nothing_without_evidence(host: Host, bare: Path) -> None:
-    program(bare, f"PATH=/usr/bin:/bin exec curl -sf {host.emulator.outside}/az/operator")
+    program(bare, signed_in(host))
     host.fill("key")
     host.options["credential"] = {"type": "default"}
     started = time.monotonic()
@@ -125,7 +132,7 @@ def test_the_azure_cli(host: Host, bare: Path) -> None:
         program(bare, script)
         with pytest.raises(SourceError, match=words):
             host.run()
-    program(bare, f"PATH=/usr/bin:/bin exec curl -sf {host.emulator.outside}/az/operator")
+    program(bare, signed_in(host))
     assert host.run() == {"key": b"value of key"}
     assert host.count()["token"] == 1
 

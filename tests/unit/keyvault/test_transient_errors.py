@@ -1,4 +1,4 @@
-"""Bad transient_errors: asked again within the limit; past it, the run fails or the host goes on with what it has."""
+"""Transient errors: asked again within the limit; past it, the run fails or the host goes on with what it has."""
 
 from __future__ import annotations
 

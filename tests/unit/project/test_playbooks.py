@@ -40,7 +40,7 @@ def play(playbook: str, *arguments: str | Path) -> tuple[int, str]:
 def write(path: Path, names: dict[str, object]) -> Path:
     """An inventory whose hosts have each one of these for a name of their stack; one more has none."""
     hosts = {name: {"stack_name": value} for name, value in names.items()} | {"unset": {}}
-    common = {**LOCAL, "stack_secrets_source": "demo", "stack_catalogue": {"secrets": [], "services": []}}
+    common = {**LOCAL, "stack_secrets_source": "demo", "stack_catalogue": {"secrets": []}}
     (path / "hosts.yml").write_text(yaml.safe_dump({"stack_hosts": {"hosts": hosts, "vars": common}}))
     return path
 

@@ -66,6 +66,9 @@ def look(stack: Stack, folder: Path, seconds: int) -> tuple[int, str]:
         "ansible_python_interpreter": sys.executable,
         "stack_name": "demo",
         "stack_public_url": "unused",
+        "stack_services_endpoints": ["/ready", "/health"],
+        **{name: {} for name in ("stack_catalogue", "stack_compose")},
+        **{name: "unused" for name in ("stack_run", "stack_operator")},
     }
     tasks = [{"ansible.builtin.import_role": asked}]
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks}

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, parse
 from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, DesiredService
-from ansible_collections.coffre.stack.plugins.module_utils.rollout.apply import plan, probe
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.apply import _order, plan, plans, probe
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import DECLARED
 
 APP = DesiredService(
     "app",
@@ -195,3 +197,98 @@ def test_a_readiness_check_stands_for_the_health_check_which_is_run_as_the_engin
     ready: tuple[str, ...], health: tuple[str, ...], found: tuple[str, list[str]]
 ) -> None:
     assert probe(container("a", ready=ready, health_check=health)) == found
+
+
+def catalogued(services: str, rings: dict[str, tuple[str, str]]) -> Catalogue:
+    """A catalogue of services, each with those it depends on ("web<db"), and rings by name: who signs, who verifies."""
+    parts = [each.partition("<") for each in services.split()]
+    consumers = {ring: [*signers.split(), *verifiers.split()] for ring, (signers, verifiers) in rings.items()}
+    file = {
+        name: {
+            "image": "none",
+            "user": "1:1",
+            "secrets": [ring for ring in rings if name in consumers[ring]],
+            "depends_on": [each for each in after.split(",") if each],
+        }
+        for name, _, after in parts
+    }
+    secrets = [
+        {"name": ring, "strategy": "key_ring", "settings": {"signers": signers.split()} if signers else {}}
+        for ring, (signers, _) in rings.items()
+    ]
+    return parse({"secrets": secrets}, {"services": file}, DECLARED)
+
+
+JOBS = {"jobs": ("web", "worker")}
+ORDERS = {
+    # name: (services, rings, those that have containers, order)
+    "no ring": ("db web<db worker<db", {}, "db web worker", "db web worker"),
+    "who verifies goes first": ("db web<db worker<db", JOBS, "db web worker", "db worker web"),
+    "nobody says who signs": ("db web<db worker<db", {"jobs": ("", "web worker")}, "db web worker", "db web worker"),
+    "the first creation": ("db web worker<web", JOBS, "", "db web worker"),
+    "only the signer runs": ("db web worker<web", JOBS, "db web", "db web worker"),
+    "only the verifier runs": ("db web worker<web", JOBS, "db worker", "db web worker"),
+    "against depends_on": ("db web<db worker<web", JOBS, "db web worker", "db worker web"),
+    "what waits for the signer still does": ("web cron<web worker", JOBS, "web cron worker", "worker web cron"),
+    "also where the verifier waits, too": ("web cron<web worker<web", JOBS, "web cron worker", "worker web cron"),
+    "what the verifier waits for comes first": (
+        *("db web worker<cache cache<db", JOBS, "db web worker cache", "db cache worker web"),
+    ),
+    "several of both": (*("a b c d", {"jobs": ("a b", "c d")}, "a b c d", "c d a b"),),
+    "one rotation rolls one of them": ("web other", {}, "web other", "web other"),
+    "a chain of rings": ("a b c", {"one": ("a", "b"), "two": ("b", "c")}, "a b c", "c b a"),
+    "two rings that contradict each other": ("a b", {"one": ("a", "b"), "two": ("b", "a")}, "a b", "a b"),
+}
+
+
+@pytest.mark.parametrize("case", ORDERS.values(), ids=ORDERS.keys())
+def test_who_only_verifies_a_ring_rolls_before_who_signs(
+    case: tuple[str, dict[str, tuple[str, str]], str, str],
+) -> None:
+    services, rings, running, order = case
+    catalogue = catalogued(services, rings)
+    assert " ".join(_order(catalogue, list(catalogue.services), running.split())) == order
+    for name in catalogue.services:
+        assert _order(catalogue, [name], running.split()) == [name]  # one that waits for others alone
+
+
+REPLICAS: dict[str, tuple[int, list[Container], str]] = {
+    # name: (replicas, containers, by step: action, keep, others)
+    "the first creation": (3, [], "create - -; create - -; create - -"),
+    "all are there": (2, [container("a"), container("b")], "nothing a -; nothing b -"),
+    "all are old": (
+        *(2, [container("a", **OLD_BUNDLE), container("b", **OLD_BUNDLE)], "start_first - a; start_first - b"),
+    ),
+    "killed with two of three done": (
+        3,
+        [container("a", **OLD_BUNDLE), container("b"), container("c")],
+        "nothing b -; nothing c -; start_first - a",
+    ),
+    "killed beside the one that was to leave": (
+        3,
+        [*(container(each, **OLD_BUNDLE) for each in "abc"), container("d", health="starting")],
+        "finish d c; start_first - a; start_first - b",
+    ),
+    "killed before its start": (
+        2,
+        [*(container(each, **OLD_BUNDLE) for each in "ab"), container("c", state="created", health="")],
+        "finish c b; start_first - a",
+    ),
+    "one has exited": (2, [container("a"), container("b", **DEAD)], "nothing a -; heal - b"),
+    "more than before": (3, [container("a")], "nothing a -; create - -; create - -"),
+    "fewer than before": (2, [container(each) for each in "abc"], "nothing a -; finish c b"),
+    "down to one": (1, [container(each) for each in "abc"], "finish c ab"),
+    "fewer, and old": (*(2, [container(each, **OLD_BUNDLE) for each in "abc"], "start_first - a; start_first - cb"),),
+}
+
+
+@pytest.mark.parametrize("case", REPLICAS.values(), ids=REPLICAS.keys())
+def test_each_replica_has_a_step_of_its_own_and_the_last_is_told(case: tuple[int, list[Container], str]) -> None:
+    replicas, actual, expected = case
+    steps = plans(APP, actual, replicas=replicas)
+    told = [
+        f"{each.action} {each.keep.id if each.keep else '-'} {''.join(one.id for one in each.others) or '-'}"
+        for each in steps
+    ]
+    assert "; ".join(told) == expected
+    assert [each.last for each in steps] == [False] * (replicas - 1) + [True]

@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, DesiredService
@@ -24,10 +26,19 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreE
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
-from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies import haproxy
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import proxies
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies.haproxy.proxy import HAProxy
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import DECLARED
+from ansible_collections.coffre.stack.plugins.modules import stack_rollout as module
 
 OLD, NEW = "0" * 12, "1" * 12
 RUN = audit.Author("run-1", "somebody")
+START_FIRST = {"update_config": {"order": "start-first"}}
+COMPOSE: dict[str, dict[str, Any]] = {
+    "postgres": {"image": "postgres:1"},
+    "app": {"image": "app:1", "deploy": START_FIRST},
+    "proxy": {"image": "proxy:1", "x-coffre": {"proxy": "haproxy"}},
+}
 
 
 @dataclass
@@ -36,7 +47,11 @@ class Engine:
 
     paths: StackPaths
     services: dict[str, DesiredService]
+    file: dict[str, dict[str, Any]] = field(default_factory=lambda: dict(COMPOSE))  # services of the user's file
+    secrets: list[dict[str, Any]] = field(default_factory=list)  # of the catalogue
+    unreadable: bool = False  # whether Compose does not understand it
     sick: set[str | None] = field(default_factory=set)
+    unfit: str = ""  # why HAProxy would not start with what is staged
     dying: set[str | None] = field(default_factory=set)
     there: dict[str, Container] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
@@ -49,8 +64,8 @@ class Engine:
     def change(self, identity: str, **different: object) -> None:
         self.there[identity] = replace(self.there[identity], **different)  # type: ignore[arg-type]
 
-    def desired(self, _: Path, content: str) -> dict[str, DesiredService]:
-        if content == "no Compose file":
+    def desired(self, *_: object) -> dict[str, DesiredService]:
+        if self.unreadable:
             raise CoffreError("`docker compose` failed")
         return self.services
 
@@ -140,12 +155,26 @@ class Clock:
         self.now += seconds
 
 
+def roll(
+    engine: Engine,
+    *names: str,
+    run: audit.Author = RUN,
+    agree: rollout.Agree | None = None,
+    check: bool = False,
+    rotating: bool = False,
+) -> dict[str, Any]:
+    """Roll the services named, or all, as the user's file orders them."""
+    catalogue = catalogues.parse({"secrets": engine.secrets}, {"services": engine.file}, DECLARED)
+    return rollout.roll(
+        engine.paths, catalogue, {}, {}, 10, run, agree, names=names or None, check=check, rotating=rotating
+    )
+
+
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine on which app, postgres and proxy have been rolled out; app and proxy with the bundle OLD."""
     paths = StackPaths("demo", tmp_path / "run", tmp_path / "lib")
     paths.lib.mkdir(parents=True)
-    paths.compose.write_text("services: {}\n")
     there = Engine(
         paths,
         {
@@ -163,18 +192,19 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     def call(name: str, answer: object = None) -> None:
         """Let a call of HAProxy's side be an event: its name, with the addresses it is given."""
 
-        def done(_: Container, *given: object) -> object:
+        def done(_: HAProxy, *given: object) -> object:
             addresses = [address for each in given if isinstance(each, frozenset) for address in sorted(each)]
             there.events.append(" ".join([name, *addresses]))
             return answer
 
-        monkeypatch.setattr(haproxy, name, done)
+        monkeypatch.setattr(HAProxy, name, done)
 
-    for name, answer in {"hold": None, "switch": "", "drain": None, "release": None, "reload": True}.items():
+    for name, answer in {"hold": None, "switch": "", "drain": None, "release": None, "reload": ""}.items():
         call(name, answer)
+    monkeypatch.setattr(proxies, "refused", lambda *_: there.unfit)
     stage(there, "app", OLD)
     stage(there, "proxy", OLD)
-    rollout.roll(paths, ["postgres", "app", "proxy"], 10, RUN)
+    roll(there)
     there.events.clear()
     return there
 
@@ -212,7 +242,7 @@ def test_the_first_rollout_adopts_what_is_staged(engine: Engine) -> None:
 
 
 def test_again_is_nothing(engine: Engine) -> None:
-    result = rollout.roll(engine.paths, ["postgres", "app", "proxy"], 10, RUN)
+    result = roll(engine, "postgres", "app", "proxy")
     assert not result["changed"]
     assert [each["action"] for each in result["services"]] == ["nothing"] * 3
     assert engine.events == ["release"]  # slots that a run killed at its end has left closed
@@ -220,7 +250,7 @@ def test_again_is_nothing(engine: Engine) -> None:
 
 def test_check_mode_says_and_does_nothing(engine: Engine) -> None:
     stage(engine, "app", NEW)
-    result = rollout.roll(engine.paths, ["postgres", "app"], 10, RUN, check=True)
+    result = roll(engine, "postgres", "app", check=True)
     assert result["changed"]
     assert [each["action"] for each in result["services"]] == ["nothing", "start_first"]
     assert result["diff"] == [
@@ -235,20 +265,23 @@ def test_check_mode_says_and_does_nothing(engine: Engine) -> None:
 
 def test_a_new_compose_file_is_shown_in_check_mode_and_put_in_place_otherwise(engine: Engine) -> None:
     before = engine.paths.compose.read_text()
+    engine.file["app"] = {**COMPOSE["app"], "image": "app:2"}
     engine.services["app"] = replace(engine.services["app"], image="app:2", image_id=None)  # not built in check mode
-    told = rollout.roll(engine.paths, ["app"], 10, RUN, check=True, content="other")
+    told = roll(engine, "app", check=True)
     assert [each["action"] for each in told["services"]] == ["start_first"]
-    assert (told["diff"][0]["before"], told["diff"][0]["after"]) == (before, "other")
+    other = before.replace("app:1", "app:2")
+    assert (told["diff"][0]["before"], told["diff"][0]["after"]) == (before, other)
     assert engine.paths.compose.read_text() == before
     engine.services["app"] = replace(engine.services["app"], image="app:2", image_id="j")
-    assert rollout.roll(engine.paths, ["app"], 10, RUN, content="other")["changed"]
-    assert (engine.paths.compose.read_text(), engine.read[-1]) == ("other", "other")
+    assert roll(engine, "app")["changed"]
+    assert (engine.paths.compose.read_text(), engine.read[-1]) == (other, other)
     assert engine.paths.compose.stat().st_mode & 0o777 == 0o600
-    again = rollout.roll(engine.paths, ["app"], 10, RUN, content="other")
+    again = roll(engine, "app")
     assert (again["changed"], len(again["diff"])) == (False, 1)
+    engine.file["app"], engine.unreadable = COMPOSE["app"], True
     with pytest.raises(CoffreError, match="cannot be used, and nothing was changed: `docker compose` failed"):
-        rollout.roll(engine.paths, ["app"], 10, RUN, content="no Compose file")
-    assert engine.paths.compose.read_text() == "other"
+        roll(engine, "app")
+    assert engine.paths.compose.read_text() == other
 
 
 def test_a_compose_file_that_another_run_or_a_disk_has_spoilt_is_written_anew(
@@ -263,7 +296,7 @@ def test_a_compose_file_that_another_run_or_a_disk_has_spoilt_is_written_anew(
             yield
 
     monkeypatch.setattr(state, "locked", waited)
-    assert rollout.roll(engine.paths, ["app"], 10, RUN, content=before)["changed"]
+    assert roll(engine, "app")["changed"]
     assert engine.paths.compose.read_text() == before
 
 
@@ -368,18 +401,18 @@ def test_the_log_that_an_undone_rotation_names_is_kept_until_something_new_is_ad
     rotating(engine, "forward")
     engine.sick.add(NEW)
     with pytest.raises(CoffreError, match=f"its last log lines are in {log}"):
-        rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
+        roll(engine, "app", rotating=True)
     engine.services = before
     rotating(engine, "back")
-    rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
+    roll(engine, "app", rotating=True)
     st = state.load(engine.paths)
     st.run = None
     state.save(engine.paths, st)
-    rollout.roll(engine.paths, ["app"], 10, RUN)  # an unchanged deploy
+    roll(engine, "app")  # an unchanged deploy
     assert log.read_text() == "logs of app-4"
     engine.sick.clear()
     stage(engine, "app", NEW)
-    rollout.roll(engine.paths, ["app"], 10, RUN)
+    roll(engine, "app")
     assert not log.exists()
 
 
@@ -387,20 +420,20 @@ def test_the_log_of_a_container_that_is_rolled_back_is_kept(engine: Engine) -> N
     """It may have been ready, and failed at what the rotation tried next; one that never had the new value did not."""
     stage(engine, "app", NEW)
     rotating(engine, "forward")
-    rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
+    roll(engine, "app", rotating=True)
     assert not engine.paths.failed_log("app").exists()
     stage(engine, "app", OLD)
     rotating(engine, "back")
-    rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
+    roll(engine, "app", rotating=True)
     assert engine.paths.failed_log("app").read_text() == "logs of app-4"
-    stage(engine, "app", "2" * 12)  # a ring that keeps what was exposed out
-    rollout.roll(engine.paths, ["app"], 10, RUN, rotating=True)
+    stage(engine, "app", "2" * 12)  # a ring that keeps what was handed out
+    roll(engine, "app", rotating=True)
     assert engine.paths.failed_log("app").read_text() == "logs of app-4"
 
 
 def test_start_first(engine: Engine) -> None:
     stage(engine, "app", NEW)
-    result = rollout.roll(engine.paths, ["postgres", "app"], 10, RUN)
+    result = roll(engine, "postgres", "app")
     assert engine.events == [
         "hold @app-2",
         "add app-4",
@@ -416,17 +449,26 @@ def test_start_first(engine: Engine) -> None:
     assert not engine.paths.bundle("app", OLD).exists()
 
 
+def test_who_only_verifies_a_key_ring_is_rolled_before_who_signs(engine: Engine) -> None:
+    engine.file = {name: {**COMPOSE[name], "user": "1:1", "secrets": ["jobs"]} for name in ("app", "postgres")}
+    for signer, order in (("postgres", ["app", "postgres"]), ("app", ["postgres", "app"])):
+        engine.secrets = [{"name": "jobs", "strategy": "key_ring", "settings": {"signers": [signer]}}]
+        assert [each["name"] for each in roll(engine, check=True)["services"]] == order
+    engine.remove("postgres-1")  # one that is created comes up as the file says
+    assert [each["name"] for each in roll(engine, check=True)["services"]] == ["app", "postgres"]
+
+
 def test_no_container_starts_on_a_network_that_the_packet_filter_does_not_know(engine: Engine) -> None:
     engine.bridges.append({"Id": "a" * 64, "Driver": "bridge", "Options": {}})
     stage(engine, "app", NEW)
-    rollout.roll(engine.paths, ["app"], 10, RUN)
+    roll(engine, "app")
     assert engine.events[:4] == ["hold @app-2", "add app-4", "nft", "start app-4"]
     assert engine.events.count("nft") == 1
     # Where nothing is rolled it learns them too: of a host that an earlier version deployed, say.
     engine.bridges.append({"Id": "b" * 64, "Driver": "bridge", "Options": {}})
-    result = rollout.roll(engine.paths, ["app"], 10, RUN)
+    result = roll(engine, "app")
     assert (result["changed"], engine.events[-1]) == (True, "nft")
-    assert not rollout.roll(engine.paths, ["app"], 10, RUN)["changed"]
+    assert not roll(engine, "app")["changed"]
 
 
 @pytest.mark.parametrize(
@@ -440,7 +482,7 @@ def test_a_new_container_that_fails_is_taken_back(engine: Engine, ailing: str, w
     stage(engine, "app", NEW)
     getattr(engine, ailing).add(NEW)
     with pytest.raises(CoffreError) as failure:
-        rollout.roll(engine.paths, ["app", "postgres"], 10, RUN)
+        roll(engine, "app", "postgres")
     log = engine.paths.lib / "app.failed.log"
     assert str(failure.value) == (
         f"app could not adopt app:1 with bundle {NEW}: {why}; the new container was removed, its last log lines are "
@@ -462,9 +504,9 @@ def test_a_proxy_that_does_not_find_the_new_container_healthy_stops_the_roll(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage(engine, "app", NEW)
-    monkeypatch.setattr(haproxy, "switch", lambda *_: "the proxy does not")
+    monkeypatch.setattr(HAProxy, "switch", lambda *_: "the proxy does not")
     with pytest.raises(CoffreError, match=r"the proxy does not.*demo-app-2 goes on"):
-        rollout.roll(engine.paths, ["app"], 10, RUN)
+        roll(engine, "app")
     assert list(engine.there) == ["postgres-1", "app-2", "proxy-3"]
 
 
@@ -475,24 +517,24 @@ def test_a_first_bundle_that_fails_stays_staged(engine: Engine) -> None:
     state.save(engine.paths, st)
     engine.sick.add(OLD)
     with pytest.raises(CoffreError, match=r"fails after 600 s; .*there is no older one to go back to"):
-        rollout.roll(engine.paths, ["app"], 10, RUN)
+        roll(engine, "app")
     assert named(engine, "app") == (None, OLD)
     engine.sick.clear()
-    assert rollout.roll(engine.paths, ["app"], 10, RUN)["changed"]
+    assert roll(engine, "app")["changed"]
     assert named(engine, "app") == (OLD, None)
     assert not (engine.paths.lib / "app.failed.log").exists()
 
 
 def test_a_paused_one_goes_on_before_compose_sees_it(engine: Engine) -> None:
     engine.change("app-2", state="paused")
-    assert rollout.roll(engine.paths, ["app"], 10, RUN)["services"][0]["action"] == "heal"
+    assert roll(engine, "app")["services"][0]["action"] == "heal"
     assert engine.events[1:4] == ["unpause app-2", "add app-4", "start app-4"]
     assert [each.id for each in engine.there.values() if each.service == "app"] == ["app-4"]
 
 
 def test_in_place_the_old_one_stops_first_and_boots_again_only_until_then(engine: Engine) -> None:
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
-    rollout.roll(engine.paths, ["postgres"], 10, RUN)
+    roll(engine, "postgres")
     assert engine.events == [
         "add postgres-4",
         "always postgres-1",
@@ -508,7 +550,7 @@ def test_in_place_the_old_one_comes_back_with_its_policy(engine: Engine) -> None
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.dying.add("postgres:2")
     with pytest.raises(CoffreError, match="demo-postgres-1 goes on, unchanged"):
-        rollout.roll(engine.paths, ["postgres"], 10, RUN)
+        roll(engine, "postgres")
     assert engine.events[-3:] == ["remove postgres-4", "unless-stopped postgres-1", "start postgres-1"]
     assert (engine.there["postgres-1"].state, engine.there["postgres-1"].restart) == ("running", "unless-stopped")
 
@@ -517,7 +559,7 @@ def test_in_place_an_old_one_that_does_not_come_back_is_said_so(engine: Engine) 
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.dying |= {"postgres:1", "postgres:2"}
     with pytest.raises(CoffreError, match="demo-postgres-1 was to go on, but the container exited with code 3"):
-        rollout.roll(engine.paths, ["postgres"], 10, RUN)
+        roll(engine, "postgres")
 
 
 def test_an_old_one_that_had_stopped_is_left_so(engine: Engine) -> None:
@@ -525,7 +567,7 @@ def test_an_old_one_that_had_stopped_is_left_so(engine: Engine) -> None:
     stage(engine, "app", NEW)
     engine.sick.add(NEW)
     with pytest.raises(CoffreError, match="demo-app-2 is left as it was: it exited with code 0"):
-        rollout.roll(engine.paths, ["app"], 10, RUN)
+        roll(engine, "app")
     assert engine.there["app-2"].state == "exited"
 
 
@@ -540,7 +582,7 @@ def test_a_state_that_cannot_be_written_keeps_no_service_down(engine: Engine, mo
     monkeypatch.setattr(state, "save", full)
     monkeypatch.setattr(compose, "save_logs", lambda *_: False)
     with pytest.raises(OSError, match="No space"):
-        rollout.roll(engine.paths, ["proxy"], 10, RUN)
+        roll(engine, "proxy")
     assert (engine.there["proxy-3"].state, engine.there["proxy-3"].restart) == ("running", "unless-stopped")
     assert link(engine) == OLD
 
@@ -551,10 +593,10 @@ def test_a_proxy_that_does_not_answer_hides_no_failure(engine: Engine, monkeypat
     def silent(*_: object) -> None:
         raise CoffreError("HAProxy is silent.")
 
-    monkeypatch.setattr(haproxy, "hold", silent)
-    monkeypatch.setattr(haproxy, "release", silent)
+    monkeypatch.setattr(HAProxy, "hold", silent)
+    monkeypatch.setattr(HAProxy, "release", silent)
     with pytest.raises(CoffreError, match=r"app could not adopt.*HAProxy is silent.*demo-app-2 goes on"):
-        rollout.roll(engine.paths, ["app"], 10, RUN)
+        roll(engine, "app")
     assert named(engine, "app") == (OLD, None)
 
 
@@ -569,10 +611,10 @@ def test_the_one_that_serves_stays_whatever_a_roll_cut_short_left_beside_it(engi
     engine.start(left.id)
     engine.sick.add(OLD)  # it is not ready for a moment
     with pytest.raises(CoffreError, match="demo-app-2 was there before and stays"):
-        rollout.roll(engine.paths, ["app"], 10, RUN)
+        roll(engine, "app")
     assert engine.there["app-2"].state == "running"
     engine.sick.clear()
-    rollout.roll(engine.paths, ["app"], 10, RUN)
+    roll(engine, "app")
     assert [each.id for each in engine.containers("demo") if each.service == "app"] == ["app-2"]
 
 
@@ -581,7 +623,7 @@ def test_one_that_was_never_started_is_not_kept_when_it_fails(engine: Engine) ->
     engine.add(engine.paths.compose, "demo", "app")
     engine.sick.add(OLD)
     with pytest.raises(CoffreError, match=r"the new container was removed.*there is no older one"):
-        rollout.roll(engine.paths, ["app"], 10, RUN)
+        roll(engine, "app")
     assert list(engine.there) == ["postgres-1", "proxy-3"]
 
 
@@ -590,9 +632,9 @@ def test_in_place_one_that_would_not_start_at_boot_is_replaced(engine: Engine) -
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.events = Deadly(4)  # the old one has stopped, for good
     with pytest.raises(Killed):
-        rollout.roll(engine.paths, ["postgres"], 10, RUN)
+        roll(engine, "postgres")
     engine.events, engine.services = [], before  # the change was called off
-    rollout.roll(engine.paths, ["postgres"], 10, RUN)
+    roll(engine, "postgres")
     assert [(each.image, each.state, each.restart) for each in engine.there.values() if each.service == "postgres"] == [
         ("postgres:1", "running", "unless-stopped")
     ]
@@ -619,10 +661,10 @@ def test_a_roll_in_place_that_is_killed_anywhere_is_finished(engine: Engine, ste
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.events = Deadly(steps)
     try:
-        rollout.roll(engine.paths, ["postgres"], 10, RUN)
+        roll(engine, "postgres")
     except Killed:
         engine.events = []
-        rollout.roll(engine.paths, ["postgres"], 10, RUN)
+        roll(engine, "postgres")
     assert [(each.image, each.state, each.restart) for each in engine.there.values() if each.service == "postgres"] == [
         ("postgres:2", "running", "unless-stopped")
     ]
@@ -636,7 +678,7 @@ def test_a_roll_that_is_killed_anywhere_is_finished_or_taken_back(engine: Engine
     engine.events = Deadly(steps)
     for _ in range(2):
         try:
-            rollout.roll(engine.paths, ["app"], 10, RUN)
+            roll(engine, "app")
         except Killed:
             engine.events = []
         except CoffreError:
@@ -645,9 +687,228 @@ def test_a_roll_that_is_killed_anywhere_is_finished_or_taken_back(engine: Engine
     assert named(engine, "app") == (OLD if sick else NEW, None)
 
 
+def replicated(engine: Engine, replicas: int = 3) -> Engine:
+    """The app has so many containers of the bundle OLD."""
+    engine.file["app"] = {**COMPOSE["app"], "deploy": {**START_FIRST, "replicas": replicas}}
+    roll(engine, "app")
+    engine.events.clear()
+    return engine
+
+
+def bundles_of(engine: Engine, service: str = "app") -> list[str | None]:
+    return [each.bundle for each in engine.there.values() if each.service == service and each.state == "running"]
+
+
+def test_replicas_are_replaced_one_after_the_other_and_have_adopted_with_the_last(engine: Engine) -> None:
+    replicated(engine)
+    assert bundles_of(engine) == [OLD] * 3
+    stage(engine, "app", NEW)
+    seen = []
+
+    def agree(*_: object) -> rollout.Agreed:
+        seen.append(named(engine, "app"))
+        return rollout.Agreed()
+
+    result = roll(engine, "app", agree=agree)
+    assert [each["action"] for each in result["services"]] == ["start_first"] * 3
+    moves = [each for each in engine.events if each.split()[0] in ("start", "stop")]
+    assert [each.split()[0] for each in moves] == ["start", "stop"] * 3
+    assert (bundles_of(engine), seen) == ([NEW] * 3, [(NEW, None)])  # once, behind the last of its steps
+    assert not roll(engine, "app")["changed"]
+
+
+def test_one_new_replica_that_fails_keeps_the_others(engine: Engine) -> None:
+    before = dict(replicated(engine).services)
+    stage(engine, "app", NEW)
+    start, begun = engine.start, list[str]()
+
+    def second_dies(identity: str) -> None:
+        begun.append(identity)
+        start(identity)
+        if len(begun) == 2:
+            engine.change(identity, state="exited", exit_code=3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "start", second_dies)
+        with pytest.raises(CoffreError, match=r"the container exited with code 3; .*demo-app-4 goes on, unchanged"):
+            roll(engine, "app")
+    assert sorted(map(str, bundles_of(engine))) == [OLD, OLD, NEW]
+    assert named(engine, "app") == (OLD, None)
+    assert engine.paths.bundle("app", NEW).is_dir()  # one of them mounts it
+    engine.services = before  # a rotation goes back
+    roll(engine, "app")
+    assert (bundles_of(engine), named(engine, "app")) == ([OLD] * 3, (OLD, None))
+    assert not engine.paths.bundle("app", NEW).exists()
+
+
+@pytest.mark.parametrize("steps", range(1, 25))
+@pytest.mark.parametrize("sick", [False, True])
+def test_a_roll_of_replicas_that_is_killed_anywhere_is_finished_or_taken_back(
+    engine: Engine, steps: int, sick: bool
+) -> None:
+    replicated(engine)
+    stage(engine, "app", NEW)
+    engine.sick |= {NEW} if sick else set()
+    engine.events = Deadly(steps)
+    for _ in range(2):
+        try:
+            roll(engine, "app")
+        except Killed:
+            engine.events = []
+        except CoffreError:
+            break
+    assert bundles_of(engine) == [OLD if sick else NEW] * 3
+    assert named(engine, "app") == (OLD if sick else NEW, None)
+
+
+def test_what_is_one_too_many_leaves(engine: Engine) -> None:
+    replicated(engine)
+    replicated(engine, 2)
+    assert bundles_of(engine) == [OLD] * 2
+    engine.file["app"] = COMPOSE["app"]
+    roll(engine, "app")
+    assert bundles_of(engine) == [OLD]
+
+
+Asked = list[tuple[str, bool]]
+
+
+def agreeing(asked: Asked, **found: rollout.Agreed) -> rollout.Agree:
+    """Strategies that find something for some services, and note what they are asked."""
+
+    def agree(_: state.State, service: str, dry: bool) -> rollout.Agreed:
+        asked.append((service, dry))
+        return found.get(service, rollout.Agreed())
+
+    return agree
+
+
+def test_after_each_service_its_strategies_are_asked_and_what_they_set_right_is_told(engine: Engine) -> None:
+    asked: Asked = []
+    stage(engine, "app", NEW)
+    agree = agreeing(asked, postgres=rollout.Agreed({"key": ["role"]}, ["Somebody may have wanted it otherwise."]))
+    result = roll(engine, agree=agree)
+    assert asked == [("postgres", False), ("app", False), ("proxy", False)]
+    assert [each["agreed"] for each in result["services"]] == [{"key": ["role"]}, {}, {}]
+    assert result["warnings"] == ["Somebody may have wanted it otherwise."]
+    again = roll(engine, agree=agree)
+    assert (again["changed"], [each["action"] for each in again["services"]]) == (True, ["nothing"] * 3)
+    assert not roll(engine, agree=agreeing(asked))["changed"]
+
+
+def test_the_module_tells_what_was_set_right_and_what_the_file_says_in_vain(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = rollout.Agreed({"key": ["role"]}, ["Somebody may have wanted it otherwise."])
+    monkeypatch.setattr(module, "StackPaths", lambda _: engine.paths)
+    monkeypatch.setattr(module, "agreeing", lambda *_: agreeing([], postgres=found))
+    engine.file["app"] = {**COMPOSE["app"], "deploy": {**START_FIRST, "placement": {"constraints": ["x"]}}}
+    engine.file["proxy"] = {"image": "proxy:1", "x-coffre": {"adopt": "reload"}}
+    file = {"services": engine.file}
+    params = {"stack": "demo", "catalogue": {"secrets": []}, "compose_file": file, "bundles": {}, "images": {}}
+    result = module.work(params | {"timeout": 10, "run": "run-1", "operator": "kim"}, check=False)
+    assert [each["agreed"] for each in result["services"]] == [{"key": ["role"]}, {}, {}]
+    assert result["warnings"][0] == "Somebody may have wanted it otherwise."
+    assert "service app: Compose ignores deploy.placement" in result["warnings"][1:]
+
+
+def test_in_check_mode_those_are_asked_that_have_containers_and_nothing_is_set_right(engine: Engine) -> None:
+    asked: Asked = []
+    engine.remove("postgres-1")
+    agree = agreeing(asked, app=rollout.Agreed({"key": ["secret"]}))
+    result = roll(engine, check=True, agree=agree)
+    assert asked == [("app", True), ("proxy", True)]
+    assert (result["changed"], result["services"][1]["agreed"]) == (True, {"key": ["secret"]})
+
+
+def test_a_verifier_that_cannot_be_made_to_agree_stops_the_roll_before_the_next_service(engine: Engine) -> None:
+    stage(engine, "app", NEW)
+
+    def agree(_: state.State, service: str, __: bool) -> rollout.Agreed:
+        raise CoffreError(f"{service} gives no answer.")
+
+    with pytest.raises(CoffreError, match="postgres gives no answer"):
+        roll(engine, agree=agree)
+    assert (engine.events, named(engine, "app")) == ([], (OLD, NEW))
+
+
+@pytest.mark.parametrize("left", ["closed", "taken over"])
+def test_a_rotation_that_is_gone_once_its_rollout_has_the_lock_rolls_nothing(engine: Engine, left: str) -> None:
+    stage(engine, "app", NEW)
+    rotating(engine, "forward")
+    st = state.load(engine.paths)
+    assert st.run
+    st.run = replace(st.run, holder="another") if left == "taken over" else None
+    state.save(engine.paths, st)
+    engine.file["other"] = {"image": "other"}  # the file would be written anew
+    before = engine.paths.compose.read_bytes(), engine.paths.state.read_bytes()
+    with pytest.raises(CoffreError, match="Another play has taken over"):
+        roll(engine, "app", rotating=True)
+    assert (engine.paths.compose.read_bytes(), engine.paths.state.read_bytes(), engine.events) == (*before, [])
+
+
+def test_a_proxy_is_not_stopped_for_a_configuration_that_it_would_not_start_with(engine: Engine) -> None:
+    engine.services["proxy"] = replace(engine.services["proxy"], image="proxy:2")
+    engine.unfit = "HAProxy refuses its configuration: no such backend"
+    with pytest.raises(CoffreError, match=r"no such backend.*demo-proxy-3 goes on, unchanged"):
+        roll(engine, "proxy")
+    assert "stop proxy-3" not in engine.events
+    engine.unfit = ""
+    assert roll(engine, "proxy")["services"][0]["action"] == "restart"
+
+
+@pytest.fixture
+def signalled(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The proxy is none of HAProxy's: it reads its files again by a signal."""
+    engine.file["proxy"] = {"image": "proxy:1", "x-coffre": {"adopt": {"reload": "SIGUSR1"}}}
+    monkeypatch.setattr(HAProxy, "reload", lambda _: pytest.fail("it is no HAProxy"))
+    roll(engine)
+    engine.events.clear()
+    stage(engine, "proxy", NEW)
+    return engine
+
+
+def test_who_reloads_by_a_signal_is_sent_it_and_must_be_ready_then(
+    signalled: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[list[str]] = []
+    monkeypatch.setattr(compose, "call", sent.append)
+    assert roll(signalled, "proxy")["services"][0]["action"] == "reload"
+    assert sent == [["docker", "kill", "--signal", "SIGUSR1", "proxy-3"]]
+    assert (named(signalled, "proxy"), link(signalled)) == ((NEW, None), NEW)
+
+
+@pytest.mark.parametrize("fault", ["refused", "exits", "not ready"])
+def test_a_signal_after_which_it_does_not_serve_goes_back(
+    signalled: Engine, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    sent: list[str] = []
+
+    def call(_: Sequence[str]) -> str:
+        sent.append(link(signalled))
+        if link(signalled) == NEW:
+            if fault == "refused":
+                raise CoffreError("`docker kill` failed")
+            if fault == "exits":  # and the engine starts it again
+                signalled.change("proxy-3", restarts=1)
+            signalled.sick.add("proxy:1")
+        else:
+            signalled.sick.clear()
+        return ""
+
+    monkeypatch.setattr(compose, "call", call)
+    with pytest.raises(CoffreError, match=f"proxy could not adopt bundle {NEW}: .*it goes on with bundle {OLD}"):
+        roll(signalled, "proxy")
+    assert (named(signalled, "proxy"), link(signalled)) == ((OLD, None), OLD)
+    assert {path.name for path in signalled.paths.service("proxy").iterdir()} == {OLD, "current"}
+    if fault != "refused":
+        assert sent == [NEW, OLD]  # it has read the new files, so it must read the old ones again
+    assert rollout.steady("demo", ["proxy"], 10) == ""
+
+
 def test_reload(engine: Engine) -> None:
     stage(engine, "proxy", NEW)
-    result = rollout.roll(engine.paths, ["app", "proxy"], 10, RUN)
+    result = roll(engine, "app", "proxy")
     assert result["services"][1]["action"] == "reload"
     assert engine.events == ["reload"]
     assert (named(engine, "proxy"), link(engine)) == ((NEW, None), NEW)
@@ -659,7 +920,7 @@ def test_a_proxy_that_a_roll_cut_short_left_reads_the_bundle_that_it_is_said_to_
     left = engine.add(engine.paths.compose, "demo", "proxy")
     engine.start(left.id)  # by a reboot, with the link on the bundle before
     engine.events.clear()
-    result = rollout.roll(engine.paths, ["proxy"], 10, RUN)
+    result = roll(engine, "proxy")
     assert result["services"][0]["action"] == "finish"
     assert "reload" in engine.events
     assert (named(engine, "proxy"), link(engine)) == ((NEW, None), NEW)
@@ -676,16 +937,16 @@ def test_a_container_of_another_compose_file_is_not_taken_for_ours(
 
     monkeypatch.setattr(compose, "add", add)
     with pytest.raises(CoffreError, match=r"another run has changed the Compose file.*demo-app-2 goes on"):
-        rollout.roll(engine.paths, ["app"], 10, RUN)
+        roll(engine, "app")
     assert named(engine, "app") == (OLD, None)
     assert [each.id for each in engine.containers("demo") if each.service == "app"] == ["app-2"]
 
 
 def test_a_reload_that_is_refused_leaves_the_link_where_it_was(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     stage(engine, "proxy", NEW)
-    monkeypatch.setattr(haproxy, "reload", lambda _: False)
+    monkeypatch.setattr(HAProxy, "reload", lambda _: "HAProxy refuses to load it")
     with pytest.raises(CoffreError, match=f"HAProxy refuses to load it; it goes on with bundle {OLD}"):
-        rollout.roll(engine.paths, ["proxy"], 10, RUN)
+        roll(engine, "proxy")
     assert (named(engine, "proxy"), link(engine)) == ((OLD, None), OLD)
     assert {path.name for path in engine.paths.service("proxy").iterdir()} == {OLD, "current"}
 
@@ -695,14 +956,14 @@ def test_a_proxy_replaced_with_its_bundle_goes_back_with_it(engine: Engine) -> N
     engine.services["proxy"] = replace(engine.services["proxy"], image="proxy:2")
     engine.sick.add("proxy:2")
     with pytest.raises(CoffreError, match="demo-proxy-3 goes on, unchanged"):
-        rollout.roll(engine.paths, ["proxy"], 10, RUN)
+        roll(engine, "proxy")
     assert (named(engine, "proxy"), link(engine)) == ((OLD, None), OLD)
 
 
 def refusal(engine: Engine, *names: str) -> str:
     before = state.load(engine.paths)
     with pytest.raises(CoffreError) as failure:
-        rollout.roll(engine.paths, names, 10, RUN)
+        roll(engine, *names)
     assert engine.events == []
     assert state.load(engine.paths) == before
     assert "nothing was changed" in str(failure.value)
@@ -711,7 +972,10 @@ def refusal(engine: Engine, *names: str) -> str:
 
 def test_refusals_come_before_any_change(engine: Engine) -> None:
     engine.services["postgres"] = replace(engine.services["postgres"], config_hash="other")
-    assert "has no service nobody" in refusal(engine, "postgres", "nobody")
+    known = dict(engine.services)
+    del engine.services["proxy"]
+    assert "has no service proxy" in refusal(engine, "postgres", "proxy")
+    engine.services = known
     engine.services["app"] = replace(engine.services["app"], image_id=None)
     assert "The image app:1 of app is not on this host" in refusal(engine, "postgres", "app")
     engine.services["app"] = replace(engine.services["app"], image_id="i", bundle=NEW)
@@ -719,15 +983,11 @@ def test_refusals_come_before_any_change(engine: Engine) -> None:
     engine.services["app"] = replace(engine.services["app"], bundle=OLD)
     bundles.remove(engine.paths.bundle("app", OLD))
     assert f"Bundle {OLD} of app is not on this host" in refusal(engine, "postgres", "app")
-    engine.paths.compose.unlink()
-    assert "compose.yml is not there" in refusal(engine, "postgres")
 
 
 def test_check_mode_on_a_new_host_needs_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "call", None)
-    result = rollout.roll(
-        StackPaths("demo", tmp_path / "run", tmp_path / "lib"), ["postgres", "app"], 10, RUN, check=True
-    )
+    result = roll(Engine(StackPaths("demo", tmp_path / "run", tmp_path / "lib"), {}), "postgres", "app", check=True)
     assert [each["action"] for each in result["services"]] == ["create", "create"]
     assert not (tmp_path / "lib").exists()
 
@@ -755,20 +1015,21 @@ def records(engine: Engine) -> list[tuple[str, str, str, str]]:
 
 def test_what_was_adopted_is_recorded_once(recorded: Engine) -> None:
     stage(recorded, "app", NEW)
-    rollout.roll(recorded.paths, ["app", "postgres"], 10, RUN, check=True)
+    roll(recorded, "app", "postgres", check=True)
     assert records(recorded) == []
-    rollout.roll(recorded.paths, ["app", "postgres"], 10, RUN)
+    roll(recorded, "app", "postgres")
     assert records(recorded) == [("run-1", "app", NEW, "adopted")]
-    assert not rollout.roll(recorded.paths, ["app", "postgres"], 10, audit.Author("run-2", "somebody"))["changed"]
+    assert not roll(recorded, "app", "postgres", run=audit.Author("run-2", "somebody"))["changed"]
     assert len(records(recorded)) == 1
 
 
 def test_what_was_refused_is_recorded_beside_what_was_adopted_before(recorded: Engine) -> None:
+    recorded.file["proxy"], recorded.file["app"] = COMPOSE["proxy"], recorded.file.pop("app")  # the proxy comes first
     stage(recorded, "proxy", NEW)
     stage(recorded, "app", "3" * 12)
     recorded.sick.add("3" * 12)
     with pytest.raises(CoffreError, match="app could not adopt"):
-        rollout.roll(recorded.paths, ["proxy", "app"], 10, RUN)
+        roll(recorded, "proxy", "app")
     assert records(recorded) == [("run-1", "proxy", NEW, "adopted"), ("run-1", "app", "3" * 12, "refused")]
 
 
@@ -776,19 +1037,19 @@ def test_a_refusal_of_something_else_than_a_bundle_is_not_recorded(recorded: Eng
     recorded.services["app"] = replace(recorded.services["app"], image="app:2", image_id="i2")
     recorded.sick.add("app:2")
     with pytest.raises(CoffreError, match="app could not adopt"):
-        rollout.roll(recorded.paths, ["app"], 10, RUN)
+        roll(recorded, "app")
     assert records(recorded) == []
 
 
 def test_a_run_that_died_before_it_recorded_is_made_up_for(recorded: Engine) -> None:
     stage(recorded, "app", NEW)
-    rollout.roll(recorded.paths, ["app"], 10, RUN)
+    roll(recorded, "app")
     lines = recorded.paths.audit.read_bytes().splitlines(keepends=True)
     recorded.paths.audit.write_bytes(b"".join(lines[:-1]))
     later = audit.Author("run-2", "somebody")
-    assert rollout.roll(recorded.paths, ["app"], 10, later)["changed"]
+    assert roll(recorded, "app", run=later)["changed"]
     assert records(recorded) == [("run-2", "app", NEW, "recovered")]
-    assert not rollout.roll(recorded.paths, ["app"], 10, later)["changed"]
+    assert not roll(recorded, "app", run=later)["changed"]
 
 
 def test_a_trail_that_cannot_be_written_is_told_and_undoes_nothing(recorded: Engine) -> None:
@@ -797,9 +1058,9 @@ def test_a_trail_that_cannot_be_written_is_told_and_undoes_nothing(recorded: Eng
     recorded.paths.audit.mkdir()
     stage(recorded, "app", NEW)
     with pytest.raises(CoffreError, match=r"cannot be continued .* stays so"):
-        rollout.roll(recorded.paths, ["app"], 10, RUN)
+        roll(recorded, "app")
     recorded.paths.audit.rmdir()
     recorded.paths.audit.write_bytes(trail)
-    rollout.roll(recorded.paths, ["app"], 10, RUN)
+    roll(recorded, "app")
     assert named(recorded, "app") == (NEW, None)
     assert records(recorded) == [("run-1", "app", NEW, "adopted")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,11 +19,12 @@ from ansible_collections.coffre.stack.plugins.module_utils import catalogue as c
 from ansible_collections.coffre.stack.plugins.module_utils import strategies
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError, VaultUnavailable
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, files, seals, state, tmpfs
-from ansible_collections.coffre.stack.plugins.module_utils.host import escrow as rotation_values
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import settings as keyvault_settings
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault.client import Answer, Properties, Value
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import drive
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import run as rotation
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import vault as rotation_vault
@@ -31,6 +32,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.sources import base a
 from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Context, Which
+from tests.unit import described
 
 RANDOM = {"type": "random", "bytes": 16}
 CATALOGUE: dict[str, Any] = {
@@ -205,10 +207,11 @@ class House:
     data: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(CATALOGUE))
     fails: set[str] = field(default_factory=set)
     lines: list[str] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def catalogue(self) -> catalogues.Catalogue:
-        return catalogues.parse(self.data)
+        return described.parse(self.data)
 
     @property
     def state(self) -> state.State:
@@ -225,7 +228,7 @@ class House:
         """Adopt what is staged, one of the services (all) after the other, and collect the rest."""
         st = self.state
         state.admit(st, holder)
-        for service in sorted(st.services if services is None else services):
+        for service in st.services if services is None else services:
             if service in self.fails and st.services[service].next:
                 bundles.discard_next(self.paths, st, service)
                 raise CoffreError(f"{service} could not adopt.")
@@ -236,52 +239,26 @@ class House:
         vault = keyvault_settings.settings({"url": "https://kept.vault.azure.net"}) if self.shelf else None
         return rotation.RotationSettings(holder, "kim", patience=0.0, vault=vault)
 
-    def play(self, holder: str, *names: str, take_over: str = "", resolve: bool = False) -> str:
-        """What playbooks/rotate.yml does; returns the outcome. Raises CoffreError where it would fail."""
+    def drive(self, holder: str) -> drive.Drive:
+        return drive.Drive(
+            self.paths, self.catalogue, self.settings(holder), staging.StagingOptions("host"), images={}, seconds=60.0
+        )
+
+    def play(self, holder: str, *names: str, take_over: str = "", only_open: bool = False) -> str:
+        """What rotate.yml does, and site.yml with `only_open`: the outcome. Raises CoffreError where it fails.
+
+        `told` is all that it says, and `lines` has what was done.
+        """
+        driving, self.told = self.drive(holder), {}
+        source = "keyvault" if self.shelf else "demo"
+        request = rotation_plan.RotationRequest(names, source, 14, take_over, only_open=only_open)
         try:
-            return self._play(self.settings(holder), names, take_over, resolve)
-        except CoffreError:
-            rotation.leave(self.paths, self.settings(holder))
-            raise
-
-    def _play(self, settings: rotation.RotationSettings, names: tuple[str, ...], take_over: str, resolve: bool) -> str:
-        asked = rotation_plan.RotationRequest(names, "keyvault" if self.shelf else "demo", 14, take_over)
-        st = self.state
-        rotation_values.collect(self.paths, st)
-        if st.run:
-            rotation_plan.take_over(self.paths, st, asked, settings)
-        elif not resolve:
-            chosen = rotation_plan.changes(self.catalogue, st, asked, rotation_plan.present())
-            plan = rotation_plan.plan(self.paths, self.catalogue, st, asked, chosen, settings.vault)
-            if refusal := rotation_plan.refusal(plan.problems):
-                raise CoffreError(refusal)
-            if chosen:
-                rotation_plan.begin(self.paths, self.catalogue, st, chosen, settings)
-        if not st.run:
-            return "nothing"
-        # Where only what was left open is resolved, the playbook rolls whatever there is.
-        rolls = None if resolve else rotation_plan.services(self.catalogue, st)
-        if st.run.direction == "back":
-            return self.finish(settings, rolls)
-        try:
-            self.perform("issue", settings)
-            self.perform("prove", settings)
-            return self.finish(settings, rolls)
-        except CoffreError:
-            rotation.turn(self.paths, settings)
-            assert self.finish(settings, rolls) == "undone"
-            raise
-
-    def perform(self, step: str, settings: rotation.RotationSettings) -> None:
-        self.lines += rotation.perform(self.paths, self.catalogue, step, settings)
-
-    def finish(self, settings: rotation.RotationSettings, rolls: Iterable[str] | None = None) -> str:
-        self.perform("publish", settings)
-        self.perform("adopt", settings)
-        self.stage(settings.holder)
-        self.roll(settings.holder, rolls)
-        self.perform("retire", settings)
-        return str(rotation.close(self.paths, self.catalogue, settings)["outcome"])
+            self.told = drive.rotate(driving, request, check=False)
+        finally:
+            self.lines += driving.lines
+        if self.told.get("failed"):
+            raise CoffreError(str(self.told["msg"]))
+        return str(self.told["outcome"])
 
     def agreed(self) -> dict[str, bytes]:
         """The one value of each secret that every consumer has, state names and the verifier accepts; nothing is left
@@ -328,12 +305,29 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
             raise SealError(f"The sealed copy {path} is damaged.")
         return data
 
+    def mortal(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
+        """A process that ends has nobody left who turns its end into a sentence."""
+        ends: list[Crash] = []
+
+        def watched() -> dict[str, Any]:
+            try:
+                return work()
+            except Crash as crash:
+                ends.append(crash)
+                raise
+
+        found = guard(watched)
+        if ends:
+            raise ends[0]
+        return found
+
     def ensure(root: Path) -> bool:
         root.mkdir(mode=0o700, exist_ok=True)
         return False
 
     monkeypatch.setattr(seals, "seal", seal)
     monkeypatch.setattr(seals, "unseal", unseal)
+    monkeypatch.setattr(drive, "guard", mortal)
     monkeypatch.setattr(tmpfs, "ensure", ensure)
     monkeypatch.setattr(tmpfs, "exposure", lambda _: "")
     monkeypatch.setattr(rotation_plan, "_stack", lambda *_: [])
@@ -373,10 +367,20 @@ def shelf(house: House, monkeypatch: pytest.MonkeyPatch) -> Shelf:
 
 
 @pytest.fixture
-def house(verifier: Verifier) -> Iterator[House]:
+def house(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """A stack that is deployed and in agreement with its verifier."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         made = House(StackPaths("demo", Path(folder) / "run", Path(folder) / "lib"), verifier)
+
+        def adopt(*given: Any, names: set[str], rotating: bool) -> dict[str, Any]:
+            catalogue, author = given[1], given[5]
+            assert rotating and len(given) == 6  # so nobody is asked to agree: the acts of the rotation see to it
+            services = [name for name in catalogue.services if name in names and name in made.state.services]
+            made.roll(author.name, services)
+            told = {"action": "start_first", "why": "bundle", "seconds": 4.2}
+            return {"services": [{"name": name, **told} for name in services]}
+
+        monkeypatch.setattr(rollout, "roll", adopt)
         made.stage("")
         made.roll("")
         st = made.state

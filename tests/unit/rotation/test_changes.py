@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
+from tests.unit import described
 
 LONG_AGO, NOW = "2026-01-01T00:00:00Z", datetime(2026, 11, 1, tzinfo=UTC)
 RANDOM = {"type": "random", "bytes": 16}
@@ -48,7 +48,7 @@ DATA: dict[str, Any] = {
     ],
 )
 def test_chosen(names: tuple[str, ...], chosen: dict[str, str]) -> None:
-    catalogue = catalogues.parse(DATA)
+    catalogue = described.parse(DATA)
     st = state.State("demo", {name: state.Version("1" * 32, LONG_AGO) for name in catalogue.secrets})
     st.secrets["key-2"].ring = [state.Previous("2" * 32, LONG_AGO, LONG_AGO)]
     asked = rotation_plan.RotationRequest(names=names, source="demo", before_days=14)
