@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from . import compose_file
+from .compose_file import NAME
 from .errors import CatalogueError
 from .paths import LINK
 
 HOST = "host"
-NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 FILE = re.compile(r"[a-z][a-z0-9.-]{0,62}")
 ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 REFERENCE = re.compile(r"@\{([a-z][a-z0-9-]*)(?:\.([a-z][a-z0-9_]*))?\}")
@@ -105,6 +105,11 @@ class Service:
     entry: compose_file.Entry | None = field(default=None, repr=False, compare=False)
 
     @property
+    def replicas(self) -> int:
+        """How many containers of it run side by side."""
+        return self.entry.replicas if self.entry else 1
+
+    @property
     def composed(self) -> set[str]:
         """The secrets that reach this service inside a composed file only."""
         alone = {source for source, _ in self.entry.listed} if self.entry else set()
@@ -130,7 +135,7 @@ class Catalogue:
         return sorted(name for name, secret in self.secrets.items() if service in secret.consumers)
 
     def verified_by(self, service: str) -> list[Secret]:
-        """The secrets that a service checks, those first that others are set right with."""
+        """The secrets that a service checks, in the order of the catalogue."""
         return [each for each in self.secrets.values() if each.verifier == service]
 
     def certified(self, authority: str) -> list[str]:
@@ -201,7 +206,7 @@ class _Problems(list[str]):
         return tuple(dict.fromkeys(good))
 
 
-def _host(name: str) -> bool:
+def reachable(name: str) -> bool:
     """Whether a text is an address, or a DNS name in lower case."""
     try:
         ipaddress.ip_address(name)
@@ -226,7 +231,7 @@ def _generate(where: str, data: Any, problems: _Problems) -> Generate | None:
         return (
             Generate(kind, bytes=data["bytes"]) if problems.number(f"{where}.bytes", data["bytes"], 16, 1024) else None
         )
-    names = problems.names(f"{where}.names", data["names"], _host, "host names and addresses")
+    names = problems.names(f"{where}.names", data["names"], reachable, "host names and addresses")
     if not problems.number(f"{where}.days", data["days"], 1, 7300) or not names:
         return None
     return Generate(kind, names=names, days=data["days"], authority=str(data.get("authority", "")))

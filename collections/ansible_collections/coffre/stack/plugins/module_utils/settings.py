@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .compose_file import NAME
 from .errors import CoffreError
 from .paths import RUN, StackPaths
 
@@ -20,7 +21,6 @@ IMAGE = re.compile(r"[a-z0-9](?:[A-Za-z0-9._:@-]|/(?!/))*")
 INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}\*?|\*")
 ENDPOINT = re.compile(r"/[!-~]*")
 VARIABLE = re.compile(r"[A-Za-z_]\w*")
-SERVICE = re.compile(r"[a-z][a-z0-9-]{0,62}")
 SWITCHES = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 Rule = Callable[[Any], str]  # what to write instead, "" if the value will do
@@ -155,7 +155,7 @@ LIMITS: dict[str, Rule] = {
 def _limits(value: Any) -> str:
     if not isinstance(value, Mapping) or not all(isinstance(each, Mapping) for each in value.values()):
         return "by service, each with some of memory, heap, pids, cpus and cpu_shares"
-    if unknown := [name for name in value if not SERVICE.fullmatch(str(name))]:
+    if unknown := [name for name in value if not NAME.fullmatch(str(name))]:
         return f"by service, which {unknown[0]!r} is not"
     for service, limits in value.items():
         for key, limit in limits.items():
@@ -182,7 +182,7 @@ def _logging(value: Any) -> str:
 
 def _references(value: Any) -> str:
     fits = isinstance(value, Mapping) and all(
-        isinstance(name, str) and SERVICE.fullmatch(name) and isinstance(image, str) and IMAGE.fullmatch(image)
+        isinstance(name, str) and NAME.fullmatch(name) and isinstance(image, str) and IMAGE.fullmatch(image)
         for name, image in value.items()
     )
     return "" if fits else "an image by service"

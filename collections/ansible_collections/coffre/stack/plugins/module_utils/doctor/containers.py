@@ -54,7 +54,8 @@ def containers(target: Target) -> str:
     problems = [f"{each.name} belongs to no service" for each in actual if each.service not in wanted]
     for name, service in sorted(wanted.items()):
         mine = [each for each in actual if each.service == name]
-        for step in rollout.plans(service, mine, frozenset(broken), replicas=_replicas(target, name)):
+        replicas = target.catalogue.services[name].replicas if name in target.catalogue.services else 1
+        for step in rollout.plans(service, mine, frozenset(broken), replicas=replicas):
             if step.acts:
                 problems.append(f"{name} needs a rollout ({step.why})")
             elif step.keep and step.keep.health == "starting":
@@ -74,11 +75,6 @@ def containers(target: Target) -> str:
                 problems.append(f"{each.name} was killed for want of memory")
     problems += [f"the mount {path} of a container is broken" for path in broken.values()]
     return verdict(problems, f"{len(actual)} containers run their current bundles, healthy")
-
-
-def _replicas(target: Target, service: str) -> int:
-    known = target.catalogue.services.get(service)
-    return known.entry.replicas if known and known.entry else 1
 
 
 def _published(data: dict[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..compose_file import LABEL_ADOPT, LABEL_BUNDLE, LABEL_READY
 from ..errors import CoffreError
 
 CALL_SECONDS = 120
@@ -29,9 +30,6 @@ SOCKET = "/var/run/docker.sock"  # of the engine that the role docker_host sets 
 CLIENT = "/usr/local/lib/coffre/docker"
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"})
 PROBE_SECONDS = 10.0
-LABEL_BUNDLE = "coffre.bundle"
-LABEL_ADOPT = "coffre.adopt"
-LABEL_READY = "coffre.ready"
 
 
 @dataclass(frozen=True)

@@ -182,10 +182,6 @@ class Stack:
     proxy: str | None  # the service whose HAProxy says which containers it sends requests to
     seconds: float  # patience per service
 
-    def replicas(self, service: str) -> int:
-        entry = self.catalogue.services[service].entry
-        return entry.replicas if entry else 1
-
     def entry(self, service: str) -> states.ServiceState:
         return self.state.services.get(service) or states.ServiceState()
 
@@ -420,7 +416,7 @@ def _plans(stack: Stack, wanted: dict[str, DesiredService], names: Sequence[str]
             _refuse_what_is_missing(paths, service, entry)
         due = service.adopt == "reload" and entry.next is not None
         mine = [each for each in actual if each.service == name]
-        steps += plans(service, mine, broken, due, stack.replicas(name))
+        steps += plans(service, mine, broken, due, stack.catalogue.services[name].replicas)
     return steps
 
 
@@ -555,7 +551,7 @@ def _replace(stack: Stack, step: Step) -> None:
 
 def _staying(stack: Stack, step: Step) -> frozenset[str]:
     """The addresses of the service's other replicas, which get requests as before."""
-    if stack.replicas(step.service.name) == 1:
+    if stack.catalogue.services[step.service.name].replicas == 1:
         return frozenset()
     moving = {each.id for each in (*step.others, *([step.keep] if step.keep else []))}
     mine = [each for each in compose.containers(stack.paths.stack) if each.service == step.service.name]

@@ -168,7 +168,7 @@ def plan(
             unknown.append(f"{name}: {strategy.UNKNOWN}")
     rolling = [service for service in catalogue.services.values() if any(service.name in row.rolls for row in rows)]
     if chosen and not problems:
-        replicas = {each.name: each.entry.replicas if each.entry else 1 for each in rolling}
+        replicas = {each.name: each.replicas for each in rolling}
         problems = _sealed(paths, st) or _stack(paths, st, replicas)
     asides = [
         f"{each.name} is recreated in place: requests will be lost while it starts (deploy.update_config.order: "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..catalogue import DNS, NAME
+from ..catalogue import reachable as reachable
+from ..compose_file import NAME
 
 Settings = Mapping[str, Any]
 
@@ -87,12 +87,3 @@ def words(where: str, settings: Settings, name: str, what: str, fits: Callable[[
         for each in value
         if not isinstance(each, str) or not fits(each)
     ]
-
-
-def reachable(name: str) -> bool:
-    """Whether a text is an address, or a DNS name in lower case."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return bool(DNS.fullmatch(name)) and not name.rpartition(".")[2].isdigit()
-    return True

@@ -5,21 +5,12 @@ from __future__ import annotations
 from ...catalogue import Secret
 from ...errors import CoffreError
 from ...host import state
-from ..base import Agreement
 from ..context import Context, Which
+from ..unverified import agree as agree
+from ..unverified import deployed as deployed
 
 UNKNOWN = ""
 WHY = "data are encrypted under it"
-
-
-def deployed(context: Context) -> list[str]:  # noqa: ARG001
-    """Nothing: nobody but its services verifies it."""
-    return []
-
-
-def agree(context: Context, dry: bool) -> Agreement:  # noqa: ARG001
-    """Nothing: nobody but its services verifies it."""
-    return Agreement()
 
 
 def blockers(context: Context) -> list[str]:

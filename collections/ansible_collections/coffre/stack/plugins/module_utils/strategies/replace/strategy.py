@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...values import certificates
-from ..base import Agreement
 from ..context import Context
+from ..unverified import agree, deployed
 from .issue import make, successor, teach
 from .prove import confirm, prove
 from .retire import refused, withdraw
@@ -24,16 +24,6 @@ __all__ = [
     "teach",
     "withdraw",
 ]
-
-
-def deployed(context: Context) -> list[str]:  # noqa: ARG001
-    """Nothing: nobody but its services verifies it."""
-    return []
-
-
-def agree(context: Context, dry: bool) -> Agreement:  # noqa: ARG001
-    """Nothing: nobody but its services verifies it."""
-    return Agreement()
 
 
 def blockers(context: Context) -> list[str]:
