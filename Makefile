@@ -91,7 +91,7 @@ test-quick: $(VENV)/development ## Lint and unit tests
 .PHONY: test-faults
 test-faults: $(VENV)/development ## Harm rotations at every record they write, on a real host (hours); ARGS="--only REGEX"
 	@export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=molecule/shared:collections; \
-	  molecule create && molecule converge -- --limit debian13 && molecule converge --scenario-name keyvault && \
+	  molecule destroy && molecule create && molecule converge -- --limit debian13 && molecule converge --scenario-name keyvault && \
 	  python -m tests.faults $(ARGS); status=$$?; molecule destroy; exit $$status
 
 .PHONY: bench-deploy
