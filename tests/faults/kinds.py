@@ -1,4 +1,4 @@
-"""What can happen to a rotation: each fault is done while the run is held up at a record, and mended after the run."""
+"""What can happen to a rotation: each fault is done while the run is held up at a record, and repaired after it."""
 
 from __future__ import annotations
 

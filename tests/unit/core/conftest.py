@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
+from ansible_collections.coffre.stack.plugins.module_utils.sources.directory import taken
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 from tests.unit import described
 
@@ -81,8 +84,8 @@ class Stack:
             if self.vault is not None:
                 return self.vault(catalogue, held, seen)
             if self.supplied is None:
-                return sources.Resolved(sources.demo(catalogue, held, self.paths.stack))
-            return sources.Resolved(*sources.file(catalogue, held, self.supplied))
+                return Demo(self.paths.stack).resolve(catalogue, held, seen)
+            return sources.Resolved(*taken(catalogue, held, self.supplied))
 
         with state.locked(self.paths):
             result = staging.stage(
@@ -95,9 +98,7 @@ class Stack:
         """Stage as the playbook secrets.yml does."""
         catalogue = described.parse(self.data)
 
-        def demo(held: sources.Holdings, _: Mapping[str, Any]) -> sources.Resolved:
-            return sources.Resolved(sources.demo(catalogue, held, self.paths.stack))
-
+        demo = partial(Demo(self.paths.stack).resolve, catalogue)
         with state.locked(self.paths):
             run = audit.Author("run-1", "kim")
             return staging.deliver(self.paths, catalogue, demo, staging.StagingOptions("host"), run)

@@ -9,7 +9,9 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SourceError
-from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources.base import fresh
+from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo, generated
+from ansible_collections.coffre.stack.plugins.module_utils.sources.directory import read
 from tests.unit.described import parse
 
 CANARY = "canary-51c0"
@@ -81,7 +83,7 @@ def test_refuses_a_file(
 ) -> None:
     fault(directory / name)
     with pytest.raises(SourceError) as caught:
-        sources.read_directory(directory, catalogue, "refuse")
+        read(directory, catalogue, "refuse")
     assert sentence in str(caught.value)
     assert CANARY not in str(caught.value)
     assert ";" not in str(caught.value)
@@ -101,7 +103,7 @@ def test_refuses_a_directory(
 ) -> None:
     fault(directory)
     with pytest.raises(SourceError, match=sentence):
-        sources.read_directory(directory, catalogue, "refuse")
+        read(directory, catalogue, "refuse")
 
 
 def test_says_everything_at_once(directory: Path, catalogue: Catalogue) -> None:
@@ -109,7 +111,7 @@ def test_says_everything_at_once(directory: Path, catalogue: Catalogue) -> None:
     (directory / "blob").write_bytes(b"")
     (directory / "tls").chmod(0o644)
     with pytest.raises(SourceError) as caught:
-        sources.read_directory(directory, catalogue, "refuse")
+        read(directory, catalogue, "refuse")
     for sentence in ("api-key is missing", "blob is empty", "tls must be root's"):
         assert sentence in str(caught.value)
 
@@ -119,7 +121,7 @@ def test_takes_what_is_right(directory: Path, catalogue: Catalogue, mode: int) -
     (directory / "blob").write_bytes(b"\x00\xff\r\n\n")
     (directory / "tls").write_bytes(b"-----BEGIN\n")
     (directory / "api-key").chmod(mode)
-    values, warnings = sources.read_directory(directory, catalogue, "refuse")
+    values, warnings = read(directory, catalogue, "refuse")
     assert values["blob"] == b"\x00\xff\r\n\n"
     assert values["tls"] == b"-----BEGIN\n"  # lines are the form of a certificate
     assert values["api-key"].decode() == f"{CANARY}-api-key"
@@ -130,7 +132,7 @@ def test_takes_what_is_right(directory: Path, catalogue: Catalogue, mode: int) -
 def test_strips_a_newline_where_told_to(directory: Path, catalogue: Catalogue, newline: bytes) -> None:
     (directory / "api-key").write_bytes(b"x" * 25600 + newline)
     (directory / "blob").write_bytes(b"x" + newline)
-    values, _ = sources.read_directory(directory, catalogue, "strip")
+    values, _ = read(directory, catalogue, "strip")
     assert values["api-key"] == b"x" * 25600
     assert values["blob"] == b"x" + newline
 
@@ -138,32 +140,32 @@ def test_strips_a_newline_where_told_to(directory: Path, catalogue: Catalogue, n
 def test_strips_no_more_than_one(directory: Path, catalogue: Catalogue) -> None:
     (directory / "api-key").write_bytes(b"x\n\n")
     with pytest.raises(SourceError, match="ends with several newlines"):
-        sources.read_directory(directory, catalogue, "strip")
+        read(directory, catalogue, "strip")
 
 
 def test_warns_of_a_file_that_names_no_secret(directory: Path, catalogue: Catalogue) -> None:
     (directory / "api_key").write_text("x")
-    assert "api_key" in sources.read_directory(directory, catalogue, "refuse")[1][0]
+    assert "api_key" in read(directory, catalogue, "refuse")[1][0]
 
 
 def test_the_demo_keeps_what_is_held_and_generates_the_rest(data: dict[str, Any]) -> None:
     catalogue = parse(data)
-    first = sources.demo(catalogue, {}, "demo")
+    first = generated(catalogue, {}, "demo")
     assert len(first["blob"].value) == 16
     assert len(first["api-key"].value) == 22
     assert len({held.version for held in first.values()}) == len(first)
-    again = sources.demo(catalogue, {name: [held] for name, held in first.items() if name != "blob"}, "demo")
+    again = generated(catalogue, {name: [held] for name, held in first.items() if name != "blob"}, "demo")
     assert {name for name in first if first[name] == again[name]} == set(first) - {"blob"}
 
 
 def test_the_demo_needs_to_know_how(data: dict[str, Any]) -> None:
     del data["secrets"][0]["generate"], data["secrets"][2]["generate"]
     with pytest.raises(SourceError) as caught:
-        sources.demo(parse(data), {}, "demo")
+        Demo("demo").resolve(parse(data), {}, {})
     assert "secret api-key has no `generate`" in str(caught.value)
     assert "secret blob has no `generate`" in str(caught.value)
 
 
 def test_no_value_in_a_representation(data: dict[str, Any]) -> None:
-    held = sources.fresh(parse(data).secrets["api-key"], CANARY.encode())
+    held = fresh(parse(data).secrets["api-key"], CANARY.encode())
     assert CANARY not in repr(held)

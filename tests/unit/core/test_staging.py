@@ -256,6 +256,16 @@ def test_a_lost_tmpfs_is_raised_with_the_same_bundles(staged: Any) -> None:
     assert told(staged.stage()) == QUIET
 
 
+def test_a_lost_tmpfs_is_raised_beside_a_bundle_that_is_new(staged: Any) -> None:
+    bundles.remove(staged.paths.run)
+    staged.data["services"][0]["uid"] = 60699
+    foreseen, result = staged.stage(check=True), staged.stage()
+    for said in (foreseen, result):
+        assert ([name.partition("/")[0] for name in said["new"]], said["warnings"]) == (["app"], [])
+    assert foreseen["restored"] == result["restored"] and len(result["restored"]) == 4
+    assert rights(staged.folder("app") / "api-key") == (60699, 60611, 0o400)
+
+
 def test_directories_that_docker_made_without_a_tmpfs_mean_new_bundles(
     staged: Any, unmounted: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -614,3 +624,15 @@ def test_the_result_is_plain_data(stack: Any) -> None:
     assert json.loads(json.dumps(result)) == result
     assert result["diff"]["before"] == ""
     assert len(result["diff"]["after"].splitlines()) == 6
+
+
+@pytest.mark.usefixtures("mounting")
+def test_the_authoritys_certificate_is_told_without_its_key(staged: Any) -> None:
+    assert staged.deliver()["authority"] == ""
+    generate = {"type": "certificate_authority", "names": ["localhost"], "days": 10}
+    staged.data["secrets"].append(
+        {"name": "demo-ca", "consumers": ["host"], "generate": generate, "strategy": "replace"}
+    )
+    told = staged.deliver()["authority"]
+    assert told == staged.paths.authority.read_text()
+    assert (told.count("BEGIN CERTIFICATE"), "PRIVATE" in told) == (1, False)

@@ -65,7 +65,7 @@ def shelf(stack: Stack) -> Shelf:
         made.put(entry["name"], "QUFB" if entry.get("kind") == "bytes" else CANARY)
 
     def resolve(catalogue: Catalogue, held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:
-        return source_keyvault.keyvault(catalogue, held, seen, SETTINGS, "refuse", lambda _settings: made)  # type: ignore[arg-type,return-value]
+        return source_keyvault.read(catalogue, held, seen, SETTINGS, "refuse", lambda _settings: made)  # type: ignore[arg-type,return-value]
 
     stack.vault = resolve
     return made
@@ -148,3 +148,54 @@ def test_a_state_from_before_there_was_a_vault(stack: Stack, shelf: Shelf) -> No
     stack.paths.state.write_text(json.dumps(old))
     assert not stack.stage()["new"]
     assert stack.state.vault["pages"] == 1
+
+
+SHARED = {"strategy": "key_ring", "settings": {"signers": ["app"]}}
+LATER = "run 'make rotate-secret SECRET="
+
+
+@pytest.mark.parametrize("source", ["file", "keyvault"])
+@pytest.mark.parametrize(
+    ("name", "entry", "replicas", "said"),
+    [
+        pytest.param("api-key", {"strategy": "replace"}, 2, "", id="replace"),
+        pytest.param("api-key", SHARED, 1, "", id="a ring that one container signs with"),
+        pytest.param("api-key", {"settings": {"mount_previous": False}}, 2, "", id="a ring that the host verifies"),
+        pytest.param("api-key", SHARED, 2, f"{LATER}api-key'", id="a ring that two containers sign with"),
+        pytest.param("api-key-2", {}, 1, f"{LATER}api-key-2'", id="verified"),
+        pytest.param("api-key", {"strategy": "fixed"}, 1, "it is fixed, and never replaced: put the old", id="fixed"),
+    ],
+)
+def test_a_deploy_adopts_nothing_that_only_a_rotation_may_replace(
+    stack: Stack,
+    request: pytest.FixtureRequest,
+    source: str,
+    name: str,
+    entry: dict[str, Any],
+    replicas: int,
+    said: str,
+) -> None:
+    next(each for each in stack.data["secrets"] if each["name"] == name).update(entry)
+    stack.data["services"][0]["compose"] = {"deploy": {"replicas": replicas, "update_config": {"order": "start-first"}}}
+
+    def supply(name: str, value: str) -> None:
+        stack.supplied = (stack.supplied or {each["name"]: b"QUFB" for each in stack.data["secrets"]}) | {
+            name: value.encode()
+        }
+
+    put = supply if source == "file" else request.getfixturevalue("shelf").put
+    put(name, CANARY)
+    assert stack.stage()["warnings"] == []  # nothing is held, so it is taken
+    stack.adopt()
+    before = stack.state
+    put(name, f"{CANARY}2")
+    result = stack.stage()
+    assert said in "".join(result["warnings"]) and len(result["warnings"]) == bool(said)
+    assert bool(result["new"]) is not bool(said)
+    stack.adopt()
+    assert stack.stage()["warnings"] == result["warnings"]  # a vault that was read tells no less
+    assert stack.value("app", name) == (CANARY if said else f"{CANARY}2").encode()
+    assert (stack.state.secrets == before.secrets) is bool(said)
+    put(name, CANARY)
+    assert stack.stage()["warnings"] == []
+    assert not any(CANARY in output for output in stack.outputs)

@@ -63,7 +63,7 @@ class Host:
     def run(self) -> dict[str, bytes]:
         """Read the vault as a run does, hold what it gives, and return the values."""
         parsed = described.parse({"secrets": self.entries, "services": []})
-        resolved = source_keyvault.keyvault(parsed, self.held, self.seen, self.settings(), self.newline)
+        resolved = source_keyvault.read(parsed, self.held, self.seen, self.settings(), self.newline)
         for name, version in resolved.values.items():
             self.held[name] = [version]
         self.seen, self.warnings = resolved.vault, resolved.warnings

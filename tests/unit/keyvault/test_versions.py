@@ -71,6 +71,7 @@ def test_a_version_brings_its_attributes_and_dates(host: Host) -> None:
     [
         ("key_ring", True),
         ("replace", True),
+        ("fixed", False),
         ("keycloak_client", False),
         ("keycloak_user", False),
         ("postgres_role", False),
@@ -86,7 +87,8 @@ def test_a_version_by_other_hands(host: Host, strategy: str, adopted: bool) -> N
         assert host.run() == {"key": b"value of today" if adopted else b"value of key"}
         assert bool(host.warnings) is not adopted
     if not adopted:
-        assert f"only a rotation replaces a {strategy} secret" in host.warnings[0]
+        why = "it is fixed" if strategy == "fixed" else f"only a rotation replaces a {strategy} secret"
+        assert f"The vault has another version of key, and the one in use was kept, because {why}" in host.warnings[0]
         assert host.seen["seen"]["key"]["version"] != host.held["key"][0].version
         assert host.count()["get"] == 1, "the second run learns all from the listing"
 

@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
-from ansible_collections.coffre.stack.plugins.module_utils import strategies
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError, VaultUnavailable
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, files, seals, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard
@@ -27,10 +27,13 @@ from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply 
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import drive
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import run as rotation
-from ansible_collections.coffre.stack.plugins.module_utils.rotation import vault as rotation_vault
-from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
-from ansible_collections.coffre.stack.plugins.module_utils.sources import seed
+from ansible_collections.coffre.stack.plugins.module_utils.sources import publish, seed
+from ansible_collections.coffre.stack.plugins.module_utils.sources.base import Source
+from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
+from ansible_collections.coffre.stack.plugins.module_utils.sources.directory import Directory
+from ansible_collections.coffre.stack.plugins.module_utils.sources.keyvault import KeyVault
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import loading
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Context, Which
 from tests.unit import described
 
@@ -204,8 +207,11 @@ class House:
     paths: StackPaths
     verifier: Verifier
     shelf: Shelf | None = None
+    directory: Path | None = None  # the operator's, if the values come from there
     data: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(CATALOGUE))
     fails: set[str] = field(default_factory=set)
+    images: dict[str, str] = field(default_factory=dict)  # that the play made
+    rolled: list[tuple[set[str] | None, Mapping[str, str]]] = field(default_factory=list)  # services, and all images
     lines: list[str] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
 
@@ -218,11 +224,9 @@ class House:
         return state.load(self.paths)
 
     def stage(self, holder: str) -> None:
-        def demo(held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:  # noqa: ARG001
-            return sources.Resolved(sources.demo(self.catalogue, held, "demo"))
-
         state.admit(self.state, holder)
-        staging.stage(self.paths, self.catalogue, demo, staging.StagingOptions("host"))
+        resolve = partial((self.source if self.directory else Demo("demo")).resolve, self.catalogue)
+        self.told = staging.stage(self.paths, self.catalogue, resolve, staging.StagingOptions("host"))
 
     def roll(self, holder: str, services: Iterable[str] | None = None) -> None:
         """Adopt what is staged, one of the services (all) after the other, and collect the rest."""
@@ -235,23 +239,27 @@ class House:
             bundles.promote(self.paths, st, service)
         bundles.collect(self.paths, st, set())
 
-    def settings(self, holder: str) -> rotation.RotationSettings:
-        vault = keyvault_settings.settings({"url": "https://kept.vault.azure.net"}) if self.shelf else None
-        return rotation.RotationSettings(holder, "kim", patience=0.0, vault=vault)
+    @property
+    def source(self) -> Source:
+        if self.directory:
+            return Directory(self.directory)
+        vault = keyvault_settings.settings({"url": "https://kept.vault.azure.net"})
+        return KeyVault("demo", vault) if self.shelf else Demo("demo")
 
-    def drive(self, holder: str) -> drive.Drive:
-        return drive.Drive(
-            self.paths, self.catalogue, self.settings(holder), staging.StagingOptions("host"), images={}, seconds=60.0
-        )
+    def settings(self, holder: str) -> rotation.RotationSettings:
+        return rotation.RotationSettings(holder, "kim", self.source, patience=0.0)
+
+    def drive(self, holder: str, deploys: bool = False) -> drive.Drive:
+        how = staging.StagingOptions("host", deploys=deploys)
+        return drive.Drive(self.paths, self.catalogue, self.settings(holder), how, self.images, 60.0)
 
     def play(self, holder: str, *names: str, take_over: str = "", only_open: bool = False) -> str:
         """What rotate.yml does, and site.yml with `only_open`: the outcome. Raises CoffreError where it fails.
 
         `told` is all that it says, and `lines` has what was done.
         """
-        driving, self.told = self.drive(holder), {}
-        source = "keyvault" if self.shelf else "demo"
-        request = rotation_plan.RotationRequest(names, source, 14, take_over, only_open=only_open)
+        driving, self.told = self.drive(holder, only_open), {}
+        request = rotation_plan.RotationRequest(names, 14, take_over, only_open=only_open)
         try:
             self.told = drive.rotate(driving, request, check=False)
         finally:
@@ -329,8 +337,9 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seals, "unseal", unseal)
     monkeypatch.setattr(drive, "guard", mortal)
     monkeypatch.setattr(tmpfs, "ensure", ensure)
+    monkeypatch.setattr(tmpfs, "options", lambda _: {"noswap"})
     monkeypatch.setattr(tmpfs, "exposure", lambda _: "")
-    monkeypatch.setattr(rotation_plan, "_stack", lambda *_: [])
+    monkeypatch.setattr(rotation_plan, "_stack", lambda *_: ([], set()))
     monkeypatch.setattr(rotation_plan, "images", lambda _: {})
     monkeypatch.setattr(rollout, "steady", lambda *_: "")
 
@@ -344,7 +353,7 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> Verifier:
         "postgres_role": Both(verifier),
         "key_ring": Ring(verifier),
     }
-    monkeypatch.setattr(strategies, "load", by_name.__getitem__)
+    monkeypatch.setattr(loading, "load", by_name.__getitem__)
     return verifier
 
 
@@ -361,7 +370,7 @@ def shelf(house: House, monkeypatch: pytest.MonkeyPatch) -> Shelf:
                     bundle.versions[name] = made.version or ""
         st.secrets[name].version = made.version or ""
     state.save(house.paths, st)
-    monkeypatch.setattr(rotation_vault, "connected", lambda _: nullcontext(shelf))
+    monkeypatch.setattr(publish, "connected", lambda _: nullcontext(shelf))
     house.shelf = shelf
     return shelf
 
@@ -372,10 +381,12 @@ def house(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[House
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         made = House(StackPaths("demo", Path(folder) / "run", Path(folder) / "lib"), verifier)
 
-        def adopt(*given: Any, names: set[str], rotating: bool) -> dict[str, Any]:
+        def adopt(*given: Any, names: set[str] | None, rotating: bool) -> dict[str, Any]:
             catalogue, author = given[1], given[5]
+            made.rolled.append((names, given[3]))
             assert rotating and len(given) == 6  # so nobody is asked to agree: the acts of the rotation see to it
-            services = [name for name in catalogue.services if name in names and name in made.state.services]
+            services = [name for name in catalogue.services if names is None or name in names]
+            services = [name for name in services if name in made.state.services]
             made.roll(author.name, services)
             told = {"action": "start_first", "why": "bundle", "seconds": 4.2}
             return {"services": [{"name": name, **told} for name in services]}

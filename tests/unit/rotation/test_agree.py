@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.engines import containers
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, ByHand, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.apply import STABLE_SECONDS
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import agree as agreement
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import loading
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Context
 from tests.unit.rotation.conftest import House
@@ -37,7 +41,7 @@ class Agreeing:
 @pytest.fixture
 def strategy(monkeypatch: pytest.MonkeyPatch) -> Agreeing:
     made = Agreeing()
-    monkeypatch.setattr(agreement, "load", lambda _: made)
+    monkeypatch.setattr(loading, "load", lambda _: made)
     return made
 
 
@@ -67,3 +71,61 @@ def test_a_verifier_that_gives_no_answer_is_told(house: House, strategy: Agreein
     strategy.down = True
     with pytest.raises(CoffreError, match="gives no answer"):
         agreement.agreeing(house.paths, house.catalogue, 5)(house.state, "keycloak", False)
+
+
+def test_what_only_a_person_can_mend_is_told_before_a_service_is_touched(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = house.catalogue
+
+    def look() -> str:
+        return agreement.by_hand(house.paths, catalogue, house.state)
+
+    for told in ([], ["It is disabled: run site.yml."], [Aside("Somebody gave it another secret.")]):
+        monkeypatch.setattr(house.verifier, "told", told)
+        assert look() == ""
+    house.verifier.down.add("deployed")
+    assert look() == ""
+    house.verifier.down.clear()
+    monkeypatch.setattr(house.verifier, "told", [ByHand("It has a second factor: take it away.")])
+    assert look() == "It has a second factor: take it away. No service was changed."
+    del catalogue.secrets["admin"]
+    assert look() == ""  # of the others nobody is asked, for a login takes its time
+
+
+def test_a_verifier_without_a_health_check_is_asked_before_a_service_is_touched(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has to be seen ready, which takes a moment."""
+    seconds: list[float] = []
+
+    def deployed(context: Context) -> list[str]:
+        seconds.append(context.seconds)
+        return []
+
+    monkeypatch.setattr(loading, "load", lambda _: SimpleNamespace(deployed=deployed))
+    assert agreement.by_hand(house.paths, house.catalogue, house.state) == ""
+    assert seconds and min(seconds) > STABLE_SECONDS
+
+
+def test_a_look_tries_what_is_deployed_and_leaves_an_open_run_alone(house: House) -> None:
+    def look() -> dict[str, list[str]]:
+        return agreement.refusals(house.paths, house.catalogue, house.state, 0.0)
+
+    verified: dict[str, list[str]] = {name: [] for name, secret in house.catalogue.secrets.items() if secret.verified}
+    assert look() == verified
+    house.verifier.accepted["database"] = {b"by hand"}
+    house.verifier.accepted["client"].add(b"another")
+    assert look() == verified | {"database": ["not accepted"]}
+    house.verifier.down.add("deployed")
+    assert look()["admin"] == ["The verifier gives no answer to deployed."]
+    chosen = rotation_plan.changes(
+        house.catalogue,
+        house.state,
+        rotation_plan.RotationRequest(("client",), 14),
+        house.source,
+        rotation_plan.present(),
+    )
+    rotation_plan.begin(house.paths, house.catalogue, house.state, chosen, house.settings("r1"))
+    assert house.state.run
+    assert "client" not in look()

@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
+from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
 from tests.unit import described
 
 LONG_AGO, NOW = "2026-01-01T00:00:00Z", datetime(2026, 11, 1, tzinfo=UTC)
@@ -51,8 +52,8 @@ def test_chosen(names: tuple[str, ...], chosen: dict[str, str]) -> None:
     catalogue = described.parse(DATA)
     st = state.State("demo", {name: state.Version("1" * 32, LONG_AGO) for name in catalogue.secrets})
     st.secrets["key-2"].ring = [state.Previous("2" * 32, LONG_AGO, LONG_AGO)]
-    asked = rotation_plan.RotationRequest(names=names, source="demo", before_days=14)
-    found = rotation_plan.changes(catalogue, st, asked, NOW)
+    asked = rotation_plan.RotationRequest(names=names, before_days=14)
+    found = rotation_plan.changes(catalogue, st, asked, Demo("demo"), NOW)
     assert {name: why for name, (_, why) in found.items()} == chosen
     assert list(found) == list(chosen)
     assert {name for name, (each, _) in found.items() if each.old.version == each.new.version} == {"key-2"} & set(found)

@@ -21,21 +21,22 @@ extends_documentation_fragment:
   - coffre.stack.stack
   - coffre.stack.stack.catalogue
   - coffre.stack.stack.source
+  - coffre.stack.stack.directory
   - coffre.stack.stack.noswap
   - coffre.stack.stack.seal
   - coffre.stack.stack.run
 options:
   images:
-    description: By service, the images of those that may not run. A rotation rolls out no other image than runs.
+    description:
+      - By service, the images that a deploy has made.
+      - A rotation rolls out no other image than runs; a deploy that settles one brings all services to its own.
     type: dict
     default: {}
   begin:
     description:
       - What is begun where no rotation is open - a V(rotation), or V(nothing).
-      - V(look) only tells whether one is open. Where none is, it fails with what is wrong with the running stack's
-        logins that a deploy cannot mend, such as a second factor of Keycloak's admin.
     type: str
-    choices: [rotation, nothing, look]
+    choices: [rotation, nothing]
     default: rotation
   hosts:
     description: How many hosts rotate in this play.
@@ -91,7 +92,7 @@ RETURN = r"""
 outcome:
   description:
     - What it came to - V(rotated), V(undone), V(nothing) where nothing is due, V(refused) in check mode where something
-      blocks it, or V(open) where it stays open, in check mode would be opened, or, asked to look, is open.
+      blocks it, or V(open) where it stays open or in check mode would be opened.
   returned: always
   type: str
 taken_over:
@@ -129,10 +130,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import stack
+from ansible_collections.coffre.stack.plugins.module_utils import sources, stack
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
-from ansible_collections.coffre.stack.plugins.module_utils.keyvault import settings as keyvault_settings
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import drive
 from ansible_collections.coffre.stack.plugins.module_utils.rotation.plan import RotationRequest
@@ -142,20 +142,17 @@ from ansible_collections.coffre.stack.plugins.module_utils.staging.stage import 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Rotate, finish or look by the module's parameters. Raises CoffreError."""
-    vault = keyvault_settings.settings(params["keyvault"]) if params["source"] == "keyvault" else None
+    source = sources.load(params["stack"], params)
     driving = drive.Drive(
         StackPaths(params["stack"]),
         stack.read(params["catalogue"], params["compose_file"]),
-        RotationSettings(params["run"], params["operator"], params["lease_seconds"], params["timeout"], vault),
-        StagingOptions(params["seal_key"], params["require_noswap"]),
+        RotationSettings(params["run"], params["operator"], source, params["lease_seconds"], params["timeout"]),
+        StagingOptions(params["seal_key"], params["require_noswap"], deploys=params["begin"] == "nothing"),
         params["images"],
         params["rollout_timeout"],
     )
-    if params["begin"] == "look":
-        return drive.look(driving)
     request = RotationRequest(
         tuple(params["secrets"]),
-        params["source"],
         params["before_days"],
         params["take_over"],
         params["hosts"],
@@ -172,8 +169,10 @@ def main() -> None:
             "compose_file": {"type": "dict", "required": True},
             "images": {"type": "dict", "default": {}},
             "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
+            "directory": {"type": "path"},
             "keyvault": {"type": "dict"},
-            "begin": {"type": "str", "choices": ["rotation", "nothing", "look"], "default": "rotation"},
+            "trailing_newline": {"type": "str", "choices": ["refuse", "strip"], "default": "refuse"},
+            "begin": {"type": "str", "choices": ["rotation", "nothing"], "default": "rotation"},
             "hosts": {"type": "int", "default": 1},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "take_over": {"type": "str", "default": ""},

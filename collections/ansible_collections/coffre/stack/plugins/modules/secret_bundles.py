@@ -71,28 +71,28 @@ removed:
   returned: success
   type: list
   elements: str
+authority:
+  description: The certificates of the stack's own CAs, for those who are to trust them; empty without one.
+  returned: success
+  type: str
 audit:
   description: The head of the stack's audit trail, as a line to keep elsewhere; empty without a trail.
   returned: always
   type: str
 """
 
-from collections.abc import Mapping
+import functools
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import stack
+from ansible_collections.coffre.stack.plugins.module_utils import sources, stack
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError, CoffreError, SourceError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
-from ansible_collections.coffre.stack.plugins.module_utils.keyvault import settings as keyvault_settings
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
-from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source_keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 
 
@@ -108,18 +108,7 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     catalogue = stack.read(params["catalogue"], params["compose_file"])
     paths = StackPaths(params["stack"])
     run = audit.Author(params["run"], params["operator"])
-
-    def resolve(held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:
-        newline = params["trailing_newline"]
-        if params["source"] == "demo":
-            return sources.Resolved(sources.demo(catalogue, held, params["stack"]))
-        if params["source"] == "keyvault":
-            vault = keyvault_settings.settings(params["keyvault"])
-            return source_keyvault.keyvault(catalogue, held, seen, vault, newline)
-        supplied, notes = sources.read_directory(Path(params["directory"]), catalogue, newline)
-        values, warnings = sources.file(catalogue, held, supplied)
-        return sources.Resolved(values, notes + warnings)
-
+    resolve = functools.partial(sources.load(params["stack"], params).resolve, catalogue)
     settings = staging.StagingOptions(params["seal_key"], params["require_noswap"], check)
     with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
         return staging.deliver(paths, catalogue, resolve, settings, run)

@@ -15,7 +15,7 @@ from ..catalogue import Catalogue
 from ..engines import compose
 from ..errors import CoffreError
 from ..host import state
-from ..host.escrow import collect
+from ..host.escrow import collect, concerned
 from ..host.outcome import guard
 from ..paths import StackPaths
 from ..staging.stage import StagingOptions
@@ -29,13 +29,17 @@ END = ("adopt", "rollout", "retire")
 
 @dataclass
 class Drive:
-    """What a play brings along: `seconds` is what each service has to become ready at the rollout."""
+    """What a play brings along: `seconds` is what each service has to become ready at the rollout.
+
+    Where it deploys, what was left open is only in its way, and it brings all services to its own file and images: one
+    that adopts a value may need the others as they are to be, not as the play that began found them.
+    """
 
     paths: StackPaths
     catalogue: Catalogue
     settings: runs.RotationSettings
     staging: StagingOptions
-    images: Mapping[str, str]  # of services that may not run, by service
+    images: Mapping[str, str]  # by service: those that the play made, if it did
     seconds: float
     lines: list[str] = field(default_factory=list)  # what was done
 
@@ -72,18 +76,11 @@ def rotate(drive: Drive, request: plans.RotationRequest, check: bool) -> dict[st
     return result
 
 
-def look(drive: Drive) -> dict[str, Any]:
-    """Whether a rotation is open. Raises CoffreError for what of the running stack would fail a deploy in the end."""
-    st = state.load(drive.paths)
-    if st.run is None and (problem := plans.insurmountable(drive.paths, drive.catalogue, st)):
-        raise CoffreError(problem)
-    return {"changed": False, "outcome": "open" if st.run else "nothing"} | (runs.described(st.run) if st.run else {})
-
-
 def _planned(drive: Drive, st: state.State, request: plans.RotationRequest, check: bool) -> dict[str, Any]:
     """Plan, and open what is to be done. Raises CoffreError with all blockers; with `check` they are told."""
-    chosen = plans.changes(drive.catalogue, st, request, plans.present())
-    plan = plans.plan(drive.paths, drive.catalogue, st, request, chosen, drive.settings.vault)
+    source = drive.settings.source
+    chosen = plans.changes(drive.catalogue, st, request, source, plans.present())
+    plan = plans.plan(drive.paths, drive.catalogue, st, request, chosen, source)
     refusal = plans.refusal(plan.problems)
     if refusal and not check:
         raise CoffreError(refusal)
@@ -143,7 +140,8 @@ def _go(drive: Drive, steps: tuple[str, ...], result: dict[str, Any]) -> dict[st
         if step == "rollout" and not staged:
             continue
         if step == "rollout":  # it takes the lock itself
-            lines = runs.roll(paths, catalogue, staged["bundles"], _images(drive), drive.seconds, settings)
+            names = None if drive.staging.deploys else concerned(catalogue, state.load(paths))
+            lines = runs.roll(paths, catalogue, staged["bundles"], _images(drive), drive.seconds, settings, names)
         else:
             with state.locked(paths):
                 lines = runs.perform(paths, catalogue, step, settings)
@@ -180,6 +178,8 @@ def _release(drive: Drive) -> None:
 
 def _images(drive: Drive) -> dict[str, str]:
     """The image of each service: that which runs, for a rotation rolls out no other, or the one it would have."""
+    if drive.staging.deploys:
+        return dict(drive.images)
     running = plans.images(drive.paths.stack)
     if drive.paths.compose.exists() and set(drive.catalogue.services) - set(running):
         running = {name: each.image for name, each in compose.desired(drive.paths.compose).items()} | running

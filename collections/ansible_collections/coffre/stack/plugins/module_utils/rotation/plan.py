@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import strategies
 from ..audit import trail as audit
 from ..catalogue import HOST, Catalogue, Service
 from ..engines import compose
-from ..errors import Aside, ByHand, CoffreError, SealError
+from ..errors import Aside, CoffreError, SealError
 from ..host import bundles, restore, rings, state, tmpfs
 from ..host.escrow import concerned, seal
-from ..keyvault import settings as keyvault_settings
 from ..paths import RUN, StackPaths
-from ..sources.base import fresh
+from ..rollout import firewall
+from ..sources.base import Source
+from ..strategies import loading
 from ..strategies.context import Context
 from ..values.lifetimes import due, end, parsed
 from . import run as rotation
@@ -35,7 +35,6 @@ class RotationRequest:
     """
 
     names: tuple[str, ...]
-    source: str
     before_days: int
     take_over: str = ""
     hosts: int = 1
@@ -56,7 +55,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RotationPlan:
     rows: list[Row]
     problems: list[str]
     unknown: list[str]
@@ -88,7 +87,7 @@ def present() -> datetime:
 
 
 def changes(
-    catalogue: Catalogue, st: state.State, request: RotationRequest, moment: datetime
+    catalogue: Catalogue, st: state.State, request: RotationRequest, source: Source, moment: datetime
 ) -> dict[str, tuple[state.Change, str]]:
     """The changes of a run and why, by secret, authorities first. Only of secrets that the host has.
 
@@ -109,11 +108,9 @@ def changes(
     for name in sorted(reasons, key=lambda name: not catalogue.certified(name)):
         secret, record, why = catalogue.secrets[name], st.secrets[name], reasons[name]
         if why:
-            # A vault gives its versions their names itself.
-            version = "" if request.source == "keyvault" else fresh(secret, b"").version
-            new = replace(record, version=version, created=state.now())
+            new = replace(record, version=source.version(), created=state.now())
             found[name] = (
-                state.Change(secret.strategy, record, strategies.load(secret.strategy).successor(secret, record, new)),
+                state.Change(secret.strategy, record, loading.load(secret.strategy).successor(secret, record, new)),
                 why,
             )
         elif rings.retiring(secret, record, state.now()):
@@ -142,9 +139,9 @@ def plan(
     st: state.State,
     request: RotationRequest,
     chosen: Mapping[str, tuple[state.Change, str]],
-    vault: keyvault_settings.VaultSettings | None = None,
-) -> Plan:
-    """The rows of a run, and everything that hinders it. Reads only."""
+    source: Source,
+) -> RotationPlan:
+    """The rows of a run, and everything that blocks it. Reads only."""
     moment = present()
     rows, unknown = [], []
     problems = _requests(catalogue, st, request)
@@ -163,85 +160,73 @@ def plan(
                 why=why,
             )
         )
-        strategy = strategies.load(secret.strategy)
+        strategy = loading.load(secret.strategy)
         if strategy.UNKNOWN:
             unknown.append(f"{name}: {strategy.UNKNOWN}")
     rolling = [service for service in catalogue.services.values() if any(service.name in row.rolls for row in rows)]
-    if chosen and not problems:
-        replicas = {each.name: each.replicas for each in rolling}
-        problems = _sealed(paths, st) or _stack(paths, st, replicas)
-    asides = [
-        f"{each.name} is recreated in place: requests will be lost while it starts (deploy.update_config.order: "
-        "start-first in the Compose file puts a second container beside the first)"
-        for each in rolling
-        if each.adopt == "restart"
-    ]
+    apart: set[str] | None = None  # services that cannot be asked; None: nobody can
+    if chosen and st.services:
+        amiss, unwell = _stack(paths, st, {each.name: each.replicas for each in rolling})
+        broken = _sealed(paths, st)
+        problems += broken + amiss
+        apart = None if broken else {*unwell, *_behind(catalogue, st)}
+    asides = [told for each in rolling if (told := in_place(each))]
     asides += [
         f"{name}: its services roll twice, so that each container accepts the new key before one signs with it"
         for name, (change, _) in chosen.items()
         if change.old.version != change.new.version and rings.shared(catalogue, catalogue.secrets[name])
     ]
-    if not problems:
-        refused: dict[str, str] = {}
-        for name, (change, _) in chosen.items():
-            secret = catalogue.secrets[name]
-            found = strategies.load(secret.strategy).blockers(
-                Context(paths, catalogue, st, secret, change, PATIENCE, refused=refused)
-            )
-            asides += [f"{name}: {each}" for each in found if isinstance(each, Aside)]
-            problems += [each for each in found if not isinstance(each, Aside)]
-        # What only loses an earlier version is not published.
-        published = [name for name, (change, _) in chosen.items() if change.old.version != change.new.version]
-        if published and vault:
-            from . import vault as rotation_vault
-
-            problems += rotation_vault.blockers(vault, paths.stack, [catalogue.secrets[name] for name in published])
-            unknown.append(f"whether the vault {vault.name} takes a new version")
-    return Plan(rows, list(dict.fromkeys(problems)), unknown, asides)
-
-
-def refusals(paths: StackPaths, catalogue: Catalogue, st: state.State, patience: float) -> dict[str, list[str]]:
-    """By secret that others verify, why they do not accept what is deployed, as sentences. Reads only.
-
-    Secrets that an open run is about are left out.
-    """
     refused: dict[str, str] = {}
-    found = {}
-    for name, secret in catalogue.secrets.items():
-        record = st.secrets.get(name)
-        if secret.verified and record and not (st.run and name in st.run.secrets):
-            change = state.Change(secret.strategy, record, record)
-            at_rest = replace(st, run=None)
-            given = Context(paths, catalogue, at_rest, secret, change, patience, refused=refused)
-            try:
-                found[name] = strategies.load(secret.strategy).deployed(given)
-            except CoffreError as error:
-                found[name] = [str(error)]
-    return found
+    given = [
+        Context(paths, catalogue, st, catalogue.secrets[name], change, PATIENCE, refused=refused)
+        for name, (change, _) in chosen.items()
+    ]
+    for each in given:
+        if apart is None or apart & {each.secret.settings.get("service"), *each.secret.consumers}:
+            continue
+        found = loading.load(each.secret.strategy).blockers(each)
+        asides += [f"{each.secret.name}: {line}" for line in found if isinstance(line, Aside)]
+        problems += [line for line in found if not isinstance(line, Aside)]
+    # What only loses an earlier version is no business of the source's.
+    replaced = [each for each in given if each.change.old.version != each.change.new.version]
+    problems += source.blockers(replaced, request.hosts)
+    unknown += [source.unknown] if replaced and source.unknown else []
+    return RotationPlan(rows, list(dict.fromkeys(problems)), unknown, asides)
 
 
-def insurmountable(paths: StackPaths, catalogue: Catalogue, st: state.State) -> str:
-    """What of the running stack a deploy would meet at its end and cannot mend, as a sentence; "" without any."""
-    found = [each for told in refusals(paths, catalogue, st, 0.0).values() for each in told if isinstance(each, ByHand)]
-    return " ".join([*dict.fromkeys(found), "Nothing was changed."]) if found else ""
+def in_place(service: Service) -> str:
+    """What becomes of requests to a service that is recreated in place for a secret, as a sentence; "" of others."""
+    if service.adopt != "restart":
+        return ""
+    what = f"{service.name} is recreated in place: "
+    if not (published := service.entry.published if service.entry else []):
+        return (
+            f"{what}requests will be lost while it starts (deploy.update_config.order: start-first in the Compose file "
+            "puts a second container beside the first)"
+        )
+    ports = ", ".join(sorted({str(port) for _, port in published}))
+    return (
+        f"{what}new connections to {ports} wait until it has started, {firewall.HELD_SECONDS} s at most; what it does "
+        "not finish before it stops and what other containers ask of it meanwhile will be lost"
+    )
 
 
 def _requests(catalogue: Catalogue, st: state.State, request: RotationRequest) -> list[str]:
     """What is wrong with the request itself, and a catalogue that differs from what is deployed."""
-    if request.source == "file":
-        return [
-            "values of the source file are the operator's: put the new value into its file and run playbooks/site.yml, "
-            "or use the source demo or keyvault"
-        ]
-    if request.source == "keyvault" and request.hosts > 1:
-        return [
-            f"{request.hosts} hosts would each put a version of their own into the one vault: name one host with "
-            "--limit, or give each a stack of its own"
-        ]
     if not st.services:
         return [f"nothing of {st.stack} is deployed on this host: run playbooks/site.yml first"]
+    problems = []
     if unknown := [name for name in request.names if name not in catalogue.secrets]:
-        return [f"the catalogue has no secret {', '.join(unknown)}: name some of {', '.join(catalogue.secrets)}"]
+        problems.append(
+            f"the catalogue has no secret {', '.join(unknown)}: name some of {', '.join(catalogue.secrets)}"
+        )
+    if behind := _behind(catalogue, st):
+        problems.append(f"{', '.join(behind)} has not adopted what the catalogue says: run playbooks/site.yml first")
+    return problems
+
+
+def _behind(catalogue: Catalogue, st: state.State) -> list[str]:
+    """The services that have not adopted what the catalogue says."""
     waiting = [service for service, entry in st.services.items() if entry.next]
     lacking = [
         service.name
@@ -249,9 +234,7 @@ def _requests(catalogue: Catalogue, st: state.State, request: RotationRequest) -
         if (entry := st.services.get(service.name, state.ServiceState())).current is None
         or not _fits(entry.bundles[entry.current], catalogue, service, st)
     ]
-    if behind := sorted({*waiting, *lacking}):
-        return [f"{', '.join(behind)} has not adopted what the catalogue says: run playbooks/site.yml first"]
-    return []
+    return sorted({*waiting, *lacking})
 
 
 def _fits(bundle: state.Bundle, catalogue: Catalogue, service: Service, st: state.State) -> bool:
@@ -279,30 +262,32 @@ def _containers(number: int) -> str:
     return "one container" if number == 1 else f"{number} containers"
 
 
-def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> list[str]:
-    """Services that do not run, those that roll and are not well, and too little memory for a second container."""
+def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> tuple[list[str], set[str]]:
+    """Services that do not run, those that roll and are not well, and too little memory for a second container.
+
+    The sentences, and the services.
+    """
     running = [each for each in compose.containers(paths.stack) if each.state == "running"]
     gone = sorted(set(st.services) - {HOST} - {each.service for each in running})
-    problems = [f"{service} does not run" for service in gone]
-    for service in sorted(set(replicas) - set(gone)):
+    problems = {service: f"{service} does not run" for service in gone}
+    for service in sorted(set(replicas) & set(st.services) - set(gone)):
         entry = st.services[service]
         mine = [each for each in running if each.service == service]
         # The containers of a service that reloads name no bundle, and one without a health check has no health.
         sound = [each for each in mine if each.health in ("healthy", "") and each.bundle in (entry.current, None)]
         if len(sound) != len(mine) or len(mine) != replicas[service]:
-            problems.append(
+            problems[service] = (
                 f"{service} does not run healthy, in {_containers(replicas[service])} with the bundle in force"
             )
-    if problems:
-        return [f"{'; '.join(problems)}: run playbooks/site.yml first"]
+    told = [f"{'; '.join(problems.values())}: run playbooks/site.yml first"] if problems else []
     second = [each.memory for each in running if each.service in replicas and each.adopt == "start_first"]
     available = _available()
     if second and available < max(second):
-        return [
+        told.append(
             f"the host has {available >> 20} MiB of memory left and a second container may take "
             f"{max(second) >> 20} MiB: free some"
-        ]
-    return []
+        )
+    return told, set(problems)
 
 
 def _available(meminfo: Path = Path("/proc/meminfo")) -> int:

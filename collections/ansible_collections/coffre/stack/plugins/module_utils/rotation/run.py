@@ -8,23 +8,22 @@ direction once more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .. import strategies
 from ..audit import trail as audit
 from ..catalogue import Catalogue
 from ..errors import CoffreError
 from ..host import rings, state
 from ..host.escrow import Which, collect, concerned, desired, seal
-from ..keyvault import settings as keyvault_settings
-from ..keyvault.client import Vault
 from ..paths import StackPaths
 from ..rollout import apply as rollout
 from ..sources import base as sources
+from ..sources.base import Source, Writer
 from ..staging import stage as staging
+from ..strategies import loading
 from ..strategies.context import Context, Strategy
 
 # The acts of each phase, by direction.
@@ -44,14 +43,14 @@ PHASES: dict[str, dict[str, tuple[str, ...]]] = {
 @dataclass(frozen=True)
 class RotationSettings:
     """`holder` is the play that asks. A lease that it takes lasts so many seconds; `patience` is what a service has to
-    become healthy. `vault` is where the values come from, if it is one.
+    become healthy. `source` is where the values come from.
     """
 
     holder: str
     operator: str
+    source: Source
     lease: float = 120.0
     patience: float = 180.0
-    vault: keyvault_settings.VaultSettings | None = None
 
 
 def lasting(run: state.Run) -> bool:
@@ -89,11 +88,11 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Rotat
     done: dict[str, list[str]] = {name: [] for name in run.secrets}
     failed: dict[str, list[str]] = {}
     try:
-        with _vault(settings, phase == "publish" and bool(todo)) as vault:
+        with settings.source.writer() if phase == "publish" and todo else nullcontext() as writer:
             for act, name in todo:
                 _record(paths, st, run.secrets[name], act)
                 failed = {name: [act]}
-                _act(context(paths, st, catalogue, name, settings), act, vault)
+                _act(context(paths, st, catalogue, name, settings), act, settings.source, writer)
                 failed = {}
                 done[name].append(act)
     except BaseException:
@@ -125,12 +124,12 @@ def roll(
     images: Mapping[str, str],
     seconds: float,
     settings: RotationSettings,
+    names: Collection[str] | None,
 ) -> list[str]:
-    """Let the services concerned adopt what is staged. Returns a line per service; takes the stack's lock.
+    """Let services, or all, adopt what is staged. Returns a line per service; takes the stack's lock.
 
     Raises CoffreError.
     """
-    names = concerned(catalogue, state.load(paths))
     author = audit.Author(settings.holder, settings.operator)
     done = rollout.roll(paths, catalogue, staged, images, seconds, author, names=names, rotating=True)["services"]
     return [
@@ -204,20 +203,20 @@ def _keep(paths: StackPaths, st: state.State, run: state.Run) -> None:
             state.save(paths, st)
 
 
-def _act(given: Context, act: str, vault: Vault | None) -> None:
+def _act(given: Context, act: str, source: Source, writer: Writer | None) -> None:
     back = given.run.direction == "back"
     keep: Which = "old" if back else "new"
     drop: Which = "new" if back else "old"
     if act in ("introduced", "adopted"):
         return  # staging and rollout do that
     if act == "published":
-        if vault:
-            _publish(given, vault)
-        return  # the demo's source is the host itself
-    strategy = strategies.load(given.secret.strategy)
+        if writer:
+            _publish(given, writer)
+        return
+    strategy = loading.load(given.secret.strategy)
     match act:
         case "made":
-            _make(given, strategy)
+            _make(given, strategy, source)
         case "taught":
             strategy.teach(given)
         case "proved":
@@ -231,10 +230,10 @@ def _act(given: Context, act: str, vault: Vault | None) -> None:
                 strategy.refused(given, drop)
 
 
-def _make(given: Context, strategy: Strategy) -> None:
+def _make(given: Context, strategy: Strategy, source: Source) -> None:
     if given.has("new"):
         return
-    value = strategy.make(given)
+    value = source.offered(given) or strategy.make(given)
     problem = sources.unfit(given.secret, value)
     if problem is None and given.has("old") and value == given.value("old"):
         problem = "is the old one"
@@ -243,31 +242,20 @@ def _make(given: Context, strategy: Strategy) -> None:
     seal(given.paths, given.run.id, given.secret.name, "new", value)
 
 
-def _vault(settings: RotationSettings, wanted: bool) -> AbstractContextManager[Vault | None]:
-    """A connection to the vault, if there is one and it is wanted."""
-    if not wanted or settings.vault is None:
-        return nullcontext()
-    from . import vault as rotation_vault
-
-    return rotation_vault.connected(settings.vault)
-
-
-def _publish(given: Context, vault: Vault) -> None:
-    """Let the vault's latest version be the one that is to be in force, and the state name it."""
-    from . import vault as rotation_vault
-
+def _publish(given: Context, writer: Writer) -> None:
+    """Let the source's latest version be the one that is to be in force, and the state name it."""
     change, st = given.change, given.state
     if given.run.direction == "forward":
-        change.new = rotation_vault.publish(vault, given)
+        change.new = writer.publish(given)
     else:
-        before, change.old = change.old, rotation_vault.take_back(vault, given)
+        before, change.old = change.old, writer.take_back(given)
         if given.secret.strategy != rings.STRATEGY:  # a ring keeps what was signed under the former name
             _rename(st, given.secret.name, before.version, change.old)
     state.save(given.paths, st)
 
 
 def _rename(st: state.State, name: str, version: str, record: state.Version) -> None:
-    """Let a version be called as the vault calls the same value now, so that nothing has to roll for a name."""
+    """Let a version be called as the source calls the same value now, so that nothing has to roll for a name."""
     if st.secrets[name].version == version:
         st.secrets[name] = record
     for entry in st.services.values():

@@ -1,19 +1,21 @@
-"""Where values come from. A source is given the values that the host already holds, and says which are in force."""
+"""Where values come from: what a source is asked, and what all of them share."""
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..catalogue import Catalogue, Secret
-from ..errors import SourceError
-from ..host import files, state
+from ..host import rings, state
+from ..host.escrow import Which
+from ..keyvault.settings import VaultSettings
+from ..paths import StackPaths
 
+FIXED = "fixed"  # the strategy of what is never replaced
 # The largest value in bytes: what a vault takes, so that every source can hold every secret.
 LARGEST = 25600
 PEM = b"-----BEGIN "
@@ -36,7 +38,7 @@ class Held:
     """One version of a secret with its value; attributes are not secret.
 
     A source fills `ring` only where it has the earlier versions itself; a host that knows a secret has its own.
-    `told` is False where the state describes another version, so that all but version and value is a guess.
+    `described` is False where the state describes another version, so that all but version and value is a guess.
     """
 
     version: str
@@ -62,123 +64,105 @@ class Resolved:
     vault: dict[str, Any] = field(default_factory=dict)
 
 
+class Replaced(Protocol):
+    """A secret that a rotation replaces, as a source sees it: a strategy's context."""
+
+    @property
+    def paths(self) -> StackPaths: ...
+    @property
+    def catalogue(self) -> Catalogue: ...
+    @property
+    def secret(self) -> Secret: ...
+    @property
+    def change(self) -> state.Change: ...
+    @property
+    def run(self) -> state.Run: ...
+    @property
+    def made_by_verifier(self) -> bool: ...
+    def value(self, which: Which, /) -> bytes: ...
+
+
+class Writer(Protocol):
+    """Where a rotation writes to a source. Both can be repeated after a crash, and return the version as it has it."""
+
+    def publish(self, replaced: Replaced, /) -> state.Version:
+        """Let the new value be the latest."""
+
+    def take_back(self, replaced: Replaced, /) -> state.Version:
+        """Let the old value be the latest again."""
+
+
+class Source(ABC):
+    """Where the values of a stack come from; what most have in common is said here.
+
+    A CoffreError says all that is wrong at once, and nothing was changed.
+    """
+
+    BUILT_IN = False  # whether a value may be one that a program has built in for a demo
+    vault: VaultSettings | None = None  # the Key Vault that it is, for who examines that
+
+    @property
+    def unknown(self) -> str:
+        """What `blockers` cannot find out without writing, as a clause ("whether ..."), or ""."""
+        return ""
+
+    @abstractmethod
+    def check(self, catalogue: Catalogue) -> list[str]:
+        """See, on a host that has no library yet, that it can be used. Returns warnings. Raises CoffreError."""
+
+    @abstractmethod
+    def resolve(self, catalogue: Catalogue, held: Holdings, seen: Mapping[str, Any]) -> Resolved:
+        """Say which values are to be in force, from what the host holds and what the last run saw (State.vault).
+
+        Raises CoffreError.
+        """
+
+    def version(self) -> str:
+        """The id of a new version; "" where it has one only once it is published."""
+        return version()
+
+    def blockers(self, replaced: Sequence[Replaced], hosts: int) -> list[str]:  # noqa: ARG002
+        """Why a rotation on so many hosts at once cannot replace these, as sentences or clauses; reads only."""
+        return []
+
+    def offered(self, replaced: Replaced) -> bytes | None:  # noqa: ARG002
+        """The new value that it has already; None where one is made. Raises CoffreError."""
+        return None
+
+    def writer(self) -> AbstractContextManager[Writer | None]:
+        """Where the new values go; None where nobody else has to know them. Raises CoffreError."""
+        return nullcontext()
+
+    def advice(self, secret: Secret) -> str:  # noqa: ARG002
+        """What a person has to do before a secret can be rotated, as the rest of a sentence, or ""."""
+        return ""
+
+
+def version() -> str:
+    """A new id of a version: random, so that it tells nothing of the value."""
+    return secrets.token_hex(16)
+
+
 def fresh(secret: Secret, value: bytes) -> Held:
-    """A new version: its id is random, and tells nothing of the value."""
-    return Held(secrets.token_hex(16), state.now(), value, dict(secret.attributes))
+    """A new version of a value."""
+    return Held(version(), state.now(), value, dict(secret.attributes))
 
 
-def ungenerated(catalogue: Catalogue) -> list[str]:
-    """What hinders the demo source: secrets that the catalogue does not say how to generate."""
-    return [
-        f"secret {name} has no `generate`, which the demo source needs"
-        for name, secret in catalogue.secrets.items()
-        if secret.generate is None
-    ]
+def kept(catalogue: Catalogue, secret: Secret) -> str:
+    """Why a deploy keeps the value in force where the source has another, and what to do; "" where it adopts that.
 
-
-def demo(catalogue: Catalogue, held: Holdings, stack: str) -> Values:
-    """Keep what the host holds and generate the rest; certificates are renewed in time. Raises SourceError."""
-    from ..values import generate
-
-    if problems := ungenerated(catalogue):
-        raise SourceError(f"The demo source cannot be used: {'; '.join(problems)}.")
-    values: Values = {}
-    authorities: dict[str, generate.Certified] = {}
-    specs = [(secret, secret.generate) for secret in catalogue.secrets.values() if secret.generate]
-    # Authorities first: the certificates need them.
-    for secret, spec in sorted(specs, key=lambda pair: pair[1].type != "certificate_authority"):
-        known = next(iter(held.get(secret.name, [])), None)
-        if spec.type == "random":
-            make = generate.random_bytes if secret.kind == "bytes" else generate.random_text
-            values[secret.name] = known or fresh(secret, make(spec.bytes))
-            continue
-        pair = generate.load(known.value) if known else None
-        if spec.type == "certificate_authority":
-            fits = pair is not None and generate.authority_fits(pair, spec)
-            pair = pair if pair and fits else generate.authority(stack, spec)
-            authorities[secret.name] = pair
-        else:
-            issuer = authorities[spec.authority]
-            fits = pair is not None and generate.certificate_fits(pair, spec, issuer)
-            pair = pair if pair and fits else generate.certificate(spec, issuer)
-        values[secret.name] = known if known and fits else fresh(secret, pair.pem())
-    return values
-
-
-def file(catalogue: Catalogue, held: Holdings, supplied: dict[str, bytes]) -> tuple[Values, list[str]]:
-    """Take what the operator supplies: a changed value is a new version. Returns (values, warnings).
-
-    Of a secret that somebody else checks, the value that works is kept: only a rotation can replace it.
+    Data may be encrypted under it, another service may accept no other, or its containers, which a deploy rolls once,
+    would refuse each other's signatures meanwhile.
     """
-    values: Values = {}
-    warnings = []
-    for name, secret in catalogue.secrets.items():
-        versions = held.get(name, [])
-        if secret.verified and versions:
-            values[name] = versions[0]
-            if versions[0].value != supplied[name]:
-                warnings.append(
-                    f"The operator's file for {name} has changed, but a {secret.strategy} secret is replaced only by "
-                    f"rotation: the value in use was kept; run 'make rotate-secret SECRET={name}', "
-                    "or put the old value back into the file."
-                )
-        else:
-            same = (version for version in versions if version.value == supplied[name])
-            values[name] = next(same, None) or fresh(secret, supplied[name])
-    return values, warnings
-
-
-def read_directory(directory: Path, catalogue: Catalogue, newline: str) -> tuple[dict[str, bytes], list[str]]:
-    """Read the operator's directory: (bytes by secret, warnings).
-
-    `newline` says what happens to a text's trailing newline: refuse, or strip. It belongs to a certificate.
-    Raises SourceError with everything that is wrong: a directory other than root's with mode 0700, a file that is
-    missing, a link, not regular, not root's or open to others, empty, too long, or not the text it should be.
-    """
-    try:
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        raise SourceError(
-            f"The operator's directory {directory} is missing, a link or no directory: make it with "
-            f"'install -d -m 0700 -o root -g root {directory}' and put a file for each secret into it."
-        ) from None
-    try:
-        about = os.fstat(handle)
-        if about.st_uid != 0 or stat.S_IMODE(about.st_mode) != DIRECTORY_MODE:
-            raise SourceError(
-                f"The operator's directory {directory} must be root's with mode 0700, and is "
-                f"uid {about.st_uid}'s with mode {stat.S_IMODE(about.st_mode):04o}."
-            )
-        values, problems = {}, []
-        for secret in catalogue.secrets.values():
-            try:
-                values[secret.name] = _read(handle, secret, newline)
-            except ValueError as error:
-                problems.append(f"{secret.name} {error}")
-        if problems:
-            raise SourceError(f"The operator's directory {directory} cannot be used: {'; '.join(problems)}.")
-        with os.scandir(handle) as entries:
-            extra = sorted({entry.name for entry in entries} - set(values))
-        warnings = [f"The operator's directory {directory} has files that name no secret: {', '.join(extra)}."]
-        return values, warnings if extra else []
-    finally:
-        os.close(handle)
-
-
-def _read(directory: int, secret: Secret, newline: str) -> bytes:
-    """Read one file. Raises ValueError with the rest of a sentence that begins with its name."""
-    try:
-        about, value = files.read(Path(secret.name), LARGEST + 3, directory)
-    except FileNotFoundError:
-        raise ValueError("is missing") from None
-    except OSError:
-        raise ValueError("is a link, or not a regular file of a single name") from None
-    if about.st_uid != 0 or stat.S_IMODE(about.st_mode) not in FILE_MODES:
-        raise ValueError("must be root's with mode 0400 or 0600")
-    value = trimmed(secret, value, newline)
-    if problem := unfit(secret, value):
-        raise ValueError(problem)
-    return value
+    if secret.strategy == FIXED:
+        return "it is fixed, and never replaced: put the old value back"
+    shared = rings.shared(catalogue, secret)
+    if not shared and not secret.verified:
+        return ""
+    which = "key that several containers sign with" if shared else f"{secret.strategy} secret"
+    return (
+        f"only a rotation replaces a {which}: run 'make rotate-secret SECRET={secret.name}', or put the old value back"
+    )
 
 
 def trimmed(secret: Secret, value: bytes, newline: str) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,8 @@ from ..errors import SourceError, VaultUnavailable
 from ..host import rings, state
 from ..keyvault import refusals
 from ..keyvault.client import Answer, Refusal, Value, Vault, VaultSettings
-from .base import PEM, Earlier, Held, Holdings, Resolved, Values, trimmed, unfit
+from ..keyvault.client import blockers as denied
+from .base import FIXED, PEM, Earlier, Held, Holdings, Replaced, Resolved, Source, Values, Writer, kept, trimmed, unfit
 
 # A version that was younger when it was read, in s, may have a successor of the same date, which tells seconds only.
 SETTLED = 5
@@ -35,7 +37,54 @@ class Reading:
     pages: int
 
 
-def keyvault(
+@dataclass(frozen=True)
+class KeyVault(Source):
+    """`newline` as of Directory."""
+
+    stack: str
+    vault: VaultSettings
+    newline: str = "refuse"
+
+    @property
+    def unknown(self) -> str:
+        """Whether who writes may."""
+        return f"whether the vault {self.vault.name} takes a new version"
+
+    def check(self, catalogue: Catalogue) -> list[str]:  # noqa: ARG002
+        """See that what proves the host's identity is there. Raises SourceError."""
+        if problems := denied(self.vault, self.vault.read):
+            raise SourceError(" ".join(problems))
+        return []
+
+    def resolve(self, catalogue: Catalogue, held: Holdings, seen: Mapping[str, Any]) -> Resolved:
+        """Take what the vault has. Raises SourceError, and VaultUnavailable past the time limit."""
+        return read(catalogue, held, seen, self.vault, self.newline)
+
+    def version(self) -> str:
+        """The vault names its versions itself."""
+        return ""
+
+    def blockers(self, replaced: Sequence[Replaced], hosts: int) -> list[str]:
+        """Several hosts, and secrets in the vault that are not this stack's, or pinned, or cannot be written."""
+        from . import publish
+
+        if hosts > 1:
+            return [
+                f"{hosts} hosts would each put a version of their own into the one vault: name one host with --limit, "
+                "or give each a stack of its own"
+            ]
+        return publish.blockers(self.vault, self.stack, [each.secret for each in replaced]) if replaced else []
+
+    @contextmanager
+    def writer(self) -> Iterator[Writer]:
+        """A connection of the one who writes. Raises CoffreError."""
+        from . import publish
+
+        with publish.connected(self.vault) as vault:
+            yield publish.Publisher(vault)
+
+
+def read(
     catalogue: Catalogue,
     held: Holdings,
     before: Mapping[str, Any],
@@ -45,7 +94,6 @@ def keyvault(
 ) -> Resolved:
     """Take what the vault has; `before` is what the last run saw of it (State.vault).
 
-    Of a secret that somebody else checks, the version that works is kept: only a rotation can replace it.
     Raises SourceError with every secret that is not to be had, and VaultUnavailable past the time limit, unless
     `unavailable` is keep and the host holds every secret.
     """
@@ -61,15 +109,14 @@ def keyvault(
         versions, answer = held.get(name, []), reading.answers.get(secret.vault_name)
         seen = reading.seen.get(name, {}).get("version", secret.vault_version)
         offered = _fit(secret, answer, newline) if answer else next((v for v in versions if v.version == seen), None)
-        kept = versions[0] if secret.verified and versions and not isinstance(answer, Refusal) else None
-        if kept and isinstance(offered, Held) and _same(offered, kept):
-            values[name] = replace(kept, version=offered.version, created=offered.created, expires=offered.expires)
-        elif kept:
-            values[name] = kept
-            warnings.append(
-                f"The vault has another version of {name}, but only a rotation replaces a {secret.strategy} secret: "
-                f"the value in use was kept; run 'make rotate-secret SECRET={name}'."
+        why = kept(catalogue, secret) if versions and not isinstance(answer, Refusal) else ""
+        if why and isinstance(offered, Held) and _same(offered, versions[0]):
+            values[name] = replace(
+                versions[0], version=offered.version, created=offered.created, expires=offered.expires
             )
+        elif why:
+            values[name] = versions[0]
+            warnings.append(f"The vault has another version of {name}, and the one in use was kept, because {why}.")
         elif isinstance(offered, Held):
             values[name] = replace(offered, ring=kept_rings.get(name, ()))
         elif offered:
@@ -94,7 +141,7 @@ def _read(catalogue: Catalogue, held: Holdings, before: Mapping[str, Any], vault
         if (entry := known.get(name))
         and entry["name"] == secret.vault_name
         and _settled(entry)
-        and (_holds(held.get(name, []), entry["version"]) or (secret.verified and held.get(name)))
+        and (_holds(held.get(name, []), entry["version"]) or (held.get(name) and kept(catalogue, secret)))
     ]
     unchanged: set[str] = set()
     if remembered and pages <= len(remembered):
@@ -233,7 +280,9 @@ def _expired(
         secret = catalogue.secrets[name]
         if held.expires is None or held.expires > now:
             continue
-        what = f"run 'make rotate-secret SECRET={name}'" if secret.verified else "put in a new version"
+        what = f"run 'make rotate-secret SECRET={name}'" if kept(catalogue, secret) else "put in a new version"
+        if secret.strategy == FIXED:
+            what = "give its version a later end in the vault ('az keyvault secret set-attributes --expires')"
         if settings.expired == "warn":
             warnings.append(f"{_label(secret)} has expired on {held.expires}: {what}.")
         else:

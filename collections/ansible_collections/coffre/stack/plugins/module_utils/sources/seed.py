@@ -32,7 +32,7 @@ ALPHABET = (string.ascii_letters + string.digits + "-_").encode()
 
 
 @dataclass
-class Plan:
+class VaultPlan:
     """What is to become of the catalogue's secrets: to be made, to be recovered, to be put in by hand, to be kept.
 
     `unowned` are those of the kept that no stack has marked as its own.
@@ -84,7 +84,7 @@ def ensure(
     names = {part: [secret.name for secret in getattr(plan, part)] for part in ("make", "recover", "kept", "unowned")}
     return {
         "changed": bool(plan.make or plan.recover),
-        "filled": names["make"],
+        "made": names["make"],
         "recovered": names["recover"],
         "kept": names["kept"],
         "by_hand": [
@@ -95,9 +95,9 @@ def ensure(
     }
 
 
-def _plan(catalogue: Catalogue, stack: str, vault: Vault, recover: bool) -> Plan:
+def _plan(catalogue: Catalogue, stack: str, vault: Vault, recover: bool) -> VaultPlan:
     """Ask the vault what it has. Raises SourceError with all that keeps it from being made."""
-    plan = Plan()
+    plan = VaultPlan()
     others: dict[str, list[str]] = {}
     gone: list[Secret] = []
     pinned: list[str] = []

@@ -9,7 +9,7 @@ import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..catalogue import Secret
@@ -18,10 +18,9 @@ from ..host import state
 from ..host.escrow import Which
 from ..keyvault.client import Properties, Value, Vault, VaultSettings
 from ..keyvault.client import blockers as denied
-from ..sources import seed
-from ..sources.base import PEM
-from ..sources.keyvault import PEM_TYPE, RUN_TAG, UNDONE_TAG
-from ..strategies.context import Context
+from . import seed
+from .base import PEM, Replaced
+from .keyvault import PEM_TYPE, RUN_TAG, UNDONE_TAG
 
 
 @contextmanager
@@ -67,28 +66,33 @@ def blockers(settings: VaultSettings, stack: str, secrets: list[Secret]) -> list
     return problems
 
 
-def publish(vault: Vault, context: Context) -> state.Version:
-    """Put the new value, unless this run has; returns the record of the new version as the vault has it."""
-    ours = _ours(vault.versions(context.secret.vault_name), RUN_TAG, context.run.id)
-    return _published(vault, context, "new", context.change.new, RUN_TAG, ours)
+@dataclass(frozen=True)
+class Publisher:
+    """Who writes for a rotation."""
 
+    vault: Vault
 
-def take_back(vault: Vault, context: Context) -> state.Version:
-    """Put the old value, as the latest version, and disable what this run had put; returns the record of the old one.
+    def publish(self, replaced: Replaced) -> state.Version:
+        """Put the new value, unless this run has; returns the record of the new version as the vault has it."""
+        ours = _ours(self.vault.versions(replaced.secret.vault_name), RUN_TAG, replaced.run.id)
+        return _published(self.vault, replaced, "new", replaced.change.new, RUN_TAG, ours)
 
-    Where nothing had been put, or somebody else has put a later version, the old one stays what it is.
-    """
-    versions = vault.versions(context.secret.vault_name)
-    failed, again = (_ours(versions, tag, context.run.id) for tag in (RUN_TAG, UNDONE_TAG))
-    if not failed:
-        return context.change.old
-    record = context.change.old
-    if again or versions[-1].version == failed[-1].version:
-        record = _published(vault, context, "old", record, UNDONE_TAG, again)
-    for each in failed:
-        if each.enabled and each.version:
-            vault.disable(context.secret.vault_name, each.version)
-    return record
+    def take_back(self, replaced: Replaced) -> state.Version:
+        """Put the old value, as the latest version, and disable what this run had put; returns the old one's record.
+
+        Where nothing had been put, or somebody else has put a later version, the old one stays what it is.
+        """
+        name, record = replaced.secret.vault_name, replaced.change.old
+        versions = self.vault.versions(name)
+        failed, again = (_ours(versions, tag, replaced.run.id) for tag in (RUN_TAG, UNDONE_TAG))
+        if not failed:
+            return record
+        if again or versions[-1].version == failed[-1].version:
+            record = _published(self.vault, replaced, "old", record, UNDONE_TAG, again)
+        for each in failed:
+            if each.enabled and each.version:
+                self.vault.disable(name, each.version)
+        return record
 
 
 def _ours(versions: list[Properties], tag: str, run: str) -> list[Properties]:
@@ -96,10 +100,10 @@ def _ours(versions: list[Properties], tag: str, run: str) -> list[Properties]:
 
 
 def _published(
-    vault: Vault, context: Context, which: Which, record: state.Version, tag: str, ours: list[Properties]
+    vault: Vault, replaced: Replaced, which: Which, record: state.Version, tag: str, ours: list[Properties]
 ) -> state.Version:
     """Put a value unless this run has, as `ours`; returns its record as the vault has it."""
-    made = _latest(vault, context, ours) if ours else _put(vault, context, which, record, tag)
+    made = _latest(vault, replaced, ours) if ours else _put(vault, replaced, which, record, tag)
     return replace(
         record,
         version=made.version or "",
@@ -108,22 +112,22 @@ def _published(
     )
 
 
-def _latest(vault: Vault, context: Context, ours: list[Properties]) -> Properties:
+def _latest(vault: Vault, replaced: Replaced, ours: list[Properties]) -> Properties:
     """Of versions that one value was put as, because an answer was lost, the one that the vault gives by the name.
 
     Its dates are in whole seconds and do not tell.
     """
     if len(ours) > 1:
-        name = context.secret.vault_name
+        name = replaced.secret.vault_name
         answer = vault.read({name: None})[name]
         given = answer.properties.version if isinstance(answer, Value) else None
         return next((each for each in ours if each.version == given), ours[-1])
     return ours[-1]
 
 
-def _put(vault: Vault, context: Context, which: Which, record: state.Version, tag: str) -> Properties:
-    secret = replace(context.secret, attributes=record.attributes)
-    value = context.value(which)
+def _put(vault: Vault, replaced: Replaced, which: Which, record: state.Version, tag: str) -> Properties:
+    secret = replace(replaced.secret, attributes=record.attributes)
+    value = replaced.value(which)
     content, text = "", value
     if value.startswith(PEM):
         content = PEM_TYPE
@@ -132,7 +136,7 @@ def _put(vault: Vault, context: Context, which: Which, record: state.Version, ta
     return vault.put(
         secret.vault_name,
         text.decode("utf-8"),
-        tags=seed.tags(context.paths.stack, secret) | {tag: context.run.id},
+        tags=seed.tags(replaced.paths.stack, secret) | {tag: replaced.run.id},
         content_type=content,
         expires=seed.expiry(secret) if which == "new" else _seconds(record.expires),
     )
