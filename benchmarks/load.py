@@ -198,11 +198,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--post", metavar="BODY", help="send POST requests with this JSON object or form")
     parser.add_argument("--session", action="store_true", help="let each client hold a session, and see it go on")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds each client waits between two requests")
-    wish = parser.parse_args(arguments)
-    body = wish.post.encode() if wish.post is not None else None
+    asked = parser.parse_args(arguments)
+    body = asked.post.encode() if asked.post is not None else None
     try:
         load = Load(
-            wish.url, wish.ca, wish.clients, wish.requests, wish.seconds, body, wish.pause, session=wish.session
+            asked.url, asked.ca, asked.clients, asked.requests, asked.seconds, body, asked.pause, session=asked.session
         )
     except (ValueError, OSError) as error:
         parser.error(str(error))

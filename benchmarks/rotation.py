@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Times rotations on this machine under load, and counts what was lost; needs root, and deploys the demo if it must.
 
-Three measurements: the secret of a Keycloak client by `make rotate-secret`, under load; the app recreated in place by
-Compose, under the same load; and all secrets that are due in one run, for which their ages in the state are set back.
+Four measurements: runs of `make quickstart` that change nothing; the secret of a Keycloak client by `make
+rotate-secret`, under load; the app recreated in place by Compose, under the same load; and all secrets that are due in
+one run, for which their ages in the state are set back. Other checkouts that are named, older ones, are measured first,
+on the same stack, which each that comes after brings up to date.
 """
 
 from __future__ import annotations
@@ -32,14 +34,18 @@ URL, LEAST, LONGEST = "https://localhost:8443", 5000, 900.0
 # Each client's wait between two requests: without it they take both cores, and the load is what is timed. With it they
 # are about 140 requests a second, which take a third of two slow cores.
 PAUSE = 0.05
-AGE_DAYS = 400
+AGE_DAYS, UNCHANGED_RUNS = 400, 5
 
 
 @dataclass
 class Timed:
-    """A command's seconds, and within it what took how long: by task of Ansible, and by record in the state."""
+    """A command's seconds, and within it what took how long: by task of Ansible, and by record in the state.
+
+    `cpu` are the seconds of a processor that it took, without containers and engine: others at work change them less.
+    """
 
     seconds: float = 0.0
+    cpu: float = 0.0
     tasks: list[tuple[str, float]] = field(default_factory=list)
     acts: list[tuple[str, float]] = field(default_factory=list)
 
@@ -55,27 +61,33 @@ def act() -> str:
     return "" if run is None else ", ".join(sorted({each["step"] or "opened" for each in run["secrets"].values()}))
 
 
-def make(target: str, *arguments: str) -> Timed:
-    """Run a make target to its end and time what it does. Stops the benchmark where it fails."""
-    began = time.monotonic()
+def spent() -> float:
+    """The seconds of a processor that the commands of this benchmark took so far."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def make(tree: Path, target: str, *arguments: str) -> Timed:
+    """Run a make target of a checkout to its end and time what it does. Stops the benchmark where it fails."""
+    began, before = time.monotonic(), spent()
     timed, lines = Timed(), []
     marks: list[tuple[str, float]] = [("make, Python and Ansible start", began)]
     done = threading.Event()
 
     def watch() -> None:
-        before, since = "", began
+        last, since = "", began
         while not done.wait(0.02):
-            if STATE.exists() and (now := act()) != before:
+            if STATE.exists() and (now := act()) != last:
                 moment = time.monotonic()
-                if before:
-                    timed.acts.append((before, moment - since))
-                before, since = now, moment
+                if last:
+                    timed.acts.append((last, moment - since))
+                last, since = now, moment
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     with subprocess.Popen(
         ["make", target, *arguments],
-        cwd=ROOT,
+        cwd=tree,
         # With skipped tasks hidden Ansible names a task only once it has a result.
         env={**os.environ, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"},
         text=True,
@@ -92,7 +104,7 @@ def make(target: str, *arguments: str) -> Timed:
     watcher.join()
     if process.returncode:
         sys.exit(f"make {target} failed:\n{''.join(lines)[-5000:]}")
-    timed.seconds = ended - began
+    timed.seconds, timed.cpu = ended - began, spent() - before
     moments = [moment for _, moment in marks[1:]] + [ended]
     timed.tasks = [(name, after - moment) for (name, moment), after in zip(marks, moments, strict=True)]
     return timed
@@ -139,39 +151,49 @@ def age() -> None:
 
 
 def show(title: str, timed: Timed) -> None:
-    print(f"\n{title}: {timed.seconds:.1f} s")
+    print(f"\n{title}: {timed.seconds:.1f} s, {timed.cpu:.1f} s of a processor")
     for name, seconds in timed.tasks:
         print(f"  {seconds:>6.1f}  {name}")
-    print("  from record to record in the state:")
+    if timed.acts:
+        print("  from record to record in the state:")
     for name, seconds in timed.acts:
         print(f"  {seconds:>6.1f}  {name}")
 
 
-def main() -> None:
-    if os.geteuid() != 0:
-        sys.exit("This benchmark deploys a stack on this machine and sets its state back: run it as root.")
-    make("quickstart")
+def measure(tree: Path) -> None:
+    make(tree, "quickstart")
+    unchanged = sorted((make(tree, "quickstart") for _ in range(UNCHANGED_RUNS)), key=lambda each: each.seconds)
+    middle = unchanged[UNCHANGED_RUNS // 2]
     with load(LEAST) as results:
-        client = make("rotate-secret", f"SECRET={SECRET}")
+        client = make(tree, "rotate-secret", f"SECRET={SECRET}")
     requests, failed = (sum(getattr(each, name) for each in results) for name in ("requests", "failed"))
     with load(0) as in_place:
         recreate_in_place()
     before = {name: entry["version"] for name, entry in state()["secrets"].items()}
     age()
-    due = make("rotate-secret")
+    due = make(tree, "rotate-secret")
     rotated = sum(entry["version"] != before[name] for name, entry in state()["secrets"].items())
 
+    print(f"\n== {tree}")
+    show(f"make quickstart that changes nothing, the middle one of {UNCHANGED_RUNS}", middle)
     show(f"{SECRET}, under load", client)
     show(f"all {rotated} secrets that are due", due)
     failures = dict(sum((each.failures for each in results), Counter[str]()))
     print(f"\nunder load: {', '.join(each.line() for each in results)} {failures or ''}")
     print(f"in place: {', '.join(each.line() for each in in_place)}")
     print(
-        f"seconds={client.seconds:.1f} failed={failed} requests={requests} "
+        f"unchanged={middle.seconds:.1f} seconds={client.seconds:.1f} failed={failed} requests={requests} "
         f"failed_in_place={sum(each.failed for each in in_place)} "
         f"requests_in_place={sum(each.requests for each in in_place)} "
         f"all_due_seconds={due.seconds:.1f} all_due={rotated}"
     )
+
+
+def main() -> None:
+    if os.geteuid() != 0:
+        sys.exit("This benchmark deploys a stack on this machine and sets its state back: run it as root.")
+    for tree in [*(Path(each).resolve() for each in sys.argv[1:]), ROOT]:
+        measure(tree)
 
 
 if __name__ == "__main__":

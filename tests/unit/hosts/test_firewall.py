@@ -220,6 +220,7 @@ def test_stacks_of_one_host_do_not_undo_each_other(tmp_path: Path) -> None:
         ("true", True),
         ("nft list table inet coffre", True),
         ("nft add table ip other", True),
+        ("nft 'add element inet coffre held_4 { 0.0.0.0/0 . 8443 timeout 30s }'", True),
         ("nft flush ruleset", False),
         ("nft delete table inet coffre", False),
         ("nft flush chain inet coffre closed", False),
@@ -266,3 +267,81 @@ def test_networks_are_covered_once_and_taken_back_when_that_fails(
     with pytest.raises(CoffreError, match="the packet filter does not take the networks of demo: `nft` failed"):
         firewall.cover(paths)
     assert firewall.kept(paths) == before
+
+
+# Prints as JSON what becomes of connections to ports of a host, one of which is held, let in, or held for a second.
+WAITING = """
+import json, socket, subprocess, sys
+import {module} as firewall
+
+for words in ("link set lo up", "link add lan0 type bridge", "address add 192.0.2.7/24 dev lan0", "link set lan0 up"):
+    subprocess.run(["ip", *words.split()], check=True)
+subprocess.run(["nft", "--file", sys.argv[1]], check=True)
+TARGETS = [(address, port) for port in (8443, 9000) for address in ("127.0.0.1", "192.0.2.7", "::1")]
+
+def listen():
+    families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address, _ in TARGETS]
+    return [socket.create_server(each, family=family) for each, family in zip(TARGETS, families)]
+
+def tried(address, port, seconds=0.3):
+    try:
+        return socket.create_connection((address, port), seconds)
+    except TimeoutError:
+        return "waits"
+    except ConnectionRefusedError:
+        return "refused"
+
+def all_tried():
+    return sorted({{(port, made if isinstance(made, str) else "connected") for address, port in TARGETS
+                   for made in [tried(address, port)]}})
+
+listeners, found = listen(), {{}}
+found["before"] = all_tried()
+open_before = tried("127.0.0.1", 8443)
+firewall.hold([("", 8443)])
+firewall.hold([("", 8443)])
+found["held"] = all_tried()
+open_before.sendall(b"x")
+for each in listeners:
+    each.close()
+found["gone"] = all_tried()
+listeners = listen()
+firewall.release([("", 8443)])
+firewall.release([("", 8443)])
+found["let in"] = all_tried()
+for address in ("127.0.0.1", "::1", "0.0.0.0", "::"):
+    firewall.hold([(address, 8443)])
+    made = {{each: tried(each, port) for each, port in TARGETS if port == 8443}}
+    found[f"held at {{address}}"] = sorted(each for each, what in made.items() if what == "waits")
+    firewall.release([(address, 8443)])
+firewall.HELD_SECONDS = 1
+firewall.hold([("127.0.0.1", 8443)])
+found["in time"] = "waits" if tried("127.0.0.1", 8443, 20) == "waits" else "connected"
+print(json.dumps(found))
+"""
+
+
+@needs_kernel
+def test_who_connects_to_a_port_that_is_held_waits_and_nobody_else_does(tmp_path: Path) -> None:
+    script = WAITING.format(module=firewall.__name__)
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", script, str(Host(tmp_path).rules)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(firewall.__file__).parents[6])},
+    )
+    assert done.returncode == 0, done.stderr
+    both = [[8443, "connected"], [9000, "connected"]]
+    assert json.loads(done.stdout) == {
+        "before": both,
+        "held": [[8443, "waits"], [9000, "connected"]],
+        "gone": [[8443, "waits"], [9000, "refused"]],
+        "let in": both,
+        "held at 127.0.0.1": ["127.0.0.1"],
+        "held at ::1": ["::1"],
+        "held at 0.0.0.0": ["127.0.0.1", "192.0.2.7"],
+        "held at ::": ["::1"],
+        "in time": "connected",
+    }

@@ -66,13 +66,18 @@ def test_a_container_is_read_whole() -> None:
 
 
 def test_the_ports_and_the_proxies_of_a_container_are_read() -> None:
-    bindings = {"8443/tcp": [{"HostIp": "::", "HostPort": "443"}], "53/udp": [{"HostPort": ""}], "80/tcp": None}
+    bindings = {
+        "8443/tcp": [{"HostIp": "::", "HostPort": "443"}, {"HostIp": "", "HostPort": "444"}],
+        "53/udp": [{"HostPort": ""}, {"HostIp": "::", "HostPort": "53"}],
+        "80/tcp": None,
+    }
     data = {
         **INSPECTED,
         "HostConfig": {**INSPECTED["HostConfig"], "PortBindings": bindings},
         "Config": {**INSPECTED["Config"], "Env": ["PATH=/bin", "http_proxy=x", "NO_PROXY=", "PROXY_URL=y", "odd"]},
     }
-    assert compose.parse(data).published == {"443/tcp"}
+    assert compose.parse(data).published == {"443/tcp", "444/tcp", "53/udp"}
+    assert compose.parse(data).places == {("::", 443), ("", 444)}
     assert compose.parse(data).proxies == {"http_proxy", "NO_PROXY"}
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,11 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import yaml
 
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
-
-ROOT = Path(__file__).parents[3]
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import endpoints
 
 
 class Stack(ThreadingHTTPServer):
@@ -56,37 +52,29 @@ def stack() -> Iterator[Stack]:
         server.shutdown()
 
 
-def look(stack: Stack, folder: Path, seconds: int) -> tuple[int, str]:
-    book = folder / "play.yml"
-    asked = {"name": "stack_services", "tasks_from": "health"}
-    variables = {
-        "stack_services_url": f"http://127.0.0.1:{stack.server_port}",
-        "stack_services_ca_path": "",
-        "stack_services_health_seconds": seconds,
-        "ansible_python_interpreter": sys.executable,
-        "stack_name": "demo",
-        "stack_public_url": "unused",
-        "stack_services_endpoints": ["/ready", "/health"],
-        **{name: {} for name in ("stack_catalogue", "stack_compose")},
-        **{name: "unused" for name in ("stack_run", "stack_operator")},
-    }
-    tasks = [{"ansible.builtin.import_role": asked}]
-    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks}
-    book.write_text(yaml.safe_dump([play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", book],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, " ".join(f"{done.stdout} {done.stderr}".split())
+def see(stack: Stack, seconds: float, anew: bool) -> None:
+    urls = [f"http://127.0.0.1:{stack.server_port}{path}" for path in ("/ready", "/health")]
+    endpoints.see(urls, "", seconds, anew)
 
 
-def test_a_flash_of_readiness_is_waited_out(stack: Stack, tmp_path: Path) -> None:
+def test_a_flash_of_readiness_is_waited_out(stack: Stack) -> None:
     stack.ready = (True, False)
-    status, output = look(stack, tmp_path, 5)
-    assert (status, [answer for _, answer in stack.seen]) == (0, [200, 503, 200]), output
-    assert stack.seen[1][0] - stack.seen[0][0] >= rollout.STABLE_SECONDS
+    see(stack, 5, anew=True)
+    assert [answer for _, answer in stack.seen] == [200, 503, 200, 200]
+    for one, other in ((0, 1), (2, 3)):
+        assert stack.seen[other][0] - stack.seen[one][0] >= rollout.STABLE_SECONDS
+
+
+@pytest.mark.parametrize(("ready", "seen"), [((), [200]), ((False,), [503, 200, 200])])
+def test_where_nothing_was_rolled_one_look_is_enough(stack: Stack, ready: tuple[bool, ...], seen: list[int]) -> None:
+    stack.ready = ready
+    see(stack, 5, anew=False)
+    assert [answer for _, answer in stack.seen] == seen
+
+
+def test_what_does_not_answer_is_told_with_its_cause(stack: Stack, tmp_path: Path) -> None:
+    stack.ready = (False,) * 9
+    with pytest.raises(CoffreError, match=r"/ready answers 503 \(no token\); the services run as they were rolled out"):
+        see(stack, 0, anew=False)
+    with pytest.raises(CoffreError, match="which stack_services_ca_path names, is no CA's certificate"):
+        endpoints.see(["https://127.0.0.1:1/"], str(tmp_path / "ca.crt"), 0, anew=False)

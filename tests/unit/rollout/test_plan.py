@@ -130,7 +130,7 @@ CASES = {
         [container("a", health="unhealthy"), container("b", health="unhealthy")],
         *("", False, "heal", "it is unhealthy", None, "ab"),
     ),
-    "roll cut short, and the wish has changed again": (
+    "roll cut short, and what is desired has changed again": (
         APP,
         [container("a", **OLD_BUNDLE), container("b", bundle="b7")],
         *("", False, "start_first", "bundle", None, "ab"),

@@ -6,11 +6,12 @@ import errno
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,6 +56,7 @@ class Engine:
     dying: set[str | None] = field(default_factory=set)
     there: dict[str, Container] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
+    no_hold: bool = False  # whether the packet filter has no set of ports to hold
     closed: int = 0  # how often the packet filter was told the networks
     open_network: bool = False  # whether a container was started before
     bridges: list[dict[str, object]] = field(default_factory=list)
@@ -78,8 +80,15 @@ class Engine:
     def networks(self, _: str) -> list[dict[str, object]]:
         return self.bridges
 
-    def call(self, command: Sequence[str]) -> str:
-        self.events.append(" ".join(command[:1]))
+    def call(self, command: Sequence[str], stdin: str = "") -> str:
+        if "held" in stdin:
+            verb = "hold" if "timeout" in stdin else "let in"
+            ports = re.findall(r"{ 127.0.0.1 . (\d+)", stdin)
+            self.events.append(" ".join([verb, *dict.fromkeys(ports)]))
+            if self.no_hold and verb == "hold":
+                raise CoffreError("`nft` failed")
+        else:
+            self.events.append(" ".join(command[:1]))
         return ""
 
     def add(self, file: Path, project: str, service: str) -> Container:
@@ -162,11 +171,22 @@ def roll(
     agree: rollout.Agree | None = None,
     check: bool = False,
     rotating: bool = False,
+    by_hand: Callable[[state.State], str] = lambda _: "",
 ) -> dict[str, Any]:
     """Roll the services named, or all, as the user's file orders them."""
     catalogue = catalogues.parse({"secrets": engine.secrets}, {"services": engine.file}, DECLARED)
     return rollout.roll(
-        engine.paths, catalogue, {}, {}, 10, run, agree, names=names or None, check=check, rotating=rotating
+        engine.paths,
+        catalogue,
+        {},
+        {},
+        10,
+        run,
+        agree,
+        names=names or None,
+        by_hand=by_hand,
+        check=check,
+        rotating=rotating,
     )
 
 
@@ -555,6 +575,52 @@ def test_in_place_the_old_one_comes_back_with_its_policy(engine: Engine) -> None
     assert (engine.there["postgres-1"].state, engine.there["postgres-1"].restart) == ("running", "unless-stopped")
 
 
+def publishing(engine: Engine) -> Engine:
+    """The proxy publishes ports, and has a new image."""
+    engine.change("proxy-3", places=frozenset({("127.0.0.1", 8443), ("127.0.0.1", 8080)}))
+    engine.services["proxy"] = replace(engine.services["proxy"], image="proxy:2")
+    return engine
+
+
+def test_in_place_who_connects_to_a_published_port_waits_until_the_new_one_is_ready(engine: Engine) -> None:
+    roll(publishing(engine), "proxy")
+    assert engine.events == [
+        "add proxy-4",
+        "hold 8080 8443",
+        "always proxy-3",
+        "stop proxy-3",
+        "no proxy-3",
+        "start proxy-4",
+        "let in 8080 8443",
+        "stop proxy-3",
+        "remove proxy-3",
+        "let in 8080 8443",
+    ]
+
+
+def test_in_place_who_connects_waits_for_the_old_one_where_the_new_one_fails(engine: Engine) -> None:
+    publishing(engine).dying.add("proxy:2")
+    with pytest.raises(CoffreError, match="demo-proxy-3 goes on, unchanged"):
+        roll(engine, "proxy")
+    assert engine.events[-4:] == ["remove proxy-4", "unless-stopped proxy-3", "start proxy-3", "let in 8080 8443"]
+
+
+def test_in_place_nothing_stops_where_who_connects_would_be_refused(engine: Engine) -> None:
+    publishing(engine).no_hold = True
+    with pytest.raises(
+        CoffreError,
+        match=r"site.yml loads anew, does not let connections wait: `nft` failed;.* demo-proxy-3 goes on, unch",
+    ):
+        roll(engine, "proxy")
+    assert "stop proxy-3" not in engine.events
+
+
+def test_beside_one_that_has_stopped_nobody_waits(engine: Engine) -> None:
+    engine.change("proxy-3", places=frozenset({("127.0.0.1", 8443)}), state="exited")
+    roll(engine, "proxy")
+    assert [each for each in engine.events if "8443" in each] == []
+
+
 def test_in_place_an_old_one_that_does_not_come_back_is_said_so(engine: Engine) -> None:
     engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
     engine.dying |= {"postgres:1", "postgres:2"}
@@ -805,7 +871,14 @@ def test_the_module_tells_what_was_set_right_and_what_the_file_says_in_vain(
     engine.file["app"] = {**COMPOSE["app"], "deploy": {**START_FIRST, "placement": {"constraints": ["x"]}}}
     engine.file["proxy"] = {"image": "proxy:1", "x-coffre": {"adopt": "reload"}}
     file = {"services": engine.file}
-    params = {"stack": "demo", "catalogue": {"secrets": []}, "compose_file": file, "bundles": {}, "images": {}}
+    params = {
+        "stack": "demo",
+        "catalogue": {"secrets": []},
+        "compose_file": file,
+        "bundles": {},
+        "images": {},
+        "endpoints": [],
+    }
     result = module.work(params | {"timeout": 10, "run": "run-1", "operator": "kim"}, check=False)
     assert [each["agreed"] for each in result["services"]] == [{"key": ["role"]}, {}, {}]
     assert result["warnings"][0] == "Somebody may have wanted it otherwise."
@@ -819,6 +892,19 @@ def test_in_check_mode_those_are_asked_that_have_containers_and_nothing_is_set_r
     result = roll(engine, check=True, agree=agree)
     assert asked == [("app", True), ("proxy", True)]
     assert (result["changed"], result["services"][1]["agreed"]) == (True, {"key": ["secret"]})
+
+
+def test_what_only_a_person_can_mend_ends_a_rollout_before_a_service_is_touched(engine: Engine) -> None:
+    def by_hand(_: state.State) -> str:
+        return "It has a second factor."
+
+    assert not roll(engine, by_hand=by_hand)["changed"]  # nobody looks where nothing is to be done
+    stage(engine, "app", NEW)
+    before = bundles_of(engine)
+    for check in (True, False):
+        with pytest.raises(CoffreError, match="second factor"):
+            roll(engine, by_hand=by_hand, check=check)
+        assert (bundles_of(engine), named(engine, "app")) == (before, (OLD, NEW))
 
 
 def test_a_verifier_that_cannot_be_made_to_agree_stops_the_roll_before_the_next_service(engine: Engine) -> None:

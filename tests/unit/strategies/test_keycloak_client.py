@@ -320,7 +320,7 @@ def test_a_client_that_cannot_authenticate_is_told_and_mended(
     changes = model.changes
     assert ensure(OLD, dry=True)[0] == repaired[:1]
     assert model.changes == changes
-    assert ensure(OLD) == (repaired, [f"Mended: {said}."])
+    assert ensure(OLD) == (repaired, [f"Repaired: {said}."])
     assert model.client["secret"] == OLD
     assert strategy.deployed(given("client", b"old")) == []
     if "gone" not in said:
@@ -333,7 +333,7 @@ def test_a_client_that_was_given_another_secret_and_disabled_has_the_deployed_on
     model.client["enabled"] = False
     repaired, told = ensure(OLD)
     assert repaired == ["client", "secret"]
-    assert [each.partition(" ")[0] for each in told] == ["Mended:", "Somebody"]
+    assert [each.partition(" ")[0] for each in told] == ["Repaired:", "Somebody"]
     assert model.client["secret"] == OLD
     assert not model.accepts(regenerated)
 

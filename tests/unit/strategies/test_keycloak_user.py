@@ -178,6 +178,7 @@ def test_why_the_admin_is_refused_is_told_after_one_try(
     assert said in told[0]
     assert isinstance(told[0], ByHand) == ("second factor" in said)
     assert all(words[:2] == ["docker", "logs"] for words in asked)
+    assert context.refused == {"keycloak/admin": told[0]}
     # A second wrong login within a second would get the admin locked.
     client = replace(given("client", b"old"), refused=context.refused)
     assert keycloak_client.blockers(client) == strategy.blockers(context) == told
@@ -230,6 +231,10 @@ def test_a_locked_admin_is_unlocked_but_a_second_factor_stays(
         with pytest.raises(CoffreError, match="has a second factor, which automation cannot give: take it away"):
             ensure()
         assert model.changes == 0
+        monkeypatch.setattr(postgres, "psql", lambda *_: "t")
+        for dry in (False, True):  # where the database tells, no one-time admin is made for it
+            with pytest.raises(CoffreError, match="has a second factor"):
+                strategy.agree(given("password", b"admin-password"), dry)
     else:
         with suppress(CoffreError):  # the model knows no end of a one-time admin's life
             ensure()

@@ -12,7 +12,8 @@ description:
   - Replaces, restarts or reloads exactly those services, in the order of C(depends_on), whose bundle, image or
     configuration is not what the Compose file and the state say, each by its way of adopting, and mends those that are
     stopped, unhealthy or missing. After each, the verifier of a secret is made to accept the deployed value, where it
-    does not.
+    does not. Where one refuses what only a person can mend, such as a second factor of an admin, it fails before a
+    service is touched.
   - Where C(deploy.update_config.order) is C(start-first) the new container comes beside the old one, which leaves when
     the new one is ready and the proxy sends it requests; else in its place. The proxy, and who says
     C(x-coffre.adopt=reload), reads the new bundle, and is restarted when image or configuration changed.
@@ -21,6 +22,7 @@ description:
     goes on and the module fails.
   - What is run is made from the Compose file, and put in place once Compose understands it.
   - A run that was killed is finished by the next one.
+  - In the end the stack must answer at its endpoints.
   - Each bundle that was adopted, or refused, is recorded in the stack's audit trail.
 author:
   - The Coffre contributors
@@ -34,6 +36,19 @@ options:
     description: By service, the image of those that do not run the one that the Compose file names.
     type: dict
     default: {}
+  endpoints:
+    description: Addresses that must answer with 200 in the end, seen from the host; twice where anything was rolled.
+    type: list
+    elements: str
+    default: []
+  ca_path:
+    description: The file of the CA that signed their certificate; empty where the host's own store knows it.
+    type: str
+    default: ""
+  health_seconds:
+    description: Seconds that they have to answer once the services are ready.
+    type: int
+    default: 30
   timeout:
     description:
       - Seconds that each service has to become ready. Those in which it has to wait for a processor do not count, up to
@@ -105,7 +120,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
-from ansible_collections.coffre.stack.plugins.module_utils.strategies.agree import agreeing
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import endpoints
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.agree import agreeing, by_hand
 
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -114,8 +130,20 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     catalogue = stack.read(params["catalogue"], params["compose_file"])
     agree = agreeing(paths, catalogue, params["timeout"])
     staged, images = params["bundles"], params["images"]
-    result = rollout.roll(paths, catalogue, staged, images, params["timeout"], author, agree, check=check)
+    result = rollout.roll(
+        paths,
+        catalogue,
+        staged,
+        images,
+        params["timeout"],
+        author,
+        agree,
+        by_hand=lambda st: by_hand(paths, catalogue, st),
+        check=check,
+    )
     result["warnings"] += catalogue.file.warnings
+    if not check and params["endpoints"]:
+        endpoints.see(params["endpoints"], params["ca_path"], params["health_seconds"], result["changed"])
     return result
 
 
@@ -127,6 +155,9 @@ def main() -> None:
             "compose_file": {"type": "dict", "required": True},
             "bundles": {"type": "dict", "required": True},
             "images": {"type": "dict", "default": {}},
+            "endpoints": {"type": "list", "elements": "str", "default": []},
+            "ca_path": {"type": "str", "default": ""},
+            "health_seconds": {"type": "int", "default": 30},
             "timeout": {"type": "int", "default": 180},
             "run": {"type": "str", "required": True},
             "operator": {"type": "str", "required": True},

@@ -23,13 +23,16 @@ from typing import Any
 
 from ..compose_file import LABEL_ADOPT, LABEL_BUNDLE, LABEL_READY
 from ..errors import CoffreError
+from ..paths import SOCKET
 
 CALL_SECONDS = 120
-SOCKET = "/var/run/docker.sock"  # of the engine that the role docker_host sets up
 # Not root's own configuration of the docker command: its `proxies` would be in each new container's environment.
 CLIENT = "/usr/local/lib/coffre/docker"
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"})
 PROBE_SECONDS = 10.0
+
+
+Place = tuple[str, int]  # (address, port) of the host, over TCP; "" is every address
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Container:
     adopt: str = ""  # as its label says
     memory: int = 0  # the most that it may take, in bytes; 0 is no limit
     published: frozenset[str] = frozenset()  # ports of the host, as 8443/tcp
+    places: frozenset[Place] = frozenset()  # where it listens on the host
     proxies: frozenset[str] = frozenset()  # names of variables of a proxy, which may be its image's
 
 
@@ -233,6 +237,7 @@ def parse(data: dict[str, Any]) -> Container:
         adopt=labels.get(LABEL_ADOPT, ""),
         memory=int(data["HostConfig"].get("Memory") or 0),
         published=published(data),
+        places=places(data),
         proxies=of_proxies(config),
     )
 
@@ -251,6 +256,17 @@ def published(data: dict[str, Any]) -> frozenset[str]:
         for inside, places in bindings.items()
         for each in places or []
         if each.get("HostPort", "").isdigit()
+    )
+
+
+def places(data: dict[str, Any]) -> frozenset[Place]:
+    """Where on the host a container listens over TCP, from what the engine says of it."""
+    bindings: dict[str, list[dict[str, str]] | None] = data["HostConfig"].get("PortBindings") or {}
+    return frozenset(
+        (each.get("HostIp") or "", int(each["HostPort"]))
+        for inside, found in bindings.items()
+        for each in found or []
+        if inside.endswith("/tcp") and each.get("HostPort", "").isdigit()
     )
 
 

@@ -1,6 +1,6 @@
 """Bring services to what the compose file and the state say, each by its way of adopting.
 
-`plan` decides from what is wanted and what runs, and touches nothing. `roll` does it. Every step can be repeated:
+`plan` decides from what is desired and what runs, and touches nothing. `roll` does it. Every step can be repeated:
 a run that was killed leaves at most one more container of a service beside the old one, and the next run finishes it.
 """
 
@@ -18,7 +18,7 @@ from .. import compose_file
 from ..audit import trail as audit
 from ..catalogue import Catalogue
 from ..engines import compose
-from ..engines.compose import Container, DesiredService
+from ..engines.compose import Container, DesiredService, Place
 from ..errors import CoffreError
 from ..host import bundles, files, rings
 from ..host import state as states
@@ -113,7 +113,7 @@ def _groups(
 
 
 def _differs(service: DesiredService, container: Container) -> str:
-    """In what a container is not what is wanted: "", or words joined by commas."""
+    """In what a container is not what is desired: "", or words joined by commas."""
     found = []
     if service.bundle != container.bundle:
         found.append("bundle")
@@ -214,7 +214,7 @@ class Stack:
 
     @property
     def again(self) -> str:
-        """What to do once the cause is mended."""
+        """What to do once the cause is repaired."""
         return "rotate again" if self.state.run else "run playbooks/site.yml"
 
     def adopted(self, service: str, anew: bool = False) -> None:
@@ -246,6 +246,7 @@ def roll(
     run: audit.Author,
     agree: Agree | None = None,
     *,
+    by_hand: Callable[[states.State], str] = lambda _: "",
     names: Collection[str] | None = None,
     check: bool = False,
     rotating: bool = False,
@@ -253,8 +254,8 @@ def roll(
     """Bring the services, in the order of `_order`, to what is desired, and record what they adopted or refused.
 
     `staged` has the bundle of each service, `images` the references of the stack's own images. Where `names` are given,
-    those alone are rolled. `agree` is asked after each service. `check`: only say what it would do; `rotating`: it is a
-    step of the rotation that `run` drives.
+    those alone are rolled. `agree` is asked after each service, and `by_hand` before any is touched: what it says ends
+    the rollout. `check`: only say what it would do; `rotating`: it is a step of the rotation that `run` drives.
 
     Returns {changed, services: [{name, action, why, seconds, agreed}], removed: [service/bundle], warnings, diff}.
     Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
@@ -277,6 +278,8 @@ def roll(
         proxy = proxies.service(catalogue.file.data.get("services") or {}) or None
         stack = Stack(paths, catalogue, st, proxy, seconds)
         steps = _plans(stack, desired, names, check)
+        if (check or any(step.acts for step in steps)) and (problem := by_hand(st)):
+            raise CoffreError(problem)
         diff = [_diff(stack, steps)]
         rewritten = content != before
         if rewritten:
@@ -396,7 +399,7 @@ def _next(catalogue: Catalogue, left: Sequence[str], known: Mapping[str, set[str
     return (free or awaited or left)[0]
 
 
-def _plans(stack: Stack, wanted: dict[str, DesiredService], names: Sequence[str], check: bool) -> list[Step]:
+def _plans(stack: Stack, desired: dict[str, DesiredService], names: Sequence[str], check: bool) -> list[Step]:
     """Plan all named services; refuse what cannot be brought up before anything changes.
 
     With `check` images and bundles that a run would have made are not there, and that is no reason to refuse.
@@ -406,12 +409,12 @@ def _plans(stack: Stack, wanted: dict[str, DesiredService], names: Sequence[str]
     broken = frozenset(each.id for each in actual if compose.broken_mount(each, paths.run_root))
     steps = []
     for name in _order(stack.catalogue, names, {each.service for each in actual}):
-        if name not in wanted:
+        if name not in desired:
             raise CoffreError(
                 f"{paths.compose} has no service {name} and nothing was changed: "
-                f"name some of {', '.join(sorted(wanted))}."
+                f"name some of {', '.join(sorted(desired))}."
             )
-        service, entry = wanted[name], stack.entry(name)
+        service, entry = desired[name], stack.entry(name)
         if not check:
             _refuse_what_is_missing(paths, service, entry)
         due = service.adopt == "reload" and entry.next is not None
@@ -457,7 +460,10 @@ def _carry_out(stack: Stack, step: Step) -> None:
     elif step.action == "reload" and step.keep:
         _reload(stack, step.service.name, step.keep)
     else:
-        _replace(stack, step)
+        try:
+            _replace(stack, step)
+        finally:
+            firewall.release(_places(step))
 
 
 def _reload(stack: Stack, name: str, container: Container) -> None:
@@ -522,6 +528,7 @@ def _replace(stack: Stack, step: Step) -> None:
         firewall.cover(stack.paths)
         if in_place:
             _try_out(stack, service, staged)
+            firewall.hold(_places(step))
             _step_aside(step.others)
         compose.start(new.id)
         coming = _addresses(compose.inspect([new.id]))
@@ -530,6 +537,7 @@ def _replace(stack: Stack, step: Step) -> None:
         if step.keep and service.adopt == "reload" and not problem:
             problem = _told_to_reload(stack, service.name, new)
         if not problem:
+            firewall.release(_places(step))
             problem = proxy.switch(leaving, coming, stack.seconds)
     except CoffreError as error:
         problem = str(error)
@@ -565,6 +573,13 @@ def _try_out(stack: Stack, service: DesiredService, staged: str | None) -> None:
         bundle = stack.paths.bundle(service.name, staged)
         if problem := proxies.refused(service.image, f"{owner.uid}:{owner.gid}", bundle):
             raise CoffreError(problem)
+
+
+def _places(step: Step) -> frozenset[Place]:
+    """Where on the host nobody answers between two containers of a service."""
+    if step.service.adopt == "start_first":
+        return frozenset()
+    return frozenset(place for each in step.others if each.state == "running" for place in each.places)
 
 
 def _step_aside(old: Sequence[Container]) -> None:

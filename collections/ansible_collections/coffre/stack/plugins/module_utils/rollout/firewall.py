@@ -7,19 +7,23 @@ Run as a program it says by its exit code whether the table is loaded as the fil
 
 from __future__ import annotations
 
+import ipaddress
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..engines import compose
+from ..engines.compose import Place
 from ..errors import CoffreError
 from ..host import files
 from ..paths import StackPaths
 
 RULES = Path("/usr/local/lib/coffre/firewall.nft")
 ADD = "add rule inet coffre "
-SHOW = "nft --stateless list table inet coffre"
+SHOW = "nft --stateless --terse list table inet coffre"  # without who waits just now
+HELD_SECONDS = 60  # the longest that connections wait, whoever was to let them in
 
 
 def of_stack(networks: Iterable[Mapping[str, Any]], ports: Iterable[str]) -> str:
@@ -63,6 +67,38 @@ def cover(paths: StackPaths) -> bool:
         files.write(paths.firewall, before.encode(), 0o600)
         raise CoffreError(f"the packet filter does not take the networks of {paths.stack}: {error}") from None
     return True
+
+
+def hold(places: Iterable[Place]) -> None:
+    """Have who connects to ports of the host wait rather than be refused, until `release`.
+
+    A first packet that nobody answers is sent again after a second. Raises CoffreError; then none waits.
+    """
+    try:
+        # What is held already is so anew, for the whole time.
+        _change(places, ("add", "delete", "add"), f"timeout {HELD_SECONDS}s ")
+    except CoffreError as error:
+        raise CoffreError(
+            f"the packet filter, which playbooks/site.yml loads anew, does not let connections wait: {error}"
+        ) from None
+
+
+def release(places: Iterable[Place]) -> None:
+    """Let those in who wait; where none do, that is well too."""
+    with suppress(CoffreError):  # their time ends by itself
+        _change(places, ("add", "delete"))
+
+
+def _change(places: Iterable[Place], verbs: Sequence[str], limit: str = "") -> None:
+    elements = [each for place in sorted(places) for each in _elements(*place)]
+    if lines := [f"{verb} element inet coffre {each} {limit}}}\n" for each in elements for verb in verbs]:
+        compose.call(["nft", "--file", "-"], "".join(lines))
+
+
+def _elements(address: str, port: int) -> Iterator[str]:
+    """A place as an open element of its set, or of both. At another address nobody would be waited for."""
+    for each in map(ipaddress.ip_address, [address] if address else ["0.0.0.0", "::"]):  # noqa: S104
+        yield f"held_{each.version} {{ {each}{'/0' if each.is_unspecified else ''} . {port}"
 
 
 def files_of(paths: StackPaths) -> list[Path]:

@@ -57,7 +57,7 @@ def _admit(paths: StackPaths) -> list[str]:
         run = state.load(paths).run
     except CoffreError as error:
         return [f"Whether a rotation is open is not known: {error}"]
-    if run and run.lease_until > state.now():
+    if run and run.leased:
         raise CoffreError(
             f"{run.operator} has been rotating {', '.join(run.secrets)} since {run.started}, in run {run.id}; nothing "
             f"was removed: wait until it is done. If its play is known to be dead, run again after {run.lease_until}."

@@ -1,17 +1,21 @@
-"""After a service was rolled: the verifiers of its secrets accept what is deployed."""
+"""Whether the verifiers accept what is deployed, and, after a service was rolled, that they do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..catalogue import Catalogue
+from ..catalogue import Catalogue, Secret
 from ..engines import containers
+from ..errors import ByHand, CoffreError
 from ..host import state as states
 from ..paths import StackPaths
-from ..rollout.apply import Agreed
-from . import DECLARED, load
+from ..rollout.apply import STABLE_SECONDS, Agreed
+from . import DECLARED, loading
 from .context import Context
+
+# Who has no health check, or has just started, is well once its own check has passed for a moment.
+LOOK_SECONDS = 2 * STABLE_SECONDS
 
 
 def agreeing(paths: StackPaths, catalogue: Catalogue, seconds: float) -> Callable[[states.State, str, bool], Agreed]:
@@ -27,10 +31,42 @@ def agreeing(paths: StackPaths, catalogue: Catalogue, seconds: float) -> Callabl
             record = st.secrets[secret.name]
             change = states.Change(secret.strategy, record, record)
             given = Context(paths, catalogue, replace(st, run=None), secret, change, seconds)
-            found = load(secret.strategy).agree(given, dry)
+            found = loading.load(secret.strategy).agree(given, dry)
             if found.repaired:
                 repaired[secret.name] = found.repaired
             warnings += found.warnings
         return Agreed(repaired, warnings)
 
     return agree
+
+
+def refusals(
+    paths: StackPaths,
+    catalogue: Catalogue,
+    st: states.State,
+    patience: float,
+    asked: Callable[[Secret], bool] = lambda secret: secret.verified,
+) -> dict[str, list[str]]:
+    """By secret that others verify, why they do not accept what is deployed, as sentences. Reads only.
+
+    Secrets that an open run is about are left out.
+    """
+    refused: dict[str, str] = {}
+    found = {}
+    for name, secret in catalogue.secrets.items():
+        record = st.secrets.get(name)
+        if asked(secret) and record and not (st.run and name in st.run.secrets):
+            change = states.Change(secret.strategy, record, record)
+            given = Context(paths, catalogue, replace(st, run=None), secret, change, patience, refused=refused)
+            try:
+                found[name] = loading.load(secret.strategy).deployed(given)
+            except CoffreError as error:
+                found[name] = [str(error)]
+    return found
+
+
+def by_hand(paths: StackPaths, catalogue: Catalogue, st: states.State) -> str:
+    """What of the running stack `agree` would meet and only a person can mend, as a sentence; "" without any."""
+    asked = refusals(paths, catalogue, st, LOOK_SECONDS, lambda secret: DECLARED[secret.strategy].by_hand)
+    found = [each for told in asked.values() for each in told if isinstance(each, ByHand)]
+    return " ".join([*dict.fromkeys(found), "No service was changed."]) if found else ""

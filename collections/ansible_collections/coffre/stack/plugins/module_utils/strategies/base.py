@@ -25,20 +25,18 @@ class Declaration:
     """What the catalogue may say of a secret of a strategy.
 
     `host` is whether automation itself needs the value, `first` whether other secrets of the same verifier are set
-    right with it. `problems` has a clause for each value of a setting that makes no sense, given where the settings
-    stand; which settings are missing or unknown is not its business.
+    right with it, `makes` whether the verifier makes the new value itself, `by_hand` whether `deployed` may tell what
+    only a person can mend. `problems` has a clause for each value of a setting that makes no sense, given where the
+    settings stand; which settings are missing or unknown is not its business.
     """
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     host: bool = False
     first: bool = False
+    makes: bool = False
+    by_hand: bool = False
     problems: Callable[[str, Settings], list[str]] = field(default=lambda _where, _settings: [])
-
-    @property
-    def verified(self) -> bool:
-        """Whether a service of the stack checks the value, so that one that appears by other hands is refused."""
-        return "service" in self.required
 
 
 def number(where: str, settings: Settings, name: str, low: int, high: int) -> list[str]:

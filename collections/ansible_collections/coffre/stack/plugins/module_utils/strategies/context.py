@@ -15,6 +15,7 @@ from ..host.escrow import Which as Which  # the strategies take it from here
 from ..host.escrow import unseal
 from ..paths import StackPaths
 from ..rollout import apply as rollout
+from . import DECLARED
 from .base import Agreement
 
 POLL_SECONDS = 0.5
@@ -41,7 +42,7 @@ class Context:
     secret: Secret
     change: states.Change
     seconds: float
-    # By user why a login was refused in a look, whose contexts share this: a second try could get the user locked.
+    # By SERVICE/USER why a look had a login refused; its contexts share this: a second try could get the user locked.
     refused: dict[str, str] = field(default_factory=dict, kw_only=True)
 
     @property
@@ -49,6 +50,11 @@ class Context:
         """The run, which is open from `make` on."""
         assert self.state.run
         return self.state.run
+
+    @property
+    def made_by_verifier(self) -> bool:
+        """Whether who checks it makes the new value, so that none can be given."""
+        return DECLARED[self.secret.strategy].makes
 
     def has(self, which: Which) -> bool:
         """Whether a value is there: a crash can have come before the new one was sealed."""

@@ -57,5 +57,6 @@ def _refusal(context: Context) -> str:
     name, why = context.secret.name, context.secret.settings.get("why", WHY)
     return (
         f"{name} is never rotated, because {str(why).removesuffix('.')}: where it has to be another one, take the data "
-        "over by the means of the service itself, and only then change the value at its source."
+        "over by the means of the service itself, change the value at its source, and deploy once with the strategy "
+        "replace in the catalogue."
     )

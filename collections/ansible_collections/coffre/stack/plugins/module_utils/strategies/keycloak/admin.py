@@ -57,12 +57,20 @@ WRONG = {
 }
 
 
-def ensure_admin(file: Path, instance: Instance, user: str, password: str, dry: bool = False) -> list[str]:
+def ensure_admin(
+    file: Path,
+    instance: Instance,
+    user: str,
+    password: str,
+    dry: bool = False,
+    *,
+    second_factor: Callable[[], bool] = lambda: False,
+) -> list[str]:
     """Make the permanent admin of realm master log in with this password; return what was repaired.
 
     `admin` stands for the admin itself, made or repaired through a one-time admin that is then gone;
     `leftovers` for one-time admins of a run that was cut short; `realm` for what guards the logins of realm master.
-    `file` is the stack's Compose file.
+    `file` is the stack's Compose file; `second_factor` knows of one before half a minute is spent on a one-time admin.
     """
     server = instance.url
     with answered("let its admin log in"):
@@ -71,6 +79,8 @@ def ensure_admin(file: Path, instance: Instance, user: str, password: str, dry: 
                 if not dry:
                     _remove(admin, left)
                 return (["leftovers"] if left else []) + (["realm"] if _guard(admin, dry) else [])
+        if second_factor():
+            raise CoffreError(_two_factors(user))
         if dry:
             return ["admin"]
         name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(48) + PLEASING

@@ -33,17 +33,18 @@ def administrator(context: Context, what: str) -> Iterator[KeycloakAdmin]:
 def looking(context: Context) -> Iterator[KeycloakAdmin | str]:
     """A session of the permanent admin for a look, or a sentence why there is none; Keycloak is asked but once."""
     admin = context.admin()
-    if known := context.refused.get(admin.user):
+    who = f"{context.secret.settings['service']}/{admin.user}"
+    if known := context.refused.get(who):
         yield known
         return
     asked, password = instance(context), admin.passwords[0].decode()
-    with keycloak_admin.looking(asked, admin.user, password, lambda: _second_factor(context, admin.user)) as found:
+    with keycloak_admin.looking(asked, admin.user, password, lambda: second_factor(context, admin.user)) as found:
         if isinstance(found, str):
-            context.refused[admin.user] = found
+            context.refused[who] = found
         yield found
 
 
-def _second_factor(context: Context, user: str) -> bool:
+def second_factor(context: Context, user: str) -> bool:
     """Whether Keycloak's database knows a second factor of a user of realm master; False, too, if it cannot be asked.
 
     Keycloak answers as to a wrong password, and tells it to admins only, of which there is none.

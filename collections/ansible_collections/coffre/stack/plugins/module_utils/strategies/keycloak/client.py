@@ -193,7 +193,7 @@ def _enable(
     why = _unable(admin, realm, client)
     if not why:
         return [], []
-    repaired, told = "client", [f"Mended: {', '.join(why)}."]
+    repaired, told = "client", [f"Repaired: {', '.join(why)}."]
     found = _realm(admin, realm)
     if not found or not found["enabled"]:
         repaired = "realm"

@@ -14,5 +14,9 @@ def _problems(where: str, settings: Settings) -> list[str]:
 
 
 DECLARATION = Declaration(
-    required=frozenset({"service", "realm", "client"}), optional=frozenset({"port"}), host=True, problems=_problems
+    required=frozenset({"service", "realm", "client"}),
+    optional=frozenset({"port"}),
+    host=True,
+    makes=True,
+    problems=_problems,
 )

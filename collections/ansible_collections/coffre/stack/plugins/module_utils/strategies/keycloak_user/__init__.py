@@ -19,5 +19,6 @@ DECLARATION = Declaration(
     optional=frozenset({"port"}),
     host=True,
     first=True,
+    by_hand=True,
     problems=_problems,
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..base import Agreement
 from ..context import Context
 from ..keycloak import admin as keycloak_admin
 from ..keycloak import session as keycloak
-from ..keycloak.administrator import instance, looking
+from ..keycloak.administrator import instance, looking, second_factor
 from .issue import make, successor, teach
 from .prove import confirm, prove
 from .retire import refused, withdraw
@@ -37,7 +39,9 @@ def deployed(context: Context) -> list[str]:
 def agree(context: Context, dry: bool) -> Agreement:
     """`admin`, made or repaired; one-time admins that are `leftovers`; `realm` master without its guards."""
     user, password = str(context.secret.settings["user"]), context.value("old").decode()
-    return Agreement(keycloak_admin.ensure_admin(context.paths.compose, instance(context), user, password, dry=dry))
+    known = partial(second_factor, context, user)
+    file, asked = context.paths.compose, instance(context)
+    return Agreement(keycloak_admin.ensure_admin(file, asked, user, password, dry, second_factor=known))
 
 
 def blockers(context: Context) -> list[str]:

@@ -30,5 +30,6 @@ DECLARATION = Declaration(
     required=frozenset({"service", "user"}),
     optional=frozenset({"port", "admin", "rules"}),
     host=True,
+    by_hand=True,
     problems=_problems,
 )

@@ -30,17 +30,17 @@ def server(context: Context) -> redis.Redis:
     return redis.Redis(context.verifier(), port, str(admin.settings["user"]), context.passwords(name, HOST))
 
 
-def only(context: Context, found: redis.Look, value: bytes) -> list[str]:
+def only(context: Context, found: redis.AclUser, value: bytes) -> list[str]:
     """The words of ACL SETUSER after which this password alone counts; rules only for a user that does not exist."""
     return [user(context), *_rules(context, found), "resetpass", f"#{redis.digest(value)}"]
 
 
-def beside(context: Context, found: redis.Look, value: bytes) -> list[str]:
+def beside(context: Context, found: redis.AclUser, value: bytes) -> list[str]:
     """The words after which this password counts beside those that do."""
     return [user(context), *_rules(context, found), f"#{redis.digest(value)}"]
 
 
-def _rules(context: Context, found: redis.Look) -> list[str]:
+def _rules(context: Context, found: redis.AclUser) -> list[str]:
     if found.exists:
         return []
     settings = context.secret.settings

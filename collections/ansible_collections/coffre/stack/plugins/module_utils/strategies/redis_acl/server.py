@@ -39,7 +39,7 @@ class Redis:
 
 
 @dataclass(frozen=True)
-class Look:
+class AclUser:
     """What Redis has of a user, whether it lets anybody in, and the file in which it keeps its users, "" for none."""
 
     exists: bool
@@ -80,14 +80,14 @@ def ask(server: Redis, what: str, *commands: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def look(server: Redis, user: str) -> Look:
+def look(server: Redis, user: str) -> AclUser:
     """What there is of a user. Reads only. Raises CoffreError."""
     commands = (f"ACL GETUSER {user}", f"ACL GETUSER {DEFAULT}", "CONFIG GET aclfile", "INFO server")
     mine, default, users, about = (each.splitlines() for each in ask(server, f"look at the user {user}", *commands))
     flags = mine[: mine.index("passwords")] if "passwords" in mine else []
     apart = "".join(users[1:])
     file = next((line.partition(":")[2] for line in about if line.startswith("config_file:")), "")
-    return Look(
+    return AclUser(
         exists=bool(mine),
         enabled="on" in flags,
         anything="nopass" in flags,
@@ -98,7 +98,7 @@ def look(server: Redis, user: str) -> Look:
     )
 
 
-def change(server: Redis, found: Look, what: str, *users: Sequence[str]) -> None:
+def change(server: Redis, found: AclUser, what: str, *users: Sequence[str]) -> None:
     """Set users, each by the words of ACL SETUSER, and have Redis keep that over a restart. Raises CoffreError.
 
     It can be repeated: what was set and not kept is set and kept again.
@@ -113,7 +113,7 @@ def change(server: Redis, found: Look, what: str, *users: Sequence[str]) -> None
         raise CoffreError(f"Redis was asked to {what}, which a restart would undo, for it cannot write: {_kept(found)}")
 
 
-def unkept(server: Redis, found: Look) -> str:
+def unkept(server: Redis, found: AclUser) -> str:
     """Why a change of users would not outlast a restart, as a sentence, or "". Reads only."""
     folder = str(PurePosixPath(found.file).parent)
     if found.file and compose.succeeds(server.container.id, ["test", "-w", folder]):
@@ -132,7 +132,7 @@ def trusting(server: Redis, user: str) -> bool:
     return anything or _said(server, b"*1\r\n$4\r\nPING\r\n").startswith("+PONG")
 
 
-def _kept(found: Look) -> str:
+def _kept(found: AclUser) -> str:
     if not found.file:
         return (
             "it runs without a file for them; let it start with `--aclfile /data/users.acl` on a volume, where that "

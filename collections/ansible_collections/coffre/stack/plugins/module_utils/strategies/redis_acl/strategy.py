@@ -86,7 +86,7 @@ def _well(context: Context, asked: redis.Redis) -> bool:
     return redis.accepts(asked, name, context.value("old")) and not redis.trusting(asked, name)
 
 
-def _repair(context: Context, asked: redis.Redis, found: redis.Look, shut: bool) -> None:
+def _repair(context: Context, asked: redis.Redis, found: redis.AclUser, shut: bool) -> None:
     users = [[*only(context, found, context.value("old")), "on"]]
     if found.unlocked and asked.admin != user(context):  # nobody else could let automation in, once it is shut
         users.append([asked.admin, "on", *ADMIN_RULES, "resetpass", f"#{redis.digest(asked.passwords[0])}"])
@@ -95,7 +95,7 @@ def _repair(context: Context, asked: redis.Redis, found: redis.Look, shut: bool)
     redis.change(asked, found, f"let {user(context)} log in", *users)
 
 
-def _amiss(context: Context, found: redis.Look) -> str:
+def _amiss(context: Context, found: redis.AclUser) -> str:
     """What is wrong with a user, or with all of Redis, as the rest of a sentence."""
     name = user(context)
     if not found.exists:

@@ -1,0 +1,77 @@
+"""The stack's endpoints: asked over TLS as a client checks it, by the last look of a deploy and by the doctor."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import CoffreError
+from .apply import STABLE_SECONDS
+
+HTTP_SECONDS = 10
+POLL_SECONDS = 1.0
+
+
+def fetch(url: str, context: ssl.SSLContext | None = None) -> tuple[int, Any]:
+    """(status, parsed JSON or None) of a request; 0 when there is no answer. No proxy of the environment is used."""
+    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
+    try:
+        with urllib.request.build_opener(*handlers).open(url, timeout=HTTP_SECONDS) as answer:
+            status, text = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    except (OSError, ValueError):
+        return 0, None
+    try:
+        return status, json.loads(text)
+    except ValueError:
+        return status, None
+
+
+def trusting(ca: str) -> ssl.SSLContext:
+    """How a client of the stack checks its certificate: by a CA's file, or, where that is "", the host's own store."""
+    return ssl.create_default_context(cafile=ca or None)
+
+
+def problems(urls: Sequence[str], context: ssl.SSLContext) -> list[str]:
+    """Those that do not answer with 200, a clause each."""
+    found = []
+    for url in urls:
+        status, told = fetch(url, context)
+        cause = told.get("cause") if isinstance(told, dict) else None
+        if status == 0:
+            found.append(f"{url} gives no answer that can be trusted")
+        elif status != 200:
+            found.append(f"{url} answers {status}" + (f" ({cause})" if cause else ""))
+    return found
+
+
+def see(urls: Sequence[str], ca: str, seconds: float, anew: bool) -> None:
+    """Wait until all answer. Where one did not, or anything was rolled `anew`, they must still do so a moment later.
+
+    Readiness that flashes and goes again, as some servers' after a crash, does not count. Raises CoffreError.
+    """
+    try:
+        context = trusting(ca if any(url.startswith("https:") for url in urls) else "")
+    except (OSError, ssl.SSLError):
+        raise CoffreError(
+            f"{ca}, which stack_services_ca_path names, is no CA's certificate that can be read; the services run as "
+            "they were rolled out: put it there and run playbooks/site.yml again."
+        ) from None
+    deadline, held = time.monotonic() + seconds, not anew
+    while True:
+        found = problems(urls, context)
+        if held and not found:
+            return
+        held = not found
+        if found and time.monotonic() > deadline:
+            raise CoffreError(
+                f"{'; '.join(found)}; the services run as they were rolled out, so look at `make doctor`, mend the "
+                "cause and run playbooks/site.yml again."
+            )
+        time.sleep(STABLE_SECONDS if held else POLL_SECONDS)
