@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.strategies import agree
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import agree, loading
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
 from ansible_collections.coffre.stack.plugins.modules import stack_rollout
 from tests.unit import described
@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
         found.append((context.secret.name, dry))
         return Agreement(["asked"])
 
-    monkeypatch.setattr(agree, "load", lambda _: SimpleNamespace(agree=ask))
+    monkeypatch.setattr(loading, "load", lambda _: SimpleNamespace(agree=ask))
     return found
 
 

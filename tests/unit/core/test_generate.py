@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import generated
 from ansible_collections.coffre.stack.plugins.module_utils.values import generate
 from tests.unit.described import parse
 
@@ -28,7 +29,7 @@ def build(**leaf: Any) -> Catalogue:
 
 @pytest.fixture
 def made() -> dict[str, sources.Held]:
-    return sources.demo(build(), {}, "demo")
+    return generated(build(), {}, "demo")
 
 
 def load(held: sources.Held) -> generate.Certified:
@@ -99,7 +100,7 @@ def test_what_the_certificates_say(made: dict[str, sources.Held]) -> None:
 
 
 def test_what_fits_is_kept(made: dict[str, sources.Held]) -> None:
-    assert sources.demo(build(), holdings(made), "demo") == made
+    assert generated(build(), holdings(made), "demo") == made
 
 
 def later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
@@ -119,18 +120,18 @@ def test_certificates_are_renewed_at_two_thirds_of_their_life(
     made: dict[str, sources.Held], monkeypatch: pytest.MonkeyPatch, days: int, renewed: set[str]
 ) -> None:
     later(monkeypatch, days)
-    again = sources.demo(build(), holdings(made), "demo")
+    again = generated(build(), holdings(made), "demo")
     assert {name for name in made if made[name].version != again[name].version} == renewed
 
 
 def test_changed_names_renew_the_certificate(made: dict[str, sources.Held]) -> None:
-    again = sources.demo(build(names=["localhost"]), holdings(made), "demo")
+    again = generated(build(names=["localhost"]), holdings(made), "demo")
     assert again["ca"] == made["ca"]
     assert again["a-leaf"].version != made["a-leaf"].version
 
 
 def test_a_lost_authority_renews_the_certificate(made: dict[str, sources.Held]) -> None:
-    again = sources.demo(build(), {"a-leaf": [made["a-leaf"]]}, "demo")
+    again = generated(build(), {"a-leaf": [made["a-leaf"]]}, "demo")
     assert load(again["a-leaf"]).chain[1] == load(again["ca"]).certificate
     assert again["a-leaf"].version != made["a-leaf"].version
 
@@ -139,7 +140,7 @@ def test_a_lost_authority_renews_the_certificate(made: dict[str, sources.Held]) 
 def test_what_is_no_pair_is_replaced(made: dict[str, sources.Held], value: bytes) -> None:
     assert generate.load(value) is None
     strange = sources.Held("v", "now", value)
-    again = sources.demo(build(), holdings(made) | {"a-leaf": [strange]}, "demo")
+    again = generated(build(), holdings(made) | {"a-leaf": [strange]}, "demo")
     assert generate.load(again["a-leaf"].value)
 
 

@@ -69,6 +69,7 @@ def test_every_problem_at_once(data: dict[str, Any], monkeypatch: pytest.MonkeyP
         services={"app": {"mem_limit": "1024g", "deploy": {"replicas": 64}}, "db-client": {"ports": ["70000:80"]}},
         stack="Bad Name",
         require_noswap=True,
+        images={"problems": ["The service app has no Dockerfile: restore it.", "The service web has build.ssh."]},
     )
     with pytest.raises(CoffreError) as caught:
         preflight.check(wrong)
@@ -81,6 +82,7 @@ def test_every_problem_at_once(data: dict[str, Any], monkeypatch: pytest.MonkeyP
         "the stack needs 67108864 MiB",
         "70000 is no port",
         "The secrets could be swapped: switch it off",
+        "The service app has no Dockerfile: restore it. The service web has build.ssh.",
     ):
         assert sentence in text
     assert text.endswith("Nothing was changed on here.")
@@ -92,6 +94,33 @@ def test_a_wrong_catalogue_is_told_beside_the_host(data: dict[str, Any], monkeyp
     monkeypatch.setattr(preflight, "distribution", lambda: ["The host runs X: use Debian 12 or Debian 13."])
     with pytest.raises(CoffreError, match=r"api-key is nobody's.*The host runs X.*Nothing was changed on here\.$"):
         preflight.check(request(data))
+
+
+@pytest.mark.usefixtures("host")
+def test_faults_of_a_stack_of_every_kind_are_told_at_once(
+    data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data["secrets"][3]["settings"] = {"service": "nobody"}
+    data["services"][1]["files"][0]["template"] = "password=@{db-passwort}"
+    published = ("other", "other-web-1", "0.0.0.0", 8000, 8003)  # noqa: S104
+    monkeypatch.setattr(preflight, "_publishing", lambda: iter([published]))
+    wrong = request(
+        data,
+        services={"app": {"ports": ["8003-8005:83-85"], "environment": ["MODE"]}, "proxy": {"mem_limit": "1024g"}},
+        images={"problems": ["The service app has no Dockerfile: restore it."]},
+    )
+    del wrong.compose_file["services"]["nobody"]
+    with pytest.raises(CoffreError) as caught:
+        preflight.check(wrong)
+    for sentence in (
+        "nobody",
+        "db-passwort",
+        "service app: environment gives MODE no value",
+        "Port 8003 is in use by the container other-web-1",
+        "the stack needs 1048576 MiB",
+        "The service app has no Dockerfile: restore it.",
+    ):
+        assert str(caught.value).count(sentence) == 1
 
 
 @pytest.mark.usefixtures("host")
@@ -225,6 +254,21 @@ def test_a_port_in_use_names_who_uses_it(docker: dict[str, str], family: int, ad
     assert preflight.ports(at([], port), "demo") == []
 
 
+def test_a_range_is_told_by_who_is_in_its_way(docker: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    docker["ps"] = "other\tother-web-1\t0.0.0.0:8001-8003->80-82/tcp\ndemo\tdemo-web-1\t0.0.0.0:8004->80/tcp\n"
+    monkeypatch.setattr(preflight, "_free", lambda port, _: port != 8006)
+    monkeypatch.setattr(preflight, "_listener", lambda _: "nginx (pid 7)")
+    assert preflight.ports(at([], *range(8000, 8008)), "demo") == [
+        "Ports 8001, 8002, 8003 are in use by the container other-web-1: stop it, or choose other ports.",
+        "Port 8006 is in use by nginx (pid 7): stop it, or choose another port.",
+    ]
+    docker["ps"] = "other\tother-web-1\t0.0.0.0:8000-8090->80-170/tcp\n"
+    (problem,) = preflight.ports(at([], *range(8000, 8050)), "demo")
+    assert problem.startswith(
+        "Ports 8000, 8001, 8002, 8003, 8004 and 45 more are in use by the container other-web-1: "
+    )
+
+
 @pytest.mark.parametrize(
     ("numbers", "problem"),
     [([70000], "70000 is no port: choose"), ([0], "0 is no port"), ([8443, 8443], "Port 8443 is wanted twice")],
@@ -322,11 +366,25 @@ def test_docker_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert ask("info") is None
 
 
-def test_an_older_python_gets_as_far_as_its_refusal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["demo", "file", "keyvault"])
+def test_an_older_python_gets_as_far_as_its_refusal(tmp_path: Path, source: str, data: dict[str, Any]) -> None:
     core = Path(preflight.__file__).parent
     (tmp_path / "coffre").symlink_to(core)
     # Without what came after Python 3.9, the oldest that Ansible manages.
-    script = "import datetime, sys; del datetime.UTC; from coffre import preflight; print(*sys.modules)"
+    catalogue, compose_file = described.split(data)
+    given = ("demo", catalogue, compose_file, source, "one", None, {"url": "https://example.vault.azure.net"})
+    script = f"""
+import datetime, sys
+del datetime.UTC
+sys.version_info = (3, 9)
+from coffre import errors, preflight
+preflight.RELEASES.clear()
+try:
+    preflight.check(preflight.Request(*{given!r}))
+except errors.CoffreError as error:
+    assert "use Debian 12" in str(error)
+    print(*sys.modules)
+"""
     done = subprocess.run(
         [sys.executable, "-B", "-c", script],
         env={"PYTHONPATH": str(tmp_path)},

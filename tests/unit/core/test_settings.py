@@ -207,5 +207,10 @@ def test_the_roles_defaults_will_do(role: str) -> None:
 def test_what_each_may_be_is_written_down() -> None:
     text = (ROOT / "docs/operations.md").read_text().partition("## What each setting may be")[2].partition("\n## ")[0]
     named = set(re.findall("`([a-z_]+)`", "".join(line.split("|")[1] for line in text.splitlines() if "|" in line)))
-    assert named - set(RULES) == {"stack_secrets_keyvault", "secret_rotation_report", "teardown_destroy"}
+    assert named - set(RULES) == {
+        "stack_secrets_keyvault",
+        "stack_vault",
+        "secret_rotation_report",
+        "teardown_destroy",
+    }
     assert set(RULES) <= named

@@ -135,8 +135,9 @@ def test_a_rotation_that_is_alive_is_left_alone(staged: Stack, engine: Engine) -
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_rotation_that_is_dead_hinders_nobody(staged: Stack) -> None:
-    rotate(staged.paths, -1)
+@pytest.mark.parametrize("lease", [-1, 86400], ids=["over", "by a clock that was ahead"])
+def test_a_rotation_that_is_dead_hinders_nobody(staged: Stack, lease: float) -> None:
+    rotate(staged.paths, lease)
     core.teardown(staged.paths)
     assert staged.state.run
 

@@ -43,7 +43,7 @@ def run(task: dict[str, Any], folder: Path, succeeds: int) -> subprocess.Complet
     variables = {
         "ansible_python_interpreter": sys.executable,
         "__container_images_build": {"path": str(ROOT / "images")},
-        "__container_images_tagged": {"bases": {"coffre/base:t": "base"}},
+        "container_images_tagged": {"bases": {"coffre/base:t": "base"}},
         "__container_images_bases": ["coffre/base:t"],
         "build": {"image": "debian", "suite": "trixie"},
         "mirrors": {"stdout_lines": ["http://mirror.example/debian/"]},

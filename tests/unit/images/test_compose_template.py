@@ -60,7 +60,7 @@ class TestEveryService:
 
     def test_starts_again_by_itself_and_stops_in_its_time(self, service: dict[str, Any]) -> None:
         assert service["restart"] == "unless-stopped"
-        assert service["stop_grace_period"] in {"10s", "20s", "30s", "40s"}
+        assert service["stop_grace_period"] in {"5s", "20s", "30s", "40s"}
 
     def test_says_how_it_is(self, service: dict[str, Any]) -> None:
         check = service["healthcheck"]

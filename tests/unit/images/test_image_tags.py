@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import images
-from ansible_collections.coffre.stack.plugins.module_utils.rollout.images import Ignore, Plan, Request
+from ansible_collections.coffre.stack.plugins.module_utils.rollout.images import BuildPlan, BuildRequest, Ignore
 
 APP: dict[str, Any] = {
     "context": "./app",
@@ -41,11 +40,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def planned(root: Path, services: dict[str, Any], replaced: dict[str, str] | None = None, **request: str) -> Plan:
-    return images.plan({"services": services}, replaced or {}, Request(root, "shop", **request))
+def planned(root: Path, services: dict[str, Any], replaced: dict[str, str] | None = None, **request: str) -> BuildPlan:
+    return images.plan({"services": services}, replaced or {}, BuildRequest(root, "shop", **request))
 
 
-def app(root: Path, build: Any = None, **service: Any) -> images.Image:
+def app(root: Path, build: Any = None, **service: Any) -> images.BuiltImage:
     return planned(root, {"app": {"build": build or APP} | service}).images["app"]
 
 
@@ -203,6 +202,7 @@ def test_a_new_text_builds_all_anew(root: Path, build: Any, base: str, anew: boo
         ({"build": {"context": "app", "args": {"TOKEN": None}}}, "build.args gives TOKEN no value"),
         ({"build": {"context": "app", "args": "TOKEN"}}, "build.args is neither a mapping nor a list"),
         ({"build": APP | {"additional_contexts": {"x": "service:web"}}}, "additional_contexts.x should be a folder's"),
+        ({"build": APP, "x-coffre": {"artifacts": "tool"}}, "should be a list of mappings"),
         ({"build": APP, "x-coffre": {"artifacts": [ARTIFACT | {"sha256": "0a"}]}}, "should have maven"),
         ({"build": APP, "x-coffre": {"artifacts": [ARTIFACT | {"maven": "tool"}]}}, "should have maven"),
         ({"build": APP, "x-coffre": {"artifacts": [ARTIFACT | {"url": "x"}]}}, "should have maven"),
@@ -210,22 +210,67 @@ def test_a_new_text_builds_all_anew(root: Path, build: Any, base: str, anew: boo
         ({"build": APP, "x-coffre": {"artifacts": [ARTIFACT | {"dest": "/x"}]}}, "dest outside of its context"),
     ],
 )
-def test_what_cannot_be_built_as_it_is_written_is_refused(root: Path, service: Any, told: str) -> None:
-    with pytest.raises(CoffreError, match=f"The service app.*{told}.*; nothing was changed: "):
-        planned(root, {"app": service})
+def test_what_cannot_be_built_as_it_is_written_is_told(root: Path, service: Any, told: str) -> None:
+    plan = planned(root, {"app": service})
+    assert (plan.images, plan.references, plan.pulled) == ({}, {}, ())
+    (problem,) = plan.problems
+    assert re.match(f"The service app.*{told}.*: ", problem)
 
 
-def test_a_replacement_of_no_service_is_refused(root: Path) -> None:
-    with pytest.raises(
-        CoffreError, match=r"names worker, which is no service of the Compose file.*name some of app, web"
-    ):
-        planned(root, {"app": {"build": APP}, "web": {"image": "x"}}, {"worker": "r/w:1"})
-
-
-def test_a_pipe_is_refused(root: Path) -> None:
+def test_everything_that_cannot_be_built_is_told_at_once(root: Path) -> None:
     os.mkfifo(root / "app/pipe")
-    with pytest.raises(CoffreError, match="neither a file nor a link"):
-        app(root)
+    services = {
+        "a": {"build": "absent"},
+        "b": {"build": {"context": "base", "dockerfile": "Other"}},
+        "c": {"build": {"context": "base", "ssh": [], "secrets": []}},
+        "d": {"build": "app"},
+        "e": {"build": "base"},
+        "f": "no service",
+    }
+    plan = planned(root, services, {"worker": "r/w:1"})
+    assert [re.sub(r"/\S*/", "", problem) for problem in plan.problems] == [
+        "container_images_references names worker, which is no service of the Compose file: "
+        "name some of a, b, c, d, e.",
+        "The service a: build.context is absent, which is no folder: restore it, or correct the path.",
+        "The service b has no Other: restore it, or name another as build.dockerfile.",
+        "The service c has build.ssh, build.secrets, which Coffre does not honour: leave that out.",
+        "pipe is neither a file nor a link: remove it.",
+    ]
+    assert list(plan.images) == ["e"]
+
+
+@pytest.mark.parametrize("compose", [{}, {"services": None}, {"services": ["app"]}, {"services": {"app": None}}])
+def test_what_is_no_compose_file_has_no_images(root: Path, compose: Any) -> None:
+    assert images.plan(compose, {}, BuildRequest(root, "shop")) == BuildPlan()
+
+
+@pytest.mark.parametrize(
+    ("text", "build", "start"),
+    [
+        ("FROM python:3.13\nRUN true", {}, "python:3.13"),
+        ("# a note\nfrom --platform=linux/amd64 a.b:5/c/d@sha256:0a", {}, "a.b:5/c/d@sha256:0a"),
+        ("FROM node:24 AS web\nFROM debian:13\nCOPY --from=web /a /a", {}, "debian:13"),
+        ("FROM node:24 AS Web\nFROM web AS more\nFROM more", {}, "node:24"),
+        ("FROM node:24 AS web\nFROM debian:13", {"target": "web"}, "node:24"),
+        ("FROM node:24 AS web", {"target": "0"}, ""),  # by its number: not told
+        ('ARG VERSION="3.12"\nFROM python:${VERSION}', {}, "python:3.12"),
+        ("ARG VERSION=3.12\nFROM python:$VERSION", {"args": {"VERSION": "3.13"}}, "python:3.13"),
+        ("ARG VERSION\nFROM python:$VERSION", {}, ""),
+        ("FROM python:${VERSION:-3.13}", {}, ""),
+        ("FROM scratch", {}, ""),
+        ("FROM lock", {"additional_contexts": {"lock": "lock"}}, ""),
+        ("FROM other", {"additional_contexts": {"other": "docker-image://debian:13"}}, ""),
+        ("ARG BASE\nFROM ${BASE}", {"additional_contexts": {"base": "base"}}, ""),
+        ("", {}, ""),
+    ],
+)
+def test_what_a_build_starts_from(root: Path, text: str, build: Any, start: str) -> None:
+    assert app(root, {"context": "app", "dockerfile_inline": text} | build).start == start
+
+
+def test_a_base_of_a_registry_is_what_a_build_starts_from(root: Path) -> None:
+    write("app/Dockerfile", "ARG BASE\nFROM ${BASE}")(root)
+    assert planned(root, {"app": {"build": APP}}, base="debian:13").images["app"].start == "debian:13"
 
 
 # As moby/patternmatcher has them in its tests, beside our own.

@@ -29,9 +29,7 @@ def found(images: Images) -> dict[str, Any]:
 def played(folder: Path, cases: dict[str, tuple[list[Images], Images]]) -> dict[str, list[list[str] | None]]:
     """By case, what each host is brought, or None where nobody is asked; one play evaluates them all."""
     (brings,) = (
-        task
-        for task in yaml.safe_load((ROLE / "tasks/main.yml").read_text())[0]["block"]
-        if "missing" in str(task.values())
+        task for task in yaml.safe_load((ROLE / "tasks/main.yml").read_text()) if "missing" in str(task.values())
     )
     plays = []
     for case, (hosts, archived) in cases.items():
@@ -47,7 +45,7 @@ def played(folder: Path, cases: dict[str, tuple[list[Images], Images]]) -> dict[
                 "hosts": names,
                 "gather_facts": False,
                 "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
-                "vars": {"__container_images_tagged": tagged},
+                "vars": {"container_images_tagged": tagged},
                 "tasks": [{"ansible.builtin.debug": told, "when": brings["when"], "vars": brings["vars"]}],
             }
         )

@@ -10,6 +10,7 @@ import copy
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,11 @@ MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmg]?)b?")
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 # A variable that Compose would fill in from whatever environment it is run in; $$ is a dollar.
 VARIABLE = re.compile(r"(?<!\$)(?:\$\$)*\$(?:\{([^}:?+-]*)|([A-Za-z_]\w*))")
+RANGE = r"\d+(?:-\d+)?"
+# The short syntax of `ports`: [[address:]published:]target[/protocol].
+PORT = re.compile(
+    rf"(?:(?:(?P<address>[^\[\]:]+|\[[^\[\]]+\]):)?(?P<said>{RANGE}|):)?(?P<target>{RANGE})(?:/(?P<protocol>tcp|udp|sctp))?"
+)
 SIGNAL = re.compile(r"SIG[A-Z0-9]{2,8}")
 EXTENSION = "x-coffre"
 MOUNT = "/run/secrets"
@@ -26,6 +32,20 @@ LABEL_BUNDLE = "coffre.bundle"
 LABEL_ADOPT = "coffre.adopt"
 LABEL_READY = "coffre.ready"
 KNOWN = ("ready", "adopt", "proxy", "route", "audit", "environment", "artifacts")
+# Every key of a service that Compose 2.26.1 knows.
+KEYS = frozenset(
+    """
+    annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name
+    cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset
+    credential_spec depends_on deploy develop device_cgroup_rules devices dns dns_opt dns_search domainname
+    entrypoint env_file environment expose extends external_links extra_hosts gpus group_add healthcheck
+    hostname image init ipc isolation label_file labels links logging mac_address mem_limit mem_reservation
+    mem_swappiness memswap_limit network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform
+    ports post_start pre_stop privileged profiles pull_policy read_only restart runtime scale secrets
+    security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits user
+    userns_mode uts volumes volumes_from working_dir
+    """.split()  # noqa: SIM905 - a line each otherwise
+)
 # What a service cannot say here, and what to say instead.
 REFUSED = {
     "extends": "write what it extends into the service",
@@ -46,9 +66,14 @@ SHAPES: dict[str, tuple[tuple[type, ...], str]] = {
     "ports": ((list,), "not a list"),
     "volumes": ((list,), "not a list"),
     "labels": ((list, Mapping), "neither a list nor a mapping"),
+    "environment": ((list, Mapping), "neither a list nor a mapping"),
+    "networks": ((list, Mapping), "neither a list nor a mapping"),
+    "configs": ((list,), "not a list"),
 }
 # What Compose takes no notice of on one host, by the path to the key.
 IGNORED = (
+    ("attach",),
+    ("develop",),
     ("deploy", "mode"),
     ("deploy", "placement"),
     ("deploy", "endpoint_mode"),
@@ -96,7 +121,7 @@ class Entry:
     @property
     def published(self) -> list[tuple[str, int]]:
         """(address, port) of the host for each TCP port that is published; "" is every address."""
-        return [found for each in self.data.get("ports") or [] if (found := _published(each))]
+        return [found for each in self.data.get("ports") or [] for found in _published(each) or []]
 
 
 @dataclass(frozen=True)
@@ -115,9 +140,10 @@ def parse(data: Any, problems: list[str]) -> File:
         problems.append("the Compose file has no services")
         return File({}, {})
     problems += _top(data)
-    problems += [
-        f"{where} takes ${name} from nowhere: write its value, or $$ for a dollar" for where, name in _open(data)
-    ]
+    for where, text in _texts(data):
+        problems += [f"{where} takes ${name} from nowhere: write its value, or $$ for a dollar" for name in _open(text)]
+        if "FILL-IN" in text:
+            problems.append(f"{where} says FILL-IN: write what it stands for")
     entries, warnings = {}, []
     for name, service in data["services"].items():
         if not isinstance(name, str) or not NAME.fullmatch(name) or name == "host":
@@ -129,6 +155,7 @@ def parse(data: Any, problems: list[str]) -> File:
             ignored = [".".join(path) for path in IGNORED if _at(service, path) is not None]
             warnings += [f"service {name}: Compose ignores {each}" for each in ignored]
     for entry in entries.values():
+        problems += _named(f"service {entry.name}", entry.data, data)
         problems += [
             f"service {entry.name} depends on {each}, which is none" for each in entry.after if each not in entries
         ]
@@ -162,17 +189,21 @@ def _top(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"{EXTENSION} of the file can say harden: true, and no more"
 
 
-def _open(value: Any, where: str = "the file") -> Iterator[tuple[str, str]]:
-    """(place, name) of each variable that Compose would look for."""
+def _texts(value: Any, where: str = "the file") -> Iterator[tuple[str, str]]:
+    """(place, text) of each text of the file."""
     if isinstance(value, str):
-        for found in VARIABLE.finditer(value):
-            yield where, found[1] or found[2]
+        yield where, value
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            yield from _open(each, f"{key}" if where in ("the file", "services") else f"{where}.{key}")
+            yield from _texts(each, f"{key}" if where in ("the file", "services") else f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from _open(each, where)
+            yield from _texts(each, where)
+
+
+def _open(text: str) -> list[str]:
+    """The name of each variable in a text that Compose would look for."""
+    return [found[1] or found[2] for found in VARIABLE.finditer(text)]
 
 
 def _at(data: Any, path: tuple[str, ...]) -> Any:
@@ -186,6 +217,8 @@ def _entry(name: str, data: Mapping[str, Any], problems: list[str]) -> Entry:
     where = f"service {name}"
     said = [key for key in REFUSED if data.get(key) not in (None, "", [], {})]
     problems += [f"{where} says {key}: {REFUSED[key]}" for key in said]
+    unknown = [f"`{key}`" for key in data if key not in {*KEYS, *REFUSED} and not str(key).startswith("x-")]
+    problems += [f"{where} has the unknown key {key}: Compose 2.26 has none of that name" for key in unknown]
     wrong = {key: is_ for key, (types, is_) in SHAPES.items() if data.get(key) and not isinstance(data[key], types)}
     problems += [f"{where}: {key} is {is_}" for key, is_ in wrong.items()]
     data = {key: value for key, value in data.items() if key not in wrong}
@@ -199,6 +232,12 @@ def _entry(name: str, data: Mapping[str, Any], problems: list[str]) -> Entry:
         coffre = {}
     problems += [f"{where}: {EXTENSION} has an unknown key `{key}`" for key in coffre if key not in KNOWN]
     problems += _binds(where, data)
+    problems += _valueless(where, data.get("environment") or {})
+    problems += [
+        f"{where} publishes {each}, which is neither a port nor two ranges of one length: write [ADDRESS:]PORT:PORT"
+        for each in data.get("ports") or []
+        if _published(each) is None
+    ]
     replicas = _at(data, ("deploy", "replicas"))
     replicas = 1 if replicas is None else replicas
     if isinstance(replicas, bool) or not isinstance(replicas, int) or not 1 <= replicas <= 100:
@@ -214,17 +253,28 @@ def _entry(name: str, data: Mapping[str, Any], problems: list[str]) -> Entry:
         adopt,
         signal,
         replicas,
-        tuple(shlex.split(ready) if isinstance(ready := coffre.get("ready") or (), str) else map(str, ready)),
+        _words(where, coffre.get("ready") or [], problems),
         coffre.get("audit") or {},
         coffre,
     )
-    if entry.audit and set(entry.audit) != {"volume", "file", "secret"}:
+    if entry.audit and not (isinstance(entry.audit, Mapping) and set(entry.audit) == {"volume", "file", "secret"}):
         problems.append(f"{where}: {EXTENSION}.audit must say volume, file and secret")
     if data.get("ports") and (adopt == "start_first" or replicas > 1):
         problems.append(f"{where} publishes ports, which two containers at once cannot: put a proxy before it")
     if adopt == "reload" and replicas > 1:
         problems.append(f"{where} reloads, so it has one container: say no deploy.replicas")
     return entry
+
+
+def _words(where: str, ready: Any, problems: list[str]) -> tuple[str, ...]:
+    """A readiness command, which is a text or a list."""
+    with suppress(ValueError):  # a quotation mark without another
+        if isinstance(ready, str):
+            return tuple(shlex.split(ready))
+    if isinstance(ready, list):
+        return tuple(map(str, ready))
+    problems.append(f"{where}: {EXTENSION}.ready must be a command, as a text or a list")
+    return ()
 
 
 def _user(value: Any) -> tuple[int, int] | None:
@@ -285,8 +335,34 @@ def _binds(where: str, data: Mapping[str, Any]) -> Iterator[str]:
     for each in data.get("volumes") or []:
         source = each.get("source") if isinstance(each, Mapping) and each.get("type") == "bind" else None
         source = each.partition(":")[0] if isinstance(each, str) and ":" in each else source
-        if source and str(source).startswith((".", "~")):
+        relative = isinstance(each, Mapping) or str(source).startswith((".", "~"))
+        if source and relative and not str(source).startswith("/"):
             yield f"{where} mounts {source}, which is relative: copy it into an image, or name a path of the hosts"
+
+
+def _valueless(where: str, environment: Any) -> Iterator[str]:
+    """The variables that Compose would take from the shell it is run in, which is nobody's."""
+    for each in environment:
+        given = environment[each] is not None if isinstance(environment, Mapping) else "=" in str(each)
+        if not given:
+            yield f'{where}: environment gives {each} no value: write one, which may be "", or leave it out'
+
+
+def _named(where: str, data: Mapping[str, Any], top: Mapping[str, Any]) -> Iterator[str]:
+    """What a service takes from the file's own lists and they lack."""
+    for kind in ("volumes", "configs", "networks"):
+        names = dict.fromkeys(_source(kind, each) for each in data.get(kind) or [])
+        for name in names:
+            if name and not name.startswith(("/", ".", "~")) and name not in (top.get(kind) or {}):
+                yield f"{where} takes {name} from the file's {kind}, which have none of that name: list it there"
+
+
+def _source(kind: str, each: Any) -> str:
+    """The name in the file's own list of one entry of a service's; "" for one that needs none."""
+    if isinstance(each, Mapping):
+        return str(each.get("source") or "") if each.get("type", "volume") == "volume" else ""
+    name, colon, _ = str(each).partition(":")
+    return "" if (kind == "volumes" and not colon) or (kind == "networks" and name == "default") else name
 
 
 def _ordered(entries: dict[str, Entry], problems: list[str]) -> dict[str, Entry]:
@@ -307,17 +383,30 @@ def _bytes(value: Any) -> int:
     return int(float(found[1]) * UNITS[found[2]]) if found else 0
 
 
-def _published(port: Any) -> tuple[str, int] | None:
-    """(address, port) of the host of one entry of `ports`; None for what the engine chooses, and for UDP."""
+def _published(port: Any) -> list[tuple[str, int]] | None:
+    """(address, port) of the host for each TCP port that one entry of `ports` wants; None for an entry that is none.
+
+    What the engine chooses, also from a range for one port of the container, is left out.
+    """
     if isinstance(port, Mapping):
-        said, address, protocol = str(port.get("published") or ""), str(port.get("host_ip") or ""), port.get("protocol")
+        keys = ("host_ip", "published", "target", "protocol")
+        address, said, target, protocol = (str(port.get(key) or "") for key in keys)
+        if not target.isdigit() or not re.fullmatch(f"(?:{RANGE})?", said):
+            return None
+    elif found := PORT.fullmatch(str(port)):
+        address, said, target, protocol = (each or "" for each in found.group("address", "said", "target", "protocol"))
     else:
-        text, _, protocol = str(port).partition("/")
-        outside, _, _ = text.rpartition(":")
-        address, _, said = outside.rpartition(":")
-    if protocol not in (None, "", "tcp") or not said.isdigit():
         return None
-    return address.strip("[]"), int(said)
+    outside, inside = _range(said), _range(target)
+    if (said and not outside) or not inside or (len(inside) > 1 and said and len(outside) != len(inside)):
+        return None
+    chosen = len(outside) != len(inside) or protocol not in ("", "tcp")
+    return [] if chosen else [(address.strip("[]"), each) for each in outside]
+
+
+def _range(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1) if first else range(0)
 
 
 Bundle = Mapping[str, Any]  # {bundle: id, path: of its folder on the host, files: names}

@@ -24,8 +24,8 @@ class SealError(CoffreError):
 
 
 class Aside(str):
-    """A sentence on what is amiss that a rotation itself puts right, so that it hinders none."""
+    """A sentence on what is amiss that a rotation itself puts right, so that it blocks none."""
 
 
 class ByHand(str):
-    """A sentence on what is amiss that site.yml cannot mend, so that it stops at it before it changes anything."""
+    """A sentence on what is amiss that site.yml cannot mend, so that it stops at it before it touches a service."""

@@ -14,6 +14,7 @@ RUN = re.compile(r"[0-9A-Za-z-]{1,40}")
 VALUE = re.compile(rf"[a-z][a-z0-9-]*\.(?P<run>{RUN.pattern})\.(old|new)\.cred")  # the sealed value of a run
 RUN_ROOT = Path("/run/coffre")
 LIB_ROOT = Path("/var/lib/coffre")
+SOCKET = "/var/run/docker.sock"  # of the engine that the role docker_host sets up
 LINK = "current"  # names the bundle in force of a service that reloads
 
 

@@ -11,20 +11,22 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import compose_file, stack
+from . import compose_file, sources, stack
 from .catalogue import Catalogue
-from .errors import CatalogueError, CoffreError
+from .errors import CoffreError
 from .host import state, tmpfs
-from .keyvault import settings as keyvault_settings
 from .paths import LIB_ROOT, RUN_ROOT, StackPaths
-from .sources import base as sources
+from .rollout import registry
 
 RELEASES = {"debian": ("12", "13")}
+TOLD = 5  # ports of one owner
 LISTENING = "0A"  # the state in /proc/net/tcp
 # In `docker ps`: the host's address and ports, before the arrow.
 PUBLISHED = re.compile(r"([\d.]+|\[?[\da-f:]+\]?):(\d+)(?:-(\d+))?->[\d-]+/tcp")
@@ -36,7 +38,8 @@ class Request:
     """What is to run on the host, by its catalogue and its Compose file.
 
     `directory` is the operator's, for the source `file`; `keyvault` is stack_secrets_keyvault, for that source;
-    `ca_path` is the file of the CA that the stack is asked with.
+    `ca_path` is the file of the CA that the stack is asked with. `images` is what the controller knows of the images,
+    as rollout.images.told has it, and `builds` whether it is on this host that they are built.
     """
 
     stack: str
@@ -49,6 +52,8 @@ class Request:
     trailing_newline: str = "refuse"
     ca_path: Path | None = None
     require_noswap: bool = False
+    images: Any = None
+    builds: bool = False
 
 
 def check(request: Request) -> list[str]:
@@ -64,19 +69,22 @@ def check(request: Request) -> list[str]:
         catalogue = stack.read(request.catalogue, request.compose_file)
     except CoffreError as error:
         problems.append(str(error))
+    file = compose_file.parse(request.compose_file, [])  # of one that is refused, what can be read
+    problems += ports(compose_file.published(file), request.stack)
+    problems += memory(compose_file.memory(file) >> 20, request.stack)
     if catalogue:
         problems += [f"{line}." for line in logins(catalogue)]
-        problems += ports(compose_file.published(catalogue.file), request.stack)
-        problems += memory(compose_file.memory(catalogue.file) >> 20, request.stack)
         warnings += [f"{each}." for each in catalogue.file.warnings]
         try:
-            warnings += _source(request, catalogue)
+            # With what an older system has, which is refused below, the sources cannot even be loaded.
+            warnings += _source(request, catalogue) if sys.version_info >= (3, 11) else []
         except CoffreError as error:
             problems.append(str(error))
     for found in (
         distribution(),
         engine(),
         authority(request.ca_path),
+        registry.blockers(request.images or {}, request.builds),
     ):
         problems += found
     if exposed := tmpfs.exposure(RUN_ROOT):
@@ -89,22 +97,7 @@ def check(request: Request) -> list[str]:
 
 def _source(request: Request, catalogue: Catalogue) -> list[str]:
     """The source's own checks. Returns warnings; raises CoffreError."""
-    if request.source == "demo":
-        if problems := sources.ungenerated(catalogue):
-            raise CatalogueError(f"The demo source cannot be used: {'; '.join(problems)}.")
-        return []
-    if request.source == "keyvault":
-        settings = keyvault_settings.settings(request.keyvault)
-        if problems := keyvault_settings.blockers(settings, settings.read):
-            raise CatalogueError(" ".join(problems))
-        return []
-    if request.directory is None:
-        raise CatalogueError("The source file needs the operator's directory: set stack_secrets_directory.")
-    supplied, warnings = sources.read_directory(request.directory, catalogue, request.trailing_newline)
-    attributes = {name: secret.attributes for name, secret in catalogue.secrets.items()}
-    if problems := sources.misfits(catalogue, supplied, attributes):
-        raise CatalogueError(f"The files in {request.directory} cannot be used: {'; '.join(problems)}.")
-    return warnings
+    return sources.load(request.stack, vars(request)).check(catalogue)
 
 
 def authority(path: Path | None) -> list[str]:
@@ -178,24 +171,30 @@ def ports(desired: Iterable[tuple[str, int]], stack: str) -> list[str]:
         return problems
     problems = [f"{port} is no port: choose one from 1 to 65535." for _, port in pairs if not 0 < port < 65536]
     problems += [
-        f"Port {port} is wanted twice: choose another."
-        for address, port in set(pairs)
-        if pairs.count((address, port)) > 1
+        f"Port {port} is wanted twice: choose another." for (_, port), count in Counter(pairs).items() if count > 1
     ]
-    return problems or [problem for pair in pairs if (problem := _taken(*pair, stack))]
+    return problems or _taken(pairs, stack)
 
 
-def _taken(address: str, port: int, stack: str) -> str:
-    """Why a port of the host cannot be had at an address, "" being all of them: "", or a sentence."""
-    places = [address] if address else list(EVERYWHERE)
-    owner = _publisher(port, places)
-    if owner and owner[0] == stack:
-        return ""
-    if owner:
-        return f"Port {port} is in use by the container {owner[1]}: stop it, or choose another port."
-    if all(_free(port, place) for place in places):
-        return ""
-    return f"Port {port} is in use by {_listener(port) or 'another program'}: stop it, or choose another port."
+def _taken(pairs: Iterable[tuple[str, int]], stack: str) -> list[str]:
+    """A sentence for each who has ports of the host at an address where they are wanted, "" being all of them."""
+    containers = list(_publishing())
+    by_owner: dict[str, list[str]] = {}
+    for address, port in pairs:
+        places = [address] if address else list(EVERYWHERE)
+        found = _publisher(containers, port, places)
+        if found and found[0] != stack:
+            by_owner.setdefault(f"the container {found[1]}", []).append(str(port))
+        elif not found and not all(_free(port, place) for place in places):
+            by_owner.setdefault(_listener(port) or "another program", []).append(str(port))
+    return [_in_use(ports, owner) for owner, ports in by_owner.items()]
+
+
+def _in_use(ports: list[str], owner: str) -> str:
+    if len(ports) == 1:
+        return f"Port {ports[0]} is in use by {owner}: stop it, or choose another port."
+    more = f" and {len(ports) - TOLD} more" if len(ports) > TOLD else ""
+    return f"Ports {', '.join(ports[:TOLD])}{more} are in use by {owner}: stop it, or choose other ports."
 
 
 def _foreign(address: str) -> str:
@@ -210,15 +209,23 @@ def _foreign(address: str) -> str:
     return ""
 
 
-def _publisher(port: int, places: Iterable[str]) -> tuple[str, str] | None:
-    """(Compose project, name) of the container that publishes a port of the host at one of these addresses."""
+def _publishing() -> Iterator[tuple[str, str, str, int, int]]:
+    """(Compose project, name, address, first port, last port) of what containers publish."""
     # Not `--filter publish=`: that means the container's own port.
     listed = _docker("ps", "--format", '{{.Label "com.docker.compose.project"}}\t{{.Names}}\t{{.Ports}}') or ""
     for line in listed.splitlines():
         project, name, published = line.split("\t")
         for address, first, last in PUBLISHED.findall(published):
-            if int(first) <= port <= int(last or first) and any(_meet(address.strip("[]"), each) for each in places):
-                return project, name
+            yield project, name, address.strip("[]"), int(first), int(last or first)
+
+
+def _publisher(
+    containers: Iterable[tuple[str, str, str, int, int]], port: int, places: Iterable[str]
+) -> tuple[str, str] | None:
+    """(Compose project, name) of the container that publishes a port of the host at one of these addresses."""
+    for project, name, address, first, last in containers:
+        if first <= port <= last and any(_meet(address, each) for each in places):
+            return project, name
     return None
 
 

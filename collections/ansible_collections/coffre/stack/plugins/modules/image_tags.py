@@ -47,7 +47,9 @@ options:
     description: A folder with archives of images, to tell which of them are of these tags.
     type: path
   archive:
-    description: Write all that the images are made from, and docker-bake.yml with a target for each, to this tar.gz.
+    description:
+      - Write all that the images are made from, and docker-bake.yml with a target for each, to this tar.gz. Fails where
+        one cannot be built as it is written.
     type: path
 attributes:
   check_mode:
@@ -77,7 +79,12 @@ images:
   type: dict
   returned: success
   sample:
-    web: {"reference": "shop/web:0b1d1f9e8a7c6d55", "stem": "shop+web-0b1d1f9e8a7c6d55", "bases": [], "artifacts": []}
+    web:
+      reference: shop/web:0b1d1f9e8a7c6d55
+      stem: shop+web-0b1d1f9e8a7c6d55
+      bases: []
+      start: python:3.13
+      artifacts: []
 bases:
   description: The folder in the archive that each base is made from, by its reference.
   type: dict
@@ -89,6 +96,12 @@ pulled:
   elements: str
   returned: success
   sample: ["redis:8"]
+problems:
+  description: A sentence for each service whose image cannot be built as it is written, which all the rest leaves out.
+  type: list
+  elements: str
+  returned: success
+  sample: ["The service web has no /srv/shop/Dockerfile: restore it, or name another as build.dockerfile."]
 archives:
   description: The name of the archive of each image that has one, and the id of the image in it.
   type: dict
@@ -100,6 +113,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import outcome
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import images
 
@@ -118,14 +132,16 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wish = module.params
+    given = module.params
 
     def work() -> dict[str, object]:
-        request = images.Request(Path(wish["folder"]), wish["repository"], wish["base"], wish["packages_of"])
-        plan = images.plan(wish["compose"], wish["replaced"], request)
-        if wish["archive"] and not module.check_mode:
-            images.pack(plan, Path(wish["archive"]))
-        return {"changed": bool(wish["archive"])} | images.told(plan, wish["archives"])
+        request = images.BuildRequest(Path(given["folder"]), given["repository"], given["base"], given["packages_of"])
+        plan = images.plan(given["compose"], given["replaced"], request)
+        if plan.problems and given["archive"]:
+            raise CoffreError(f"{' '.join(plan.problems)} Nothing was changed.")
+        if given["archive"] and not module.check_mode:
+            images.pack(plan, Path(given["archive"]))
+        return {"changed": bool(given["archive"])} | images.told(plan, given["archives"])
 
     outcome.report(module, work)
 

@@ -13,8 +13,9 @@ description:
   - "It looks for an ill-formed catalogue, a Compose file that cannot be honoured, uids that a login of the host has, an
     operator's directory or settings of a Key Vault that are not right, a CA's file that is not there, values that a
     composed file cannot take, addresses that the host has not, ports in use by something else, too little memory, an
-    unsupported distribution, a rootless or userns-remapped engine, and unencrypted swap that secrets could reach. A
-    Key Vault is not asked."
+    unsupported distribution, a rootless or userns-remapped engine, unencrypted swap that secrets could reach, and
+    images that can neither be built nor pulled, as far as an engine that is here already can tell. A Key Vault is not
+    asked."
 extends_documentation_fragment:
   - coffre.stack.stack
   - coffre.stack.stack.catalogue
@@ -25,6 +26,14 @@ options:
   ca_path:
     description: The file of the CA that the stack is asked with, which must be there unless the deploy itself makes it.
     type: path
+  images:
+    description: What M(coffre.stack.image_tags) told of the Compose file's images, to be looked at too.
+    type: dict
+    default: {}
+  builds:
+    description: Whether it is on this host that images are built.
+    type: bool
+    default: false
   host:
     description: The host's name in the message; by default the name it gives itself.
     type: str
@@ -46,15 +55,33 @@ EXAMPLES = r"""
     compose_file: "{{ stack_compose }}"
 """
 
-RETURN = r"""#"""
+RETURN = r"""
+rotation_open:
+  description: Whether a rotation of the stack was left open, which is to be finished or undone first.
+  returned: success
+  type: bool
+"""
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import preflight
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def work(request: preflight.Request) -> dict[str, Any]:
+    """Check, and look for a rotation that was left open. Raises CoffreError."""
+    warnings = preflight.check(request)
+    return {
+        "changed": False,
+        "warnings": warnings,
+        "rotation_open": state.load(StackPaths(request.stack)).run is not None,
+    }
 
 
 def main() -> None:
@@ -69,6 +96,8 @@ def main() -> None:
             "trailing_newline": {"type": "str", "choices": ["refuse", "strip"], "default": "refuse"},
             "ca_path": {"type": "path"},
             "require_noswap": {"type": "bool", "default": False},
+            "images": {"type": "dict", "default": {}},
+            "builds": {"type": "bool", "default": False},
             "host": {"type": "str"},
         },
         supports_check_mode=True,
@@ -82,7 +111,7 @@ def main() -> None:
             "ca_path": Path(given["ca_path"]) if given["ca_path"] else None,
         }
     )
-    report(module, lambda: {"changed": False, "warnings": preflight.check(request)})
+    report(module, lambda: work(request))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 # Keys of `build` that bake takes as they are, and those that are read here.
 PASSED = ("target", "network", "shm_size")
 READ = ("context", "dockerfile", "dockerfile_inline", "args", "labels", "additional_contexts")
+ARGUMENT = re.compile(r"\$(?:\{(\w+)\}|(\w+))")  # of a Dockerfile
 PARTS = (3, 4)  # of a Maven artifact: group:artifact:version[:extension]
 
 
@@ -53,7 +54,7 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class Context:
+class BuildContext:
     """A folder that a build reads: its files by their name in it, and the name under which it is packed."""
 
     files: Mapping[str, Path]
@@ -69,19 +70,21 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Image:
+class BuiltImage:
     """One image to build: its target's name, the text of its Dockerfile, the contexts beside the main one, folders and
-    others, and the rest of its `build`. `bases` are the references of the bases that it starts from.
+    others, and the rest of its `build`. `bases` are the references of the bases that it starts from, `start` that of an
+    image which nothing here makes.
     """
 
     name: str
     reference: str
     dockerfile: str
-    context: Context
+    context: BuildContext
     build: Mapping[str, Any] = field(default_factory=dict)
-    local: Mapping[str, Context] = field(default_factory=dict)
+    local: Mapping[str, BuildContext] = field(default_factory=dict)
     remote: Mapping[str, str] = field(default_factory=dict)
     bases: tuple[str, ...] = ()
+    start: str = ""
 
     @property
     def tag(self) -> str:
@@ -94,23 +97,28 @@ class Image:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What a role needs to build it: {reference, stem, bases, artifacts}."""
+        """What a role needs to build it: {reference, stem, bases, start, artifacts}."""
         artifacts = [each.told(self.context.name) for each in self.context.artifacts]
-        return {"reference": self.reference, "stem": self.stem, "bases": list(self.bases), "artifacts": artifacts}
+        made = {"reference": self.reference, "stem": self.stem, "bases": list(self.bases)}
+        return made | {"start": self.start, "artifacts": artifacts}
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a stack needs: images to build by target, bases by reference, references by service, and what is pulled."""
+class BuildPlan:
+    """What a stack needs: images to build by target, bases by reference, references by service, and what is pulled.
 
-    images: dict[str, Image] = field(default_factory=dict)
-    bases: dict[str, Context] = field(default_factory=dict)
+    `problems` has a sentence for each service whose image cannot be built as it is written.
+    """
+
+    images: dict[str, BuiltImage] = field(default_factory=dict)
+    bases: dict[str, BuildContext] = field(default_factory=dict)
     references: dict[str, str] = field(default_factory=dict)
     pulled: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Request:
+class BuildRequest:
     """What a plan is made for: the folder of the Compose file, what references begin with (the stack's name), a base in
     a registry instead of those of folders, and a text that has all images built anew."""
 
@@ -195,7 +203,7 @@ def files(folder: Path, ignore: Ignore) -> dict[str, Path]:
     found.pop(".dockerignore", None)
     for path in found.values():
         if not (path.is_file() or path.is_symlink()):
-            raise CoffreError(f"{path} is neither a file nor a link; nothing was changed: remove it.")
+            raise CoffreError(f"{path} is neither a file nor a link: remove it.")
     return dict(sorted(found.items()))
 
 
@@ -208,10 +216,10 @@ def _mapping(where: str, value: Any) -> dict[str, str]:
     if isinstance(value, list):
         value = {name: text if said else None for name, said, text in (str(each).partition("=") for each in value)}
     if not isinstance(value, Mapping | None):
-        raise CoffreError(f"{where} is neither a mapping nor a list of NAME=VALUE; nothing was changed: write one.")
+        raise CoffreError(f"{where} is neither a mapping nor a list of NAME=VALUE: write one.")
     for name, each in (value or {}).items():
         if not isinstance(each, str | int | float):
-            raise CoffreError(f"{where} gives {name} no value; nothing was changed: write one, or leave it out.")
+            raise CoffreError(f"{where} gives {name} no value: write one, or leave it out.")
     return {str(name): _text(each) for name, each in (value or {}).items()}
 
 
@@ -221,17 +229,17 @@ def _text(value: str | float) -> str:
 
 def _folder(where: str, folder: Path, value: Any) -> Path:
     if not isinstance(value, str) or REMOTE.match(value) or NOWHERE.match(value):
-        raise CoffreError(f"{where} should be a folder's path; nothing was changed: copy what it needs into one.")
+        raise CoffreError(f"{where} should be a folder's path: copy what it needs into one.")
     path = Path(os.path.normpath(folder / Path(value).expanduser()))
     if not path.is_dir():
-        raise CoffreError(
-            f"{where} is {path}, which is no folder; nothing was changed: restore it, or correct the path."
-        )
+        raise CoffreError(f"{where} is {path}, which is no folder: restore it, or correct the path.")
     return path
 
 
 def _artifacts(where: str, value: Any) -> tuple[Artifact, ...]:
     found = []
+    if not isinstance(value, list | None) or not all(isinstance(each, Mapping) for each in value or []):
+        raise CoffreError(f"{where} should be a list of mappings with maven, sha256 and dest: correct it.")
     for each in value or []:
         maven, sha256, dest = (str(each.get(key) or "") for key in ("maven", "sha256", "dest"))
         path = posixpath.normpath(dest)
@@ -242,11 +250,10 @@ def _artifacts(where: str, value: Any) -> tuple[Artifact, ...]:
             or not SHA256.fullmatch(sha256)
         ):
             raise CoffreError(
-                f"{where} should have maven, group:artifact:version:extension, sha256 and dest; nothing was changed: "
-                "correct it."
+                f"{where} should have maven, group:artifact:version:extension, sha256 and dest: correct it."
             )
         if not inside:
-            raise CoffreError(f"{where} has a dest outside of its context; nothing was changed: name a file in it.")
+            raise CoffreError(f"{where} has a dest outside of its context: name a file in it.")
         found.append(Artifact(maven, sha256, path))
     return tuple(found)
 
@@ -258,11 +265,30 @@ def _dockerfile(where: str, folder: Path, build: Mapping[str, Any]) -> tuple[str
         return str(build["dockerfile_inline"]).replace("$$", "$"), Ignore.parse(_read(common))
     path = folder / str(build.get("dockerfile") or "Dockerfile")
     if not path.is_file():
-        raise CoffreError(
-            f"{where} has no {path}; nothing was changed: restore it, or name another as build.dockerfile."
-        )
+        raise CoffreError(f"{where} has no {path}: restore it, or name another as build.dockerfile.")
     own = path.with_name(f"{path.name}.dockerignore")
     return _read(path), Ignore.parse(_read(own if own.is_file() else common))
+
+
+def _start(text: str, args: Mapping[str, str], target: str) -> str:
+    """The image that a Dockerfile's last stage, or the one that is its target, goes back to; "" where none can be told.
+
+    Of what else its stages take, only a build knows what it needs.
+    """
+    known: dict[str, str] = {}
+    stages: dict[str, str] = {}
+    last = ""
+    for line in text.splitlines():
+        kind, *words = [word for word in line.split() if not word.startswith("--")] or [""]
+        if kind.upper() == "ARG" and words and not last:
+            name, _, default = words[0].partition("=")
+            known[name] = args.get(name, default.strip("\"'"))
+        elif kind.upper() == "FROM" and words:
+            named = ARGUMENT.sub(lambda found: known.get(found[1] or found[2]) or found[0], words[0])
+            last = stages.get(named.lower(), named)
+            stages[words[-1].lower()] = last
+    found = stages.get(target.lower(), "") if target else last
+    return "" if found == "scratch" or "$" in found else found
 
 
 def repository(image: str) -> str:
@@ -284,7 +310,7 @@ def _tag(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
-def _base(name: str, context: Context, request: Request) -> str:
+def _base(name: str, context: BuildContext, request: BuildRequest) -> str:
     return f"{BASES}/{name.lower()}:{_tag(context.name, request.packages_of)}"
 
 
@@ -292,16 +318,14 @@ def _long(where: str, build: Any) -> Mapping[str, Any]:
     """The long form of `build`; what cannot be honoured is refused by its name."""
     build = {"context": build} if isinstance(build, str) else build
     if not isinstance(build, Mapping):
-        raise CoffreError(f"{where} has a build that is neither a path nor a mapping; nothing was changed: correct it.")
-    for key in build:
-        if key not in (*READ, *PASSED) and not str(key).startswith("x-"):
-            raise CoffreError(
-                f"{where} has build.{key}, which Coffre does not honour; nothing was changed: leave it out."
-            )
+        raise CoffreError(f"{where} has a build that is neither a path nor a mapping: correct it.")
+    unknown = [f"build.{key}" for key in build if key not in (*READ, *PASSED) and not str(key).startswith("x-")]
+    if unknown:
+        raise CoffreError(f"{where} has {', '.join(unknown)}, which Coffre does not honour: leave that out.")
     return build
 
 
-def _contexts(where: str, folder: Path, build: Mapping[str, Any]) -> tuple[dict[str, Context], dict[str, str]]:
+def _contexts(where: str, folder: Path, build: Mapping[str, Any]) -> tuple[dict[str, BuildContext], dict[str, str]]:
     """The folders among the additional contexts, and those that bake fetches itself."""
     local, remote = {}, {}
     for name, value in _mapping(f"{where}: build.additional_contexts", build.get("additional_contexts")).items():
@@ -309,7 +333,7 @@ def _contexts(where: str, folder: Path, build: Mapping[str, Any]) -> tuple[dict[
             remote[name] = value
         else:
             path = _folder(f"{where}: build.additional_contexts.{name}", folder, value)
-            local[name] = Context(files(path, Ignore.parse(_read(path / ".dockerignore"))))
+            local[name] = BuildContext(files(path, Ignore.parse(_read(path / ".dockerignore"))))
     return local, remote
 
 
@@ -322,18 +346,19 @@ def _keys(where: str, build: Mapping[str, Any], started: Mapping[str, str]) -> d
     }
 
 
-def _named(name: str, service: Mapping[str, Any], request: Request) -> str:
-    return repository(service["image"]) if service.get("image") else f"{request.repository}/{name.lower()}"
+def _named(name: str, service: Mapping[str, Any], request: BuildRequest) -> str:
+    return repository(str(service["image"])) if service.get("image") else f"{request.repository}/{name.lower()}"
 
 
-def _build(name: str, service: Mapping[str, Any], request: Request) -> tuple[Image, dict[str, Context]]:
+def _build(name: str, service: Mapping[str, Any], request: BuildRequest) -> tuple[BuiltImage, dict[str, BuildContext]]:
     """The image of one service, and the bases that it starts from by reference."""
     where = f"The service {name}"
     build = _long(where, service["build"])
     folder = _folder(f"{where}: build.context", request.folder, build.get("context", "."))
     dockerfile, ignore = _dockerfile(where, folder, build)
-    artifacts = _artifacts(f"{where}: x-coffre.artifacts", (service.get("x-coffre") or {}).get("artifacts"))
-    context = Context(files(folder, ignore), artifacts)
+    said = service.get("x-coffre")
+    artifacts = _artifacts(f"{where}: x-coffre.artifacts", said.get("artifacts") if isinstance(said, Mapping) else None)
+    context = BuildContext(files(folder, ignore), artifacts)
     local, remote = _contexts(where, request.folder, build)
     made = {other: each for other, each in local.items() if ROOTFS in each.files}
     bases = {} if request.base else {_base(other, each, request): each for other, each in made.items()}
@@ -346,35 +371,50 @@ def _build(name: str, service: Mapping[str, Any], request: Request) -> tuple[Ima
     reference = f"{_named(name, service, request)}:{tag}"
     # What starts from a base of ours has new packages by the new base.
     fresh = {"x-bake": {"no-cache": True, "pull": True}} if request.packages_of and not bases else {}
-    return Image(name, reference, dockerfile, context, keys | fresh, others, remote, tuple(bases)), bases
+    start = _start(dockerfile, keys["args"], str(build.get("target") or ""))
+    start = "" if start in {*bases, *others, *remote} else start
+    return BuiltImage(name, reference, dockerfile, context, keys | fresh, others, remote, tuple(bases), start), bases
 
 
-def plan(compose: Mapping[str, Any], replaced: Mapping[str, str], request: Request) -> Plan:
+def plan(compose: Mapping[str, Any], replaced: Mapping[str, str], request: BuildRequest) -> BuildPlan:
     """What the services of a Compose file need; those of `replaced` take that image from a registry instead.
 
-    CoffreError for what cannot be built as it is written, and for a name in `replaced` that is no service's.
+    What cannot be built as it is written is among its problems, and a name in `replaced` that is no service's.
     """
-    services = compose["services"]
+    services = {name: each for name, each in _services(compose).items() if isinstance(each, Mapping)}
+    problems = []
     if unknown := sorted(set(replaced) - set(services)):
-        raise CoffreError(
-            f"container_images_references names {', '.join(unknown)}, which is no service of the Compose file; nothing "
-            f"was changed: name some of {', '.join(services)}."
+        problems.append(
+            f"container_images_references names {', '.join(unknown)}, which is no service of the Compose file: name "
+            f"some of {', '.join(services)}."
         )
-    bases: dict[str, Context] = {}
-    by_tag: dict[str, Image] = {}
+    bases: dict[str, BuildContext] = {}
+    by_tag: dict[str, BuiltImage] = {}
     built: dict[str, str] = {}
     for name, service in services.items():
-        if name not in replaced and service.get("build") is not None:
+        if name in replaced or service.get("build") is None:
+            continue
+        try:
             image, started = _build(name, service, request)
-            bases |= started
-            built[name] = by_tag.setdefault(image.tag, image).reference
-    named = {name: str(service["image"]) for name, service in services.items() if service.get("image")}
-    pulled = [_by_digest(image) for name, image in (named | dict(replaced)).items() if name not in built]
+        except CoffreError as error:
+            problems.append(str(error))
+            continue
+        bases |= started
+        built[name] = by_tag.setdefault(image.tag, image).reference
+    ready = {name: each for name, each in services.items() if each.get("image") and each.get("build") is None}
+    named = {name: str(each["image"]) for name, each in ready.items()}
+    pulled = tuple(dict.fromkeys(map(_by_digest, (named | dict(replaced)).values())))
     images = {image.name: image for image in by_tag.values()}
-    return Plan(images, bases, built | dict(replaced), tuple(dict.fromkeys(pulled)))
+    return BuildPlan(images, bases, built | dict(replaced), pulled, tuple(problems))
 
 
-def bake(images: Iterable[Image]) -> dict[str, Any]:
+def _services(compose: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The services of a file of which nobody knows yet whether it is one."""
+    services = compose.get("services")
+    return services if isinstance(services, Mapping) else {}
+
+
+def bake(images: Iterable[BuiltImage]) -> dict[str, Any]:
     """The Compose file for `docker buildx bake`, a service for each image; its paths are those of `pack`."""
     return {
         "services": {
@@ -396,7 +436,7 @@ def _literal(value: Any) -> Any:
     return value.replace("$", "$$") if isinstance(value, str) else value
 
 
-def archives(folder: Path, images: Iterable[Image]) -> dict[str, dict[str, str]]:
+def archives(folder: Path, images: Iterable[BuiltImage]) -> dict[str, dict[str, str]]:
     """By image, its archive in a folder, {file, id}: `STEM.ID.tar.gz`, where the id says what is in it.
 
     Of two for one tag, which plays at once have built, it is the same one for all.
@@ -409,18 +449,19 @@ def archives(folder: Path, images: Iterable[Image]) -> dict[str, dict[str, str]]
     return found
 
 
-def told(plan: Plan, kept: str | None) -> dict[str, Any]:
-    """A plan as plain data: {references, images, bases, pulled, archives}; `kept` is the folder of archives, if any."""
+def told(plan: BuildPlan, kept: str | None) -> dict[str, Any]:
+    """A plan as plain data: {references, images, bases, pulled, problems, archives}; `kept` has archives, if any."""
     return {
         "references": plan.references,
         "images": {name: image.told for name, image in plan.images.items()},
         "bases": {reference: context.name for reference, context in plan.bases.items()},
         "pulled": list(plan.pulled),
+        "problems": list(plan.problems),
         "archives": archives(Path(kept), plan.images.values()) if kept else {},
     }
 
 
-def _packed(plan: Plan) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+def _packed(plan: BuildPlan) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
     """Entries without what differs between checkouts: owner, time, and all of the mode but executable."""
     images = plan.images.values()
     contexts = [each for image in images for each in (image.context, *image.local.values())]
@@ -441,7 +482,7 @@ def _packed(plan: Plan) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
         yield tarfile.TarInfo(name), text.encode()
 
 
-def pack(plan: Plan, target: Path) -> None:
+def pack(plan: BuildPlan, target: Path) -> None:
     """Write all that the images are made from into one tar.gz at target, which appears only when it is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
