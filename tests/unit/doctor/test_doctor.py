@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ from ansible_collections.coffre.stack.plugins.module_utils.engines import compos
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, seals, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-from ansible_collections.coffre.stack.plugins.module_utils.rollout import firewall
-from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import endpoints, firewall
 from ansible_collections.coffre.stack.plugins.module_utils.scan import git_history as history
-from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
+from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import agree
 from tests.unit import described
 
 RANDOM = {"type": "random", "bytes": 32}
@@ -143,7 +144,7 @@ class Plantation:
             staging.stage(
                 self.paths,
                 self.catalogue,
-                lambda held, _: sources.Resolved(sources.demo(self.catalogue, held, "demo")),
+                partial(Demo("demo").resolve, self.catalogue),
                 settings,
             )
             st = state.load(self.paths)
@@ -801,7 +802,7 @@ def test_the_stack_is_asked_where_the_inventory_says(
     answers: list[tuple[int, Any]], sentence: str, plantation: Plantation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = dict(zip(ENDPOINTS, answers, strict=True))
-    monkeypatch.setattr(doctor_answers, "fetch", lambda url, _: given[url])
+    monkeypatch.setattr(endpoints, "fetch", lambda url, _: given[url])
     if sentence:
         assert told(doctor_answers.endpoints, plantation) == sentence
     else:
@@ -919,7 +920,7 @@ def test_a_value_in_a_commits_message_is_told(
 
 def test_logins_that_do_not_count_for_good_are_told(plantation: Plantation, monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, list[str]] = {"client": [], "db-password": []}
-    monkeypatch.setattr(rotation_plan, "refusals", lambda *_: found)
+    monkeypatch.setattr(agree, "refusals", lambda *_: found)
     assert doctor_answers.logins(plantation.target()) == "accepted as deployed: client, db-password"
     found |= {"client": [Aside("Somebody gave it another secret.")], "db-password": ["It is refused: run site.yml."]}
     text = told(doctor_answers.logins, plantation)
@@ -930,7 +931,7 @@ def test_logins_need_the_python_of_the_modules(plantation: Plantation, monkeypat
     def missing(*_: object) -> None:
         raise ModuleNotFoundError
 
-    monkeypatch.setattr(rotation_plan, "refusals", missing)
+    monkeypatch.setattr(agree, "refusals", missing)
     assert "the modules' Python is not on this host" in told(doctor_answers.logins, plantation)
 
 

@@ -18,6 +18,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreE
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
+from ansible_collections.coffre.stack.plugins.module_utils.sources.keyvault import KeyVault
 from tests.keyvault_emulator.control import Control
 from tests.keyvault_emulator.server import Emulator
 from tests.unit import described
@@ -26,17 +28,22 @@ DAY = 86400
 NOW = int(time.time())
 VAULT = "coffre"
 CANARY = "canary-5c0b1d7e-canary"
-API, DB, KEY = "1" * 32, "2" * 32, "3" * 32
+API, DB, KEY, DISK, JOB = (digit * 32 for digit in "12345")
 NEW = "a" * 32
 CATALOGUE: dict[str, Any] = {
     "secrets": [
         {"name": "api-key", "consumers": ["app"], "strategy": "key_ring", "keyvault": {"name": "Api-Key-Staging"}},
         {"name": "db-password", "consumers": ["app"], "strategy": "postgres_role"},
+        {"name": "disk-key", "consumers": ["app"], "strategy": "fixed"},
+        {"name": "job-key", "consumers": ["app", "jobs"], "strategy": "key_ring", "settings": {"signers": ["jobs"]}},
         {"name": "tls-key", "consumers": ["app"], "strategy": "replace", "keyvault": {"version": KEY}},
     ],
-    "services": [{"name": "app", "uid": 60611, "gid": 60611, "adopt": "start_first"}],
+    "services": [
+        {"name": "app", "uid": 60611, "gid": 60611, "adopt": "start_first"},
+        {"name": "jobs", "uid": 60612, "gid": 60612, "adopt": "restart", "compose": {"deploy": {"replicas": 2}}},
+    ],
 }
-HELD = {"api-key": API, "db-password": DB, "tls-key": KEY}
+HELD = {"api-key": API, "db-password": DB, "disk-key": DISK, "job-key": JOB, "tls-key": KEY}
 
 
 @pytest.fixture
@@ -46,6 +53,8 @@ def vault(emulator: Emulator) -> Control:
     put(emulator.control, "api-key-staging", version=API)
     put(emulator.control, "db-password", version=DB)
     put(emulator.control, "tls-key", version=KEY)
+    put(emulator.control, "disk-key", version=DISK)
+    put(emulator.control, "job-key", version=JOB)
     return emulator.control
 
 
@@ -61,7 +70,7 @@ def target(emulator: Emulator, vault: Control, tmp_path: Path) -> examined.Targe
         ("https://localhost:1/ready",),
         None,
         examined.History(None, (), "nothing to look at"),
-        keyvault=settings,
+        source=KeyVault("demo", settings),
     )
     secrets = {name: state.Version(version, state.now()) for name, version in HELD.items()}
     target.__dict__["state"] = state.State("demo", secrets)
@@ -78,11 +87,11 @@ def newer(vault: Control, name: str, **more: Any) -> None:
 
 
 def test_a_vault_that_agrees_passes_and_no_value_is_asked_for(target: examined.Target, vault: Control) -> None:
-    assert doctor_vault.reachable(target) == f"https://{VAULT}.vault.azure.net tells 3 versions of 3 secrets"
+    assert doctor_vault.reachable(target) == f"https://{VAULT}.vault.azure.net tells 5 versions of 5 secrets"
     for check in (doctor_vault.drift, doctor_vault.expiry, doctor_vault.protection):
         assert not isinstance(check(target), examined.Caution)
     counted = vault.count()
-    assert counted["versions"] == 3
+    assert counted["versions"] == 5
     assert "get" not in counted
 
 
@@ -90,8 +99,10 @@ FAILING: list[tuple[Callable[[Control], None], Callable[[examined.Target], str],
     (
         lambda vault: newer(vault, "db-password", version=NEW),
         doctor_vault.drift,
-        "run make rotate-secret SECRET=db-pas",
+        "run 'make rotate-secret SECRET=db-pas",
     ),
+    (lambda vault: newer(vault, "disk-key", version=NEW), doctor_vault.drift, "it is fixed, and never replaced: put"),
+    (lambda vault: newer(vault, "job-key", version=NEW), doctor_vault.drift, "run 'make rotate-secret SECRET=job-k"),
     (lambda vault: newer(vault, "api-key-staging", enabled=False), doctor_vault.drift, "is disabled in the vault"),
     (lambda vault: newer(vault, "api-key-staging", nbf=NOW + DAY), doctor_vault.drift, "is not valid before 2"),
     (lambda vault: vault.delete(VAULT, "db-password"), doctor_vault.drift, "db-password is not in the vault: recover"),
@@ -190,7 +201,7 @@ def test_what_a_consumer_could_not_adopt_is_drift(target: examined.Target, vault
     target.state.secrets["api-key"] = state.Version(NEW, state.now())
     target.state.services["app"] = state.ServiceState("0a1b2c3d4e5f", None, {"0a1b2c3d4e5f": bundle})
     assert f"api-key (Api-Key-Staging in the vault) is {API} here and {NEW} in the vault" in doctor_vault.drift(target)
-    target.keyvault = replace(target.vault, expires_soon_days=250)
+    target.source = KeyVault("demo", replace(target.vault, expires_soon_days=250))
     assert "api-key on 2" in doctor_vault.expiry(target)
     with pytest.raises(CoffreError, match="app did not become ready with the version that was read last of api-key, "):
         doctor_files.staged(target)
@@ -198,7 +209,7 @@ def test_what_a_consumer_could_not_adopt_is_drift(target: examined.Target, vault
 
 def test_settings_say_how_soon_is_soon_and_what_expiry_means(target: examined.Target, vault: Control) -> None:
     expired(vault)
-    target.keyvault = replace(target.vault, expired="warn", expires_soon_days=250)
+    target.source = KeyVault("demo", replace(target.vault, expired="warn", expires_soon_days=250))
     note = doctor_vault.expiry(target)
     assert isinstance(note, examined.Caution)
     assert "api-key has expired on 2" in note
@@ -236,7 +247,7 @@ def test_a_vault_that_tells_nothing_fails_one_check(
     plant: Callable[[Control], None], sentence: str, target: examined.Target, vault: Control
 ) -> None:
     plant(vault)
-    target.keyvault = replace(target.vault, seconds=1)
+    target.source = KeyVault("demo", replace(target.vault, seconds=1))
     found = {check.check: check for check in doctor.examine(target)}
     assert not found["vault"].ok
     assert sentence in found["vault"].message
@@ -246,5 +257,5 @@ def test_a_vault_that_tells_nothing_fails_one_check(
 
 
 def test_without_a_vault_nothing_is_said_of_it(target: examined.Target) -> None:
-    target.keyvault = None
+    target.source = Demo("demo")
     assert [check.check for check in doctor.examine(target)] == [each.name for each in doctor.EXAMINATIONS]

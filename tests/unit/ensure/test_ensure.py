@@ -26,7 +26,7 @@ DAY = 86400
 def test_makes_what_is_missing_and_then_nothing(ensuring: Ensuring) -> None:
     result = ensuring()
     assert result["changed"]
-    assert result["filled"] == ["api-key", "blob", "db-password"]
+    assert result["made"] == ["api-key", "blob", "db-password"]
     ((_, key, content, expires, tags),) = ensuring.versions["api-key"]
     assert (len(key), content) == (43, "")
     assert expires is not None and abs(expires - time.time() - 90 * DAY) < 60
@@ -44,7 +44,7 @@ def test_makes_what_is_missing_and_then_nothing(ensuring: Ensuring) -> None:
     before = ensuring.versions
     again = ensuring()
     assert not again["changed"]
-    assert (again["filled"], again["kept"]) == ([], ["api-key", "blob", "db-password"])
+    assert (again["made"], again["kept"]) == ([], ["api-key", "blob", "db-password"])
     assert again["diff"]["before"] == again["diff"]["after"]
     assert again["warnings"] == []
     assert ensuring.versions == before
@@ -85,7 +85,7 @@ def test_check_mode_tells_names_and_changes_nothing(ensuring: Ensuring) -> None:
     ensuring.control.delete("coffre", "blob")
     before = ensuring.versions
     result = ensuring(recover=True, check=True)
-    assert (result["changed"], result["filled"], result["recovered"]) == (True, ["db-password"], ["blob"])
+    assert (result["changed"], result["made"], result["recovered"]) == (True, ["db-password"], ["blob"])
     assert result["diff"] == {"before": "api-key\n", "after": "api-key\nblob\ndb-password\n"}
     assert ensuring.versions == before
 
@@ -107,7 +107,7 @@ def test_recovers_what_was_deleted_if_told(ensuring: Ensuring) -> None:
     for name in ("shared-db-password", "proxy-tls"):
         ensuring.control.delete("coffre", name)
     result = ensuring(recover=True)
-    assert (result["recovered"], result["filled"], result["by_hand"]) == (
+    assert (result["recovered"], result["made"], result["by_hand"]) == (
         ["db-password", "proxy-tls"],
         ["api-key", "blob"],
         [],
@@ -221,7 +221,7 @@ def test_goes_on_after_a_failure_in_the_middle(ensuring: Ensuring) -> None:
     with pytest.raises(SourceError, match="put api-key and db-password, and did not finish blob: run again"):
         ensuring()
     before = ensuring.versions
-    assert ensuring()["filled"] == ["blob"]
+    assert ensuring()["made"] == ["blob"]
     assert before.items() <= ensuring.versions.items()
 
 
@@ -229,20 +229,20 @@ def test_bears_transient_errors(ensuring: Ensuring) -> None:
     ensuring.control.fault("status", "set", status=429, retry_after=0, count=2)
     ensuring.control.fault("reset", "versions", count=2)
     ensuring.control.fault("half", "get_deleted", count=2)
-    assert ensuring()["filled"] == ["api-key", "blob", "db-password"]
+    assert ensuring()["made"] == ["api-key", "blob", "db-password"]
     assert {len(versions) for versions in ensuring.versions.values()} == {1}
 
 
 def test_an_answer_that_is_lost_is_no_strangers_version(ensuring: Ensuring) -> None:
     ensuring.control.fault("lost", "set", name="api-key")
-    assert ensuring()["filled"] == ["api-key", "blob", "db-password"]
+    assert ensuring()["made"] == ["api-key", "blob", "db-password"]
     assert len({value for _, value, *_ in ensuring.versions["api-key"]}) == 1
 
 
 def test_leaves_a_name_that_was_taken_since_the_look(ensuring: Ensuring, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = seed._plan
 
-    def late(*arguments: Any) -> seed.Plan:
+    def late(*arguments: Any) -> seed.VaultPlan:
         made = plan(*arguments)
         ensuring.control.put("coffre", "api-key", CANARY)
         return made

@@ -13,7 +13,7 @@ import environments
 import pytest
 
 ROOT = Path(__file__).parents[3]
-BLANKS = {"stack_public_url", "stack_secrets_keyvault"}
+BLANKS = {"stack_public_url", "stack_secrets_keyvault", "stack_vault"}
 
 
 def play(playbook: str, inventory: Path) -> str:
@@ -39,7 +39,8 @@ def test_what_is_not_filled_in_is_refused_before_a_host_is_asked(environment: st
     output = play(playbook, ROOT / "inventory" / environment)
     assert (
         f"inventory/{environment} is not filled in: FILL-IN still stands for a host in hosts.yml, stack_public_url in "
-        "group_vars/all/stack.yml, stack_secrets_keyvault in group_vars/all/stack.yml; nothing was changed"
+        "group_vars/all/stack.yml, stack_secrets_keyvault in group_vars/all/stack.yml, stack_vault in "
+        "group_vars/all/stack.yml; nothing was changed"
     ) in output
     assert "unreachable=0" in output
 

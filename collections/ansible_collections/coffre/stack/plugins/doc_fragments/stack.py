@@ -30,8 +30,9 @@ options:
 options:
   source:
     description:
-      - Where values come from. V(demo) generates them on the host, V(file) reads an operator's directory, whose values
-        no rotation makes, V(keyvault) reads an Azure Key Vault, where only the versions that changed are read again.
+      - Where values come from. V(demo) generates them on the host, V(file) reads an operator's directory, of which a
+        rotation takes the new values, V(keyvault) reads an Azure Key Vault, where only the versions that changed are
+        read again.
     type: str
     choices: [demo, file, keyvault]
     default: demo

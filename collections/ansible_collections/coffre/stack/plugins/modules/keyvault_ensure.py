@@ -48,7 +48,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-filled:
+made:
   description: The secrets that were generated and put into the vault.
   returned: success
   type: list

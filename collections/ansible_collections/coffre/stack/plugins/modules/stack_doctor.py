@@ -85,19 +85,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.coffre.stack.plugins.module_utils import stack
+from ansible_collections.coffre.stack.plugins.module_utils import sources, stack
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard, report
-from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 
 def work(params: dict[str, Any]) -> dict[str, Any]:
     """Examine the stack by the module's parameters. Raises CoffreError for parameters that make no sense."""
     words = params["history_words"]
-    vault = params["keyvault"]
     target = examined.Target(
         paths=StackPaths(params["stack"]),
         catalogue=stack.read(params["catalogue"], params["compose_file"]),
@@ -109,8 +107,7 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
             params["history_note"],
             tuple(params["history_unsearched"]),
         ),
-        keyvault=keyvault.settings(vault) if vault is not None else None,
-        source=params["source"],
+        source=sources.load(params["stack"], params),
     )
     told, _ = guard(lambda: {"metrics": metrics.exposition(target.paths, target.state, target.catalogue)})
     checks = [asdict(check) for check in doctor.examine(target)]

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import ssl
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 from ..engines import compose
 from ..errors import CoffreError
 from ..rollout import apply as rollout
-from ..rotation import plan as rotation_plan
+from ..rollout import endpoints as asked
+from ..strategies import agree
 from .target import Target, verdict
 
-HTTP_SECONDS = 10
 LOGIN_SECONDS = 5.0  # that a service may take to be healthy
-
-
-def fetch(url: str, context: ssl.SSLContext | None = None) -> tuple[int, Any]:
-    """(status, parsed JSON or None) of a request; 0 when there is no answer. No proxy of the environment is used."""
-    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
-    try:
-        with urllib.request.build_opener(*handlers).open(url, timeout=HTTP_SECONDS) as answer:
-            status, text = answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        status, text = error.code, error.read()
-    except (OSError, ValueError):
-        return 0, None
-    try:
-        return status, json.loads(text)
-    except ValueError:
-        return status, None
 
 
 def endpoints(target: Target) -> str:
     """The stack answers where the inventory says, over TLS as a client checks it."""
-    problems = []
-    context = target.trusting()
-    for url in target.endpoints:
-        status, told = fetch(url, context)
-        cause = told.get("cause") if isinstance(told, dict) else None
-        if status == 0:
-            problems.append(f"{url} gives no answer that can be trusted")
-        elif status != 200:
-            problems.append(f"{url} answers {status}" + (f" ({cause})" if cause else ""))
+    problems = asked.problems(target.endpoints, target.trusting())
     note = f"{', '.join(target.endpoints)} answer" if target.endpoints else "the inventory names no endpoint"
     return verdict(problems, note)
 
@@ -71,7 +42,7 @@ def readiness(target: Target) -> str:
 def logins(target: Target) -> str:
     """Each value that another service verifies is tried, and counts for good."""
     try:
-        found = rotation_plan.refusals(target.paths, target.catalogue, target.state, LOGIN_SECONDS)
+        found = agree.refusals(target.paths, target.catalogue, target.state, LOGIN_SECONDS)
     except ModuleNotFoundError:
         raise CoffreError("the modules' Python is not on this host: playbooks/site.yml makes it") from None
     problems = [f"{name}: {each}" for name, told in found.items() for each in told]

@@ -93,7 +93,7 @@ OF_THE_VAULT = (
 def examine(target: Target) -> list[Check]:
     """All checks, in order. Nothing that a check stumbles over keeps the others from running."""
     found: dict[str, Check] = {}
-    for each in EXAMINATIONS + (OF_THE_VAULT if target.keyvault else ()):
+    for each in EXAMINATIONS + (OF_THE_VAULT if target.source.vault else ()):
         if missing := [need for need in each.needs if not _usable(found[need], target)]:
             found[each.name] = Check(each.name, False, False, f"not checked, because of: {', '.join(missing)}")
             continue

@@ -6,7 +6,7 @@ import functools
 import json
 import ssl
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from ..host import bundles
 from ..host import state as states
 from ..keyvault.client import Properties, Vault, VaultSettings
 from ..paths import StackPaths
+from ..rollout.endpoints import trusting
 from ..scan import leaks
+from ..sources.base import Source
+from ..sources.demo import Demo
 
 SOON = timedelta(days=30)
 MOST = 8  # findings that a check tells one by one
@@ -60,8 +63,7 @@ class Target:
     ca_path: Path | None
     history: History
     proc: Path = Path("/proc")
-    keyvault: VaultSettings | None = None  # where the source is a vault
-    source: str = "demo"
+    source: Source = field(default_factory=lambda: Demo(""))
     sys: Path = Path("/sys")
 
     @functools.cached_property
@@ -110,8 +112,8 @@ class Target:
     @property
     def vault(self) -> VaultSettings:
         """The settings of the vault, for its own checks."""
-        assert self.keyvault
-        return self.keyvault
+        assert self.source.vault
+        return self.source.vault
 
     @functools.cached_property
     def vaulted(self) -> dict[str, list[Properties]]:
@@ -125,7 +127,7 @@ class Target:
 
     def trusting(self) -> ssl.SSLContext:
         """How a client of the stack checks its certificate."""
-        return ssl.create_default_context(cafile=str(self.ca_path) if self.ca_path else None)
+        return trusting(str(self.ca_path or ""))
 
     def networks(self) -> set[str]:
         """The networks of the stack's containers."""

@@ -39,24 +39,19 @@ def values(target: Target) -> str:
     found = [
         name
         for name in sorted(target.catalogue.secrets)
-        if target.values.get(name, b"").startswith(sources.DEMO_MARK) and target.source != "demo"
+        if target.values.get(name, b"").startswith(sources.DEMO_MARK) and not target.source.BUILT_IN
     ]
     problems = [
         f"{name} begins with demo-, as what a program has built in for a demo"
         f"{_by_hand(target, target.catalogue.secrets[name])}"
         for name in found
     ]
-    return verdict(problems, "no value is one of a demo" if target.source != "demo" else "the stack is a demo")
+    return verdict(problems, "the stack is a demo" if target.source.BUILT_IN else "no value is one of a demo")
 
 
 def _by_hand(target: Target, secret: Secret) -> str:
-    """What else is to be done where the values are the operator's, but somebody else checks them."""
-    if target.source != "file" or not secret.verified:
-        return ""
-    return (
-        f" (make rotate-secret SECRET={secret.name} ARGS='-e stack_secrets_source=demo', then put the new value into "
-        "its file)"
-    )
+    """What else is to be done where no deploy adopts a new value, and no rotation makes it."""
+    return target.source.advice(secret) if sources.kept(target.catalogue, secret) else ""
 
 
 def certificates(target: Target) -> str:

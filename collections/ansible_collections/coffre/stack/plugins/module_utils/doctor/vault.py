@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from ..catalogue import Secret
 from ..errors import CoffreError
 from ..keyvault.client import Properties
+from ..sources import base as sources
 from .target import Target, verdict
 
 
@@ -38,15 +39,12 @@ def drift(target: Target) -> str:
         since = f"{offered.version} in the vault, since {_date(offered.created):%Y-%m-%d %H:%M} UTC"
         if held == offered.version:
             same += 1
-        elif not secret.verified:
+        elif not (why := sources.kept(target.catalogue, secret)):
             warnings.append(f"{label} is {held} here and {since}: the next playbooks/site.yml adopts that")
         elif secret.vault_version:
             problems.append(f"{label} is {held} here and pinned to {since}: put the pin back")
         else:
-            problems.append(
-                f"{label} is {held} here and {since}, which no rotation made: run make rotate-secret "
-                f"SECRET={secret.name}, which replaces both"
-            )
+            problems.append(f"{label} is {held} here and {since}, which no deploy adopts, because {why}")
     return verdict(problems, f"the host has the versions of the vault, {same} of {same}", warnings)
 
 

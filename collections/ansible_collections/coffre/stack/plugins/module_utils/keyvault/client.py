@@ -169,7 +169,7 @@ class Vault:
         """Ask, and let a refusal be an error."""
         try:
             return self._ask(call)
-        except refusals.Refused as error:
+        except refusals.RefusedByVault as error:
             raise refusals.of_vault(error.found, asked, self.settings, self._identity.claims()) from None
 
     def _list(self, pages: int | None) -> dict[str, Properties] | None:
@@ -205,7 +205,7 @@ class Vault:
 
         try:
             return self._ask(call)
-        except refusals.Refused as error:
+        except refusals.RefusedByVault as error:
             claims = self._identity.claims()
             refusal = refusals.of_secret(error.found, self.settings, claims)
             if refusal is None:
@@ -218,7 +218,7 @@ class Vault:
 
         try:
             return sorted(self._ask(call), key=lambda each: each.created)
-        except refusals.Refused as error:
+        except refusals.RefusedByVault as error:
             if error.found.status == 404:
                 return []
             raise refusals.of_vault(error.found, "list", self.settings, self._identity.claims()) from None
@@ -226,7 +226,7 @@ class Vault:
     def _deleted(self, name: str) -> Properties | Literal[False] | None:
         try:
             return self._ask(lambda: self._properties(self._client.get_deleted_secret(name).properties))
-        except refusals.Refused as error:
+        except refusals.RefusedByVault as error:
             return False if error.found.status == 404 else None
 
     def _properties(self, about: Any) -> Properties:
@@ -246,7 +246,7 @@ class Vault:
         )
 
     def _ask(self, call: Callable[[], T]) -> T:
-        """Call until there is an answer. Raises Refused, or VaultUnavailable past the limit."""
+        """Call until there is an answer. Raises RefusedByVault, or VaultUnavailable past the limit."""
         from azure.core import exceptions as azure
 
         attempt, renewed = 0, False
@@ -276,7 +276,7 @@ class Vault:
                     self._identity.forget(started)
                     continue
                 if found.status not in PASSING and found.status < 500:
-                    raise refusals.Refused(found) from None
+                    raise refusals.RefusedByVault(found) from None
                 self._last = f"status {found.status}"
                 wait = found.retry_after
             except ValueError:

@@ -97,15 +97,15 @@ class Identity:
 
     def __init__(self, credential: Credential, transport: Transport, deadline: float) -> None:
         self._settings = credential
-        self._transport = transport
-        self._deadline = deadline
+        self.transport = transport
+        self.deadline = deadline
         self._lock = threading.Lock()
         self._token: Any = None
         self._obtained = 0.0
         self._credential = self._build()
 
     def _build(self) -> Any:
-        return build(self._settings, self._transport, max(1.0, self._deadline - time.monotonic()))
+        return build(self._settings, self.transport, max(1.0, self.deadline - time.monotonic()))
 
     def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> Any:
         """What the SDK calls for a token: the one at hand, or a new one."""
@@ -113,7 +113,7 @@ class Identity:
         with self._lock:
             if not asked.get("claims") and self._token and self._token.expires_on - time.time() > MARGIN:
                 return self._token
-            self._transport.clear()
+            self.transport.clear()
             try:
                 self._token = self._credential.get_token_info(*scopes, options=asked)
             except Exception as error:
@@ -146,12 +146,12 @@ class Identity:
             return {}
 
     def close(self) -> None:
-        self._transport.close()
+        self.transport.close()
 
     def _explain(self, error: Exception, tenant: str | None) -> Exception:
         if isinstance(error, (TransientErrors, SourceError)):
             return error
-        transport, settings = self._transport, self._settings
+        transport, settings = self.transport, self._settings
         if transport.trouble:
             return transport.trouble
         code = re.search(r"\bAADSTS\d+", str(error))

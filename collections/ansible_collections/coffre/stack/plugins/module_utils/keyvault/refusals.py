@@ -11,6 +11,7 @@ from ..errors import SourceError
 from .settings import VaultSettings
 
 RESOURCE = re.compile(r"Resource: '(/subscriptions/[^'/]+/resourcegroups/[^'/]+/[^']*?/vaults/[^'/]+)", re.IGNORECASE)
+ADDRESS = re.compile(r"Client address: ([0-9a-fA-F.:]+)")
 # By what is asked: the action that RBAC wants, the role that has it, and the permission of an access policy.
 RIGHTS = {
     "get": ("secrets/getSecret", "Key Vault Secrets User", "get"),
@@ -50,7 +51,7 @@ class Fault:
     retry_after: float | None
 
 
-class Refused(Exception):
+class RefusedByVault(Exception):
     """An answer that asking again would not change."""
 
     def __init__(self, found: Fault) -> None:
@@ -62,7 +63,8 @@ def fault(error: Any) -> Fault:
     """Read azure's HttpResponseError. The message is for the patterns below, never for a person."""
     response = error.response
     try:
-        told = response.json()["error"]
+        body = response.json()
+        told = body.get("error") or body  # some of Azure's services put nothing around it
         code = (told.get("innererror") or {}).get("code") or told.get("code") or ""
         message = told.get("message") or ""
     except Exception:
@@ -144,7 +146,7 @@ def of_vault(found: Fault, asked: str, settings: VaultSettings, claims: Mapping[
             f"The vault {vault} does not accept this identity's token: see that the host's clock is right."
         )
     if _network(found):
-        address = re.search(r"Client address: ([0-9a-fA-F.:]+)", found.message)
+        address = ADDRESS.search(found.message)
         return SourceError(
             f"The firewall of the vault {vault} keeps this host out: run 'az keyvault network-rule add --name {vault} "
             f"--ip-address {address[1].rstrip('.') if address else 'ADDRESS'}', or give the host a private endpoint."

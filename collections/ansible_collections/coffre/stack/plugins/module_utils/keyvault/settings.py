@@ -84,15 +84,16 @@ def settings(data: Any) -> VaultSettings:
     ca = data.get("ca") or str(SYSTEM_CA)
     if not isinstance(ca, str) or not ca.startswith("/"):
         problems.append("`ca` must be the absolute path of a PEM file on the host")
-    read = _credential("credential", data.get("credential") or {"type": "default"}, problems)
+    read = credential("credential", data.get("credential") or {"type": "default"}, problems)
     writer = data.get("write_credential")
-    write = _credential("write_credential", writer, problems) if writer else read
+    write = credential("write_credential", writer, problems) if writer else read
     if problems:
         raise SourceError(f"stack_secrets_keyvault is wrong: {'; '.join(problems)}.")
     return VaultSettings(url.lower(), read, write, Path(ca), **values)
 
 
-def _credential(where: str, data: Any, problems: list[str]) -> Credential:
+def credential(where: str, data: Any, problems: list[str]) -> Credential:
+    """The credential that `data` describes; what is wrong with it goes to `problems`, as of the key `where`."""
     kind = data.get("type") if isinstance(data, Mapping) else None
     if not isinstance(kind, str) or kind not in CREDENTIALS:
         problems.append(f"`{where}` needs a `type`: use one of {', '.join(CREDENTIALS)}")

@@ -26,6 +26,10 @@ READ_SECONDS = 15.0
 NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
+class NoSuchName(SourceError):
+    """The name service knows no such host: none, or none yet."""
+
+
 class TransientErrors(Exception):
     """No answer worth having, for a reason that may pass: ask again, after `seconds` where the answer said when."""
 
@@ -82,7 +86,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         super().__init__(session=session)
-        self._deadline = deadline
+        self.deadline = deadline
         self._advice = advice
         self.clear()
 
@@ -96,7 +100,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
     def send(self, request: Any, **options: Any) -> Any:
         self.clear()
         self.used = True
-        left = self._deadline - time.monotonic()
+        left = self.deadline - time.monotonic()
         if left <= 0:
             raise TransientErrors("")  # the answers before say why
         options["connection_timeout"] = min(options.get("connection_timeout", CONNECT_SECONDS), left)
@@ -127,7 +131,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # the SDK says its ty
                     "answers in its place."
                 )
             if isinstance(cause, socket.gaierror) and cause.errno in NO_SUCH_NAME:
-                return SourceError(f"{host} is not found, says the name service: {self._advice}.")
+                return NoSuchName(f"{host} is not found, says the name service: {self._advice}.")
         return None
 
 

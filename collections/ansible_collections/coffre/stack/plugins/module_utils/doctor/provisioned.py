@@ -1,0 +1,160 @@
+"""The doctor's look at the vault itself, from the controller: whether it is still what production can trust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import CoffreError, SourceError
+from ..host.outcome import guard
+from ..keyvault.arm import Manager, Refused
+from ..provision import look, refusals
+from ..provision.resources import (
+    NEAR_EXPIRY,
+    READER,
+    ROLES,
+    WRITER,
+    Seen,
+    audited,
+    holder_of,
+    principals,
+    role_of,
+    scope_of,
+    sends_audit,
+    vault_path,
+)
+from ..provision.settings import Wanted
+from .target import Caution, Check, verdict
+
+VAULT = "run make vault"
+# Roles of Azure's that are often inherited, so that a line can name them.
+NAMES = ROLES | {
+    "8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
+    "b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
+    "acdd72a7-3385-48ef-bd42-f606fba81ae7": "Reader",
+    "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9": "User Access Administrator",
+    "f58310d9-a9f6-439a-9e8d-f62e7b41a168": "Role Based Access Control Administrator",
+    "00482a5a-887f-4fb3-b363-3b7fe8e74483": "Key Vault Administrator",
+    "21090545-7ca7-4776-b22c-e363652d74d2": "Key Vault Reader",
+    "f25e0fa2-a7c8-4377-a976-54943a77a395": "Key Vault Contributor",
+    "8b54135c-b56d-4d72-a534-26097cfdc8d8": "Key Vault Data Access Administrator",
+}
+
+Events = list[dict[str, Any]] | str  # the event subscriptions, or why they cannot be seen
+Look = Callable[[Wanted, Seen, Events], str]
+
+
+def examine(wanted: Wanted) -> list[Check]:
+    """All checks of the vault itself; one line where it cannot be asked as whoever is logged in here."""
+    try:
+        with Manager(wanted.keyvault, wanted.credential) as manager:
+            seen = look.look(manager, wanted)
+            if seen.vault is None:
+                return [unchecked(f"the vault {wanted.name} is not in {wanted.resource_group}: {VAULT}")]
+            events = _events(manager, wanted)
+    except Refused as error:
+        return [unchecked(str(refusals.of_azure(error, wanted)))]
+    except SourceError as error:
+        return [unchecked(str(error))]
+    return [_checked(name, run, remedy, wanted, seen, events) for name, (run, remedy) in LOOKS.items()]
+
+
+def _events(manager: Manager, wanted: Wanted) -> Events:
+    try:
+        return manager.listed("event", f"{vault_path(wanted)}/providers/Microsoft.EventGrid/eventSubscriptions")
+    except Refused as error:  # of a provider that a vault can be without
+        return str(refusals.of_azure(error, wanted))
+
+
+def unchecked(why: str) -> Check:
+    """The one line of a vault that nobody here can ask about."""
+    return Check("vault itself", True, True, f"not checked: {why.removesuffix('.')}")
+
+
+def _checked(name: str, run: Look, remedy: str, wanted: Wanted, seen: Seen, events: Events) -> Check:
+    result, problem = guard(lambda: {"note": run(wanted, seen, events)})
+    if result is None:
+        return Check(name, False, False, f"{str(problem).removesuffix('.')}. What to do: {remedy}.")
+    return Check(name, True, isinstance(result["note"], Caution), str(result["note"]))
+
+
+def rights(wanted: Wanted, seen: Seen, _: Events) -> str:
+    """RBAC decides, readers only read, and nobody has a right that the inventory does not know of."""
+    listed = {(role, who.id) for role, who, _ in principals(wanted, seen)}
+    writers = {who for role, who in listed if role == WRITER}
+    readers = {who for role, who in listed if role == READER} - writers
+    problems, here, above = [], [], []
+    if not _properties(seen).get("enableRbacAuthorization"):
+        problems.append(f"the vault {wanted.name} goes by access policies, so the roles below it count for nothing")
+    for who in sorted(writers & seen.managed):
+        problems.append(f"the writer {who} is a managed identity, which every process of its machine can use")
+    for each in seen.assignments:
+        role, who = role_of(each), holder_of(each)
+        told = f"{NAMES.get(role, role)} for {each.get('properties', {}).get('principalType', 'principal')} {who}"
+        inherited = not scope_of(each).startswith(vault_path(wanted).lower())
+        if who in readers and role != READER:
+            problems.append(f"the reader {who} holds more than {ROLES[READER]}: {NAMES.get(role, role)}")
+        elif inherited:
+            above.append(f"{told} from {scope_of(each)}")
+        elif (role, who) not in listed or scope_of(each) != vault_path(wanted).lower():
+            here.append(told)
+    warnings = [f"not in the inventory: {each}" for each in here] + [f"inherited: {each}" for each in above]
+    return verdict(problems, f"{len(listed)} rights at the vault, all of them in the inventory", warnings)
+
+
+def audit(wanted: Wanted, seen: Seen, _: Events) -> str:
+    """Who read what is written down."""
+    if setting := audited(wanted, seen):
+        return f"AuditEvent goes to the workspace by the setting {setting.get('name')}"
+    anywhere = [each for each in seen.settings if sends_audit(each.get("properties", {}).get("logs") or [])]
+    if not anywhere:
+        raise CoffreError(f"no diagnostic setting of the vault {wanted.name} has AuditEvent")
+    return Caution(f"AuditEvent goes elsewhere than to the workspace, by the setting {anywhere[0].get('name')}")
+
+
+def deletion(wanted: Wanted, seen: Seen, _: Events) -> str:
+    """What is deleted can come back, and nobody can destroy it before."""
+    properties = _properties(seen)
+    problems = []
+    if properties.get("enableSoftDelete") is False:
+        problems.append(f"the vault {wanted.name} has no soft delete")
+    if not properties.get("enablePurgeProtection"):
+        problems.append(f"the vault {wanted.name} has no purge protection")
+    return verdict(problems, f"deleted secrets come back for {properties.get('softDeleteRetentionInDays')} days")
+
+
+def network(wanted: Wanted, seen: Seen, _: Events) -> str:
+    """Who reaches the vault at all."""
+    properties = _properties(seen)
+    rules: Mapping[str, Any] = properties.get("networkAcls") or {}
+    if str(properties.get("publicNetworkAccess") or "Enabled").lower() == "disabled":
+        return "reached by private endpoints only"
+    if str(rules.get("defaultAction", "Allow")).lower() != "deny":
+        return Caution(f"every address reaches the vault {wanted.name}: list `addresses` or `subnets` in stack_vault")
+    count = len(rules.get("ipRules") or []), len(rules.get("virtualNetworkRules") or [])
+    return f"reached from {count[0]} networks and {count[1]} subnets only"
+
+
+def alert(_: Wanted, __: Seen, events: Events) -> str:
+    """Somebody is told before a secret expires."""
+    if isinstance(events, str):
+        return Caution(f"not checked: {events.removesuffix('.')}")
+    for each in events:
+        types = ((each.get("properties") or {}).get("filter") or {}).get("includedEventTypes")
+        if types is None or NEAR_EXPIRY in types:  # none named is all of them
+            return f"the event subscription {each.get('name')} tells of secrets that expire soon"
+    return Caution("nobody is told of secrets that expire soon: set `action_group` in stack_vault")
+
+
+LOOKS: dict[str, tuple[Look, str]] = {
+    "vault rights": (rights, f"take away what is too much (az role assignment delete), or {VAULT}"),
+    "vault audit": (audit, VAULT),
+    "vault deletion": (deletion, VAULT),
+    "vault network": (network, VAULT),
+    "vault alert": (alert, VAULT),
+}
+
+
+def _properties(seen: Seen) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (seen.vault or {}).get("properties", {})
+    return found
