@@ -19,11 +19,14 @@ from azure.keyvault.secrets import SecretClient
 
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault.transport import Transport
+from ansible_collections.coffre.stack.plugins.module_utils.provision import run
 from ansible_collections.coffre.stack.plugins.module_utils.sources import base as sources
 from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source_keyvault
-from tests.keyvault_emulator.access import RIGHTS
+from tests.keyvault_emulator.roles import RIGHTS
 from tests.keyvault_emulator.server import Emulator
 from tests.unit import described
+
+from . import subscription
 
 
 @dataclass
@@ -56,7 +59,7 @@ class Ground:
         """Read as a run does; `requests` has afterwards what was asked of the vault."""
         self.requests.clear()
         parsed = described.parse({"secrets": self.entries, "services": []})
-        resolved = source_keyvault.keyvault(parsed, self.held, self.seen, self.settings, "refuse")
+        resolved = source_keyvault.read(parsed, self.held, self.seen, self.settings, "refuse")
         for name, version in resolved.values.items():
             self.held[name] = [version]
         self.seen, self.warnings = resolved.vault, resolved.warnings
@@ -102,3 +105,16 @@ def ground(place: tuple[keyvault.VaultSettings, SecretClient], monkeypatch: pyte
             except HttpResponseError:
                 # A vault with purge protection keeps it until its time is over.
                 break
+
+
+@pytest.fixture
+def land(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[subscription.Land]:
+    """A subscription in which there is nothing yet."""
+    if subscription.REAL:
+        with subscription.real() as found:
+            yield found
+        return
+    monkeypatch.setattr(keyvault, "BACKOFF", (0.01, 0.02, 0.05))
+    monkeypatch.setattr(run, "RIGHTS_PAUSE", 0.01)
+    with subscription.emulated(request.getfixturevalue("emulator")) as found:
+        yield found

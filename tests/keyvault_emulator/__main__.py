@@ -7,8 +7,7 @@ import signal
 from pathlib import Path
 from threading import Event
 
-from .login import HOST
-from .server import DOMAIN, start
+from .server import DOMAIN, OTHERS, start
 
 
 def main() -> None:
@@ -16,6 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.keyvault_emulator", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="where ca.pem and server.pem are kept")
     parser.add_argument("--vault", action="append", metavar="NAME", help="a vault; may be repeated (coffre)")
+    parser.add_argument("--no-vault", action="store_true", help="begin with an empty subscription")
     parser.add_argument("--address", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8443, help="the vaults' HTTPS port (8443)")
     parser.add_argument("--outside-port", type=int, default=8442, help="identity endpoint and control API (8442)")
@@ -23,10 +23,10 @@ def main() -> None:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    vaults = options.vault or ["coffre"]
+    vaults = [] if options.no_vault else options.vault or ["coffre"]
     with start(options.state, vaults, options.address, options.port, options.outside_port) as emulator:
-        names = " ".join(f"{vault}.{DOMAIN}" for vault in vaults)
-        print(f"hosts     {emulator.address} {names} {HOST}")
+        names = [f"{vault}.{DOMAIN}" for vault in vaults]
+        print(f"hosts     {emulator.address} {' '.join([*names, *OTHERS])}")
         for vault in vaults:
             print(f"vault     {emulator.url(vault)}")
         print(f"trust     {emulator.ca}")

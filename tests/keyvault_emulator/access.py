@@ -6,13 +6,13 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 import jwt
 
+from .roles import Rights
 from .vault import LOCATION, Vault, VaultError
 
 RESOURCE = "https://vault.azure.net"
@@ -36,7 +36,6 @@ OPERATIONS = {
     "backup": ("backup", "backup/action"),
     "restore": ("restore", "restore/action"),
 }
-RIGHTS = ("get", "list", "set", "delete", "recover", "purge", "backup", "restore")
 
 
 def guid(name: str) -> str:
@@ -47,7 +46,8 @@ def guid(name: str) -> str:
 @dataclass(frozen=True)
 class Identity:
     """Who may ask for tokens. `system`: the machine's own managed identity; `certificate`, `federated`: what proves it
-    at the login endpoint (a PEM certificate, the content of a token file)."""
+    at the login endpoint (a PEM certificate, the content of a token file); `resource`: the id of a user-assigned
+    managed identity that Resource Manager made, which counts on a machine once it is attached to it."""
 
     name: str
     client_id: str
@@ -56,16 +56,7 @@ class Identity:
     system: bool
     certificate: str = ""
     federated: str = ""
-
-
-@dataclass(frozen=True)
-class Grant:
-    """Rights of an identity on a vault, or on some of its secrets only."""
-
-    identity: str
-    vault: str
-    rights: tuple[str, ...]
-    secrets: tuple[str, ...] = ()
+    resource: str = ""
 
 
 @dataclass
@@ -102,23 +93,35 @@ class Tokens:
         """End the life of every token issued so far."""
         self._revoked = self._issued
 
+    def read(self, authorization: str | None) -> dict[str, Any]:
+        """The claims of the token in an Authorization header.
+
+        Raises:
+            jwt.ExpiredSignatureError: its life is over.
+            jwt.PyJWTError: there is none, or not one of this emulator's.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise jwt.InvalidTokenError
+        claims = dict(jwt.decode(token, self._key, algorithms=["HS256"], options={"verify_aud": False}))
+        if int(claims["uti"]) <= self._revoked:
+            raise jwt.ExpiredSignatureError
+        return claims
+
     def check(self, authorization: str | None, vault: Vault) -> dict[str, Any]:
         """The claims of the token in an Authorization header.
 
         Raises:
             VaultError: no token, or not one for this vault: 401.
         """
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        if not (authorization or "").lower().startswith("bearer "):
             raise unauthorized("AKV10000: Request is missing a Bearer or PoP token.")
         try:
-            claims = dict(jwt.decode(token, self._key, algorithms=["HS256"], options={"verify_aud": False}))
+            claims = self.read(authorization)
         except jwt.ExpiredSignatureError:
             raise unauthorized("[TokenExpired] Error validating token: 'S2S12086'.") from None
         except jwt.PyJWTError:
             raise unauthorized("AKV10046: Unable to resolve the key used for signature validation.") from None
-        if int(claims["uti"]) <= self._revoked:
-            raise unauthorized("[TokenExpired] Error validating token: 'S2S12086'.")
         if not AUDIENCE.fullmatch(claims["aud"]):
             raise unauthorized(f"AKV10022: Invalid audience. Expected {RESOURCE}, found: {claims['aud']}.")
         if claims["tid"] != vault.tenant:
@@ -129,9 +132,7 @@ class Tokens:
         return claims
 
 
-def permit(
-    grants: Iterable[Grant], claims: dict[str, Any], vault: Vault, operation: str, name: str, address: str
-) -> None:
+def permit(rights: Rights, claims: dict[str, Any], vault: Vault, operation: str, name: str, address: str) -> None:
     """Refuse what the firewall, or the lack of a right, refuses.
 
     Raises:
@@ -139,21 +140,19 @@ def permit(
     """
     words = f"appid={claims['appid']};oid={claims['oid']};iss={claims['iss']}"
     where = f"Vault: {vault.name};location={LOCATION}"
-    if vault.closed:
+    if closed := vault.shut(address):
         reason = {
             "ForbiddenByFirewall": "Client address is not authorized and caller is not a trusted service.\r\n"
             f"Client address: {address}",
             "ForbiddenByConnection": "Public network access is disabled and request is not from a trusted service "
             "nor via an approved private link.",
-        }[vault.closed]
-        raise forbidden(f"{reason}\r\nCaller: {words}\r\n{where}", vault.closed)
+        }[closed]
+        raise forbidden(f"{reason}\r\nCaller: {words}\r\n{where}", closed)
     right, action = OPERATIONS[operation]
     if vault.model == "rbac" and action == "readMetadata/action":
         right = "list"
-    for grant in grants:
-        mine = guid(f"object/{grant.identity}") == claims["oid"] and grant.vault == vault.name and right in grant.rights
-        if mine and (not grant.secrets or name.lower() in grant.secrets):
-            return
+    if rights.reads(claims["oid"], right, vault.resource(name), vault.model == "policy"):
+        return
     if vault.model == "policy":
         raise forbidden(
             f"The user, group or application '{words}' does not have secrets {right} permission on key vault "

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-NAMES = ("*.vault.azure.net", "vault.azure.net", "login.microsoftonline.com")
+NAMES = ("*.vault.azure.net", "vault.azure.net", "login.microsoftonline.com", "management.azure.com")
 DAYS = 397
 
 
@@ -38,9 +38,13 @@ def ensure(folder: Path) -> tuple[Path, Path]:
 
 
 def _lasts(server: Path) -> bool:
-    """Whether the certificate in `server` is good for a day more."""
-    until = x509.load_pem_x509_certificate(server.read_bytes()).not_valid_after_utc
-    return until > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    """Whether the certificate in `server` is good for a day more, and for all names."""
+    found = x509.load_pem_x509_certificate(server.read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+        x509.DNSName
+    )
+    until = found.not_valid_after_utc
+    return set(names) == set(NAMES) and until > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
 
 
 def _certificate(

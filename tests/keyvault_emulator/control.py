@@ -24,7 +24,8 @@ class Control:
         """Make an empty vault or change one.
 
         Settings: tenant; model (rbac, policy); purge_protection; recoverable_days; closed (the firewall's inner code,
-        ForbiddenByFirewall or ForbiddenByConnection, or empty).
+        ForbiddenByFirewall or ForbiddenByConnection, or empty); group, tags; subscription (another one's vault is
+        somebody else's).
         """
         self._ask("vault", name=name, **settings)
 
@@ -41,6 +42,34 @@ class Control:
     def revoke(self, identity: str, vault: str) -> None:
         """Take all of an identity's rights on a vault."""
         self._ask("revoke", identity=identity, vault=vault)
+
+    def assign(self, identity: str, role: str, scope: str = "") -> None:
+        """Let an identity have a built-in role, such as Contributor, at a scope, by default the subscription."""
+        self._ask("assign", identity=identity, role=role, scope=scope)
+
+    def unassign(self, identity: str, scope: str = "") -> None:
+        """Take all roles that an identity has at a scope itself, by default the subscription."""
+        self._ask("unassign", identity=identity, scope=scope)
+
+    def assignments(self, vault: str) -> list[dict[str, Any]]:
+        """The role assignments at a vault or above, as Resource Manager lists them."""
+        return list(self._ask("assignments", vault=vault))
+
+    def resource(self, id: str, body: Mapping[str, Any]) -> None:
+        """Keep a resource that somebody else made, such as an action group; an empty body removes it."""
+        self._ask("resource", id=id, body=dict(body))
+
+    def provider(self, namespace: str, registered: bool) -> None:
+        """Say whether the subscription is registered for a resource provider."""
+        self._ask("provider", namespace=namespace, registered=registered)
+
+    def delete_vault(self, name: str) -> None:
+        """Soft-delete a vault."""
+        self._ask("delete_vault", name=name)
+
+    def logged(self, vault: str) -> list[dict[str, Any]]:
+        """The calls that a vault's diagnostic settings let it log: operation, name, oid, status."""
+        return list(self._ask("logged", vault=vault))
 
     def put(
         self,
@@ -78,10 +107,11 @@ class Control:
         self._ask("delete", vault=vault, name=name, purge=purge)
 
     def fault(self, kind: str, operation: str = "*", **settings: str | float | None) -> None:
-        """Let calls fail: `kind` is status, reset, lost, half or slow.
+        """Let calls fail: `kind` is status, reset, lost, half, slow or, of Resource Manager, failed.
 
         `operation`: get, list, versions, set, update, delete, list_deleted, get_deleted, recover, purge, backup,
-        restore, challenge (the call without a token), token, or * (any call of a vault). Settings: name (of a secret);
+        restore, challenge (the call without a token), token, * (any call of a vault), a verb and a type of Resource
+        Manager's such as `PUT vaults`, or arm (any call of it). Settings: name (of a secret);
         skip (so many go well first); count (so many are hit, 1; 0: all); share (probability, 1.0); status (503);
         retry_after (s); seconds (of slow).
         """
@@ -92,7 +122,8 @@ class Control:
         self._ask("clear_faults")
 
     def set(self, **settings: float) -> None:
-        """Set latency_ms (0), token_seconds (86400), clock (s ahead, 0), moving_seconds (0)."""
+        """Set latency_ms (0), token_seconds (86400), clock (s ahead, 0), moving_seconds (0), and of Resource Manager:
+        polls (until what it makes is done, 1), late_rights (calls that a new right misses, 0), page (items, 100)."""
         self._ask("set", **settings)
 
     def expire_tokens(self) -> None:

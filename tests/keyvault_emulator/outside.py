@@ -19,6 +19,13 @@ VERBS = (
     "identity",
     "grant",
     "revoke",
+    "assign",
+    "unassign",
+    "assignments",
+    "resource",
+    "provider",
+    "delete_vault",
+    "logged",
     "put",
     "delete",
     "fault",
@@ -38,7 +45,8 @@ def create(world: World) -> Flask:
         """The managed identity that is meant: the one named by an id, else the machine's own."""
         wanted = [request.args.get(key) for key in ("client_id", "object_id", "principal_id")]
         for each in world.identities.values():
-            if (each.client_id in wanted or each.object_id in wanted) if any(wanted) else each.system:
+            here = not each.resource or each.resource in world.attached()
+            if ((each.client_id in wanted or each.object_id in wanted) and here) if any(wanted) else each.system:
                 return each
         return None
 
@@ -80,11 +88,12 @@ def create(world: World) -> Flask:
 
     @app.get("/az/<name>")
     def azure_cli(name: str) -> Response | Body:
-        """What `az account get-access-token` prints for an identity that logged in: for a stand-in of that program."""
+        """What `az account get-access-token` prints for an identity that logged in: for a stand-in of that program;
+        `resource`: what the token is for, by default the vaults."""
         if (answer := transient_errors(world, "token", "")) is not None:
             return answer
         identity = world.identities[name]
-        token = world.tokens.issue(identity, RESOURCE)
+        token = world.tokens.issue(identity, request.args.get("resource", RESOURCE))
         return {
             "accessToken": token["access_token"],
             "expiresOn": time.strftime("%Y-%m-%d %H:%M:%S.000000", time.localtime(token["expires_on"])),

@@ -21,6 +21,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.test import run_wsgi_app
 
 from . import certificates, login, outside, surface
+from .arm import surface as arm
 from .control import Control
 from .outside import IDENTITY_HEADER
 from .world import World
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 DOMAIN = "vault.azure.net"
+OTHERS = (login.HOST, arm.HOST)
 
 
 class Handler(WSGIRequestHandler):
@@ -114,7 +116,8 @@ class Emulator:
 
     @contextmanager
     def resolving(self) -> Iterator[None]:
-        """Let https://NAME.vault.azure.net, and the login, lead to the emulator in this process, whatever its port.
+        """Let https://NAME.vault.azure.net, the login and Resource Manager lead to the emulator in this process,
+        whatever its port.
 
         Only vaults that there are resolve, as in Azure.
         """
@@ -122,9 +125,9 @@ class Emulator:
 
         def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
             name = host.decode() if isinstance(host, bytes) else host
-            if not isinstance(name, str) or not (name == login.HOST or name.endswith(f".{DOMAIN}")):
+            if not isinstance(name, str) or not (name in OTHERS or name.endswith(f".{DOMAIN}")):
                 return real(host, port, *args, **kwargs)
-            if name != login.HOST and name.removesuffix(f".{DOMAIN}") not in self.world.vaults:
+            if name not in OTHERS and name.removesuffix(f".{DOMAIN}") not in self.world.vaults:
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
             return real(self.address, self.port if port == 443 else port, *args, **kwargs)
 
@@ -149,10 +152,10 @@ def start(
     def opened() -> None:
         world.transient_errors.count("connections")
 
-    vault, entrance = surface.create(world), login.create(world)
+    vault, others = surface.create(world), {login.HOST: login.create(world), arm.HOST: arm.create(world)}
 
     def by_host(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        app = entrance if environ.get("HTTP_HOST", "").partition(":")[0] == login.HOST else vault
+        app = others.get(environ.get("HTTP_HOST", "").partition(":")[0], vault)
         return app(environ, start_response)
 
     servers = [

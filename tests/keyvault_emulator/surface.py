@@ -42,8 +42,8 @@ def transient_errors(world: World, operation: str, name: str) -> Response | None
             return Response(status=503)
         case "lost":
             request.environ["emulator.cuts"].append("reset")
-        case "half":
-            request.environ["emulator.cuts"].append("half")
+        case "half" | "failed" as cut:
+            request.environ["emulator.cuts"].append(cut)
     return None
 
 
@@ -68,7 +68,8 @@ def create(world: World) -> Flask:
             raise VaultError(404, "ResourceNotFound", "The resource was not found.")
         if "api-version" not in request.args:
             raise bad("The api-version parameter is missing.")
-        permit(world.grants, claims, g.vault, operation, name, request.remote_addr or "")
+        g.claims = claims
+        permit(world.rights, claims, g.vault, operation, name, request.remote_addr or "")
         g.body = request.get_json(silent=True) if request.method in {"PUT", "PATCH", "POST"} else None
         return None
 
@@ -84,6 +85,9 @@ def create(world: World) -> Flask:
 
     @app.after_request
     def stamp(answer: Response) -> Response:
+        if claims := g.get("claims"):
+            name = str((request.view_args or {}).get("name", ""))
+            world.log(g.vault, str(request.endpoint), name, claims["oid"], answer.status_code)
         answer.headers["Cache-Control"] = "no-cache"
         answer.headers["x-ms-request-id"] = str(uuid.uuid4())
         answer.headers["x-ms-client-request-id"] = request.headers.get("x-ms-client-request-id", "")

@@ -8,18 +8,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
 
-KINDS = ("status", "reset", "lost", "half", "slow")
+KINDS = ("status", "reset", "lost", "half", "slow", "failed")
 
 
 @dataclass
 class Fault:
     """What goes wrong with some calls.
 
-    `operation`: a name of OPERATIONS, `challenge` (a call without a token), `token`, or `*` (any call of a vault);
+    `operation`: a name of OPERATIONS, `challenge` (a call without a token), `token`, or `*` (any call of a vault), a
+    verb and a type of Resource Manager's (`PUT vaults`), or `arm` (any call of it);
     `name`: a secret's, or `*`; of the calls that match, `skip` go well first, then `count` are hit (0: all) with
     probability `share`. `kind`: `status` (answer `status`, with `retry_after` seconds where it is not None), `reset`
     (nothing was done), `lost` (it was done, the answer is lost by a reset), `half` (the answer breaks off), `slow`
-    (`seconds` late).
+    (`seconds` late), `failed` (what Resource Manager began to make does not come to be).
     """
 
     kind: str
@@ -34,8 +35,9 @@ class Fault:
 
     def meets(self, operation: str, name: str) -> bool:
         """Whether a call is one of those meant; it uses up `skip`."""
-        wide = self.operation == "*" and operation != "token"
-        if not (wide or self.operation == operation) or self.name.lower() not in ("*", name.lower()):
+        arm = " " in operation
+        wide = arm if self.operation == "arm" else self.operation == "*" and operation != "token" and not arm
+        if not (wide or self.operation.lower() == operation.lower()) or self.name.lower() not in ("*", name.lower()):
             return False
         if self.skip:
             self.skip -= 1

@@ -11,6 +11,7 @@ import re
 import secrets as random_source
 import uuid
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 Body = dict[str, Any]
@@ -23,6 +24,7 @@ CONTENT_TYPE_CHARACTERS = 255
 PAGE = 25
 LOCATION = "westeurope"
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000000"
+GROUP = "emulator"
 
 
 class VaultError(Exception):
@@ -82,7 +84,10 @@ class Secret:
 
 @dataclass
 class Vault:
-    """One vault. `model`: rbac or policy; `closed`: the inner code with which its firewall refuses, or empty."""
+    """One vault. `model`: rbac or policy; `closed`: the inner code with which its firewall refuses, or empty.
+
+    `subscription` to `settings` are Resource Manager's: where it lies, and what else was said of it, as in a body.
+    """
 
     name: str
     tenant: str
@@ -90,14 +95,32 @@ class Vault:
     purge_protection: bool = False
     recoverable_days: int = 90
     closed: str = ""
+    subscription: str = SUBSCRIPTION
+    group: str = GROUP
+    location: str = LOCATION
+    tags: dict[str, str] = field(default_factory=dict)
+    settings: Body = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
     deleted: dict[str, Secret] = field(default_factory=dict)
     backups: dict[str, Secret] = field(default_factory=dict)
 
     def resource(self, name: str = "") -> str:
         """The resource id of the vault, or of a secret in it, as error messages write it."""
-        vault = f"/subscriptions/{SUBSCRIPTION}/resourcegroups/emulator/providers/microsoft.keyvault/vaults/{self.name}"
+        group = f"/subscriptions/{self.subscription}/resourcegroups/{self.group.lower()}"
+        vault = f"{group}/providers/microsoft.keyvault/vaults/{self.name}"
         return f"{vault}/secrets/{name.lower()}" if name else vault
+
+    def shut(self, address: str) -> str:
+        """The inner code with which a call from `address` is refused, or nothing."""
+        if self.closed:
+            return self.closed
+        if str(self.settings.get("publicNetworkAccess", "")).lower() == "disabled":
+            return "ForbiddenByConnection"
+        rules: Body = self.settings.get("networkAcls") or {}
+        if str(rules.get("defaultAction", "")).lower() != "deny":
+            return ""
+        open_to = [ip_network(each["value"], strict=False) for each in rules.get("ipRules") or []]
+        return "" if any(ip_address(address) in each for each in open_to) else "ForbiddenByFirewall"
 
     def put(self, name: str, value: Any, body: Body, now: int, version: str = "") -> Version:
         """A new version of `name`; only what `body` says of it, for nothing is inherited.

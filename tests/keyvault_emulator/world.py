@@ -8,9 +8,13 @@ from dataclasses import asdict, dataclass, field
 from threading import RLock
 from typing import Any
 
-from .access import OPERATIONS, RIGHTS, TENANT, Grant, Identity, Tokens, guid
+from .access import OPERATIONS, TENANT, Identity, Tokens, guid
+from .arm import assignments, extensions, vaults
+from .arm.ids import parse
+from .arm.kinds import Resource, Resources
+from .roles import RIGHTS, Assignment, Rights, by_name, within
 from .transient_errors import KINDS, Fault, TransientErrors
-from .vault import Vault
+from .vault import GROUP, LOCATION, SUBSCRIPTION, Body, Vault
 
 # A vault's settings, with what they may be where that is a choice.
 VAULT_SETTINGS: dict[str, tuple[str, ...]] = {
@@ -19,22 +23,38 @@ VAULT_SETTINGS: dict[str, tuple[str, ...]] = {
     "recoverable_days": (),
     "model": ("rbac", "policy"),
     "closed": ("", "ForbiddenByFirewall", "ForbiddenByConnection"),
+    "subscription": (),
+    "group": (),
+    "tags": (),
 }
+# The machine that this is, as Resource Manager knows it; its own identity is `host`.
+MACHINE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Compute/virtualMachines/host"
 
 
 @dataclass
 class World:
-    """The state of one emulator; `lock` guards vaults, identities and grants.
+    """The state of one emulator; `lock` guards all but tokens and faults.
 
     `clock`: seconds by which the vaults' clock is ahead; `moving_seconds`: how long a deletion or recovery takes to
-    show. The public methods but now() are the control API's commands; each takes and returns what JSON can hold.
+    show; `polls`: how often what Resource Manager makes is to be asked for until it is done; `late_rights`: how many
+    calls of a vault each new role assignment misses; `page`: how many items a page of Resource Manager has (0: 100);
+    `deleted_vaults`: with the time of their deletion; `audit`: who read what in vaults that log it; `first`: the vaults
+    of the beginning. The public methods but now(), log() and attached() are the control API's commands; each takes and
+    returns what JSON can hold.
     """
 
     clock: int = 0
     moving_seconds: float = 0.0
     vaults: dict[str, Vault] = field(default_factory=dict)
     identities: dict[str, Identity] = field(default_factory=dict)
-    grants: list[Grant] = field(default_factory=list)
+    rights: Rights = field(default_factory=Rights)
+    resources: Resources = field(default_factory=Resources)
+    deleted_vaults: dict[str, tuple[Vault, float]] = field(default_factory=dict)
+    polls: int = 1
+    late_rights: int = 0
+    page: int = 0
+    audit: list[Body] = field(default_factory=list)
+    first: tuple[str, ...] = ()
     tokens: Tokens = field(default_factory=Tokens)
     transient_errors: TransientErrors = field(default_factory=TransientErrors)
     lock: RLock = field(default_factory=RLock, repr=False)
@@ -53,6 +73,9 @@ class World:
                 if VAULT_SETTINGS[key] and value not in VAULT_SETTINGS[key]:
                     raise ValueError(f"{key} of a vault is one of {', '.join(VAULT_SETTINGS[key])}")
                 setattr(vault, key, value)
+            group = f"/subscriptions/{vault.subscription}/resourceGroups/{vault.group}"
+            if group.lower() not in self.resources.kept:
+                self.resource(group, {"properties": {"provisioningState": "Succeeded"}})
 
     def identity(
         self,
@@ -75,18 +98,73 @@ class World:
         """Set the rights of an identity on a vault (no secrets named), or add some on these secrets."""
         if unknown := set(rights) - set(RIGHTS):
             raise ValueError(f"no such right: {', '.join(sorted(unknown))}")
-        made = Grant(identity, vault, tuple(rights), tuple(name.lower() for name in secrets))
+        principal = guid(f"object/{identity}")
         with self.lock:
+            there, held = self.vaults[vault], self.rights.assignments
+            role = self.rights.custom_role(rights)
             if not secrets:
-                self.grants = [
-                    each for each in self.grants if (each.identity, each.vault) != (identity, vault) or each.secrets
-                ]
-            self.grants.append(made)
+                held[:] = [each for each in held if (each.principal, each.scope) != (principal, there.resource())]
+            for scope in [there.resource(name) for name in secrets] or [there.resource()]:
+                held.append(Assignment(guid(f"{principal}{role}{scope}"), scope, principal, role))
 
     def revoke(self, identity: str, vault: str) -> None:
         """Take all rights of an identity on a vault."""
+        principal, scope = guid(f"object/{identity}"), self.vaults[vault].resource()
         with self.lock:
-            self.grants = [each for each in self.grants if (each.identity, each.vault) != (identity, vault)]
+            held = self.rights.assignments
+            held[:] = [each for each in held if each.principal != principal or not within(each.scope, scope)]
+
+    def assign(self, identity: str, role: str, scope: str = "") -> None:
+        """Let an identity have a built-in role, by its name, at a scope; by default the subscription."""
+        principal, where, guid_of = guid(f"object/{identity}"), self._scope(scope), by_name(role)
+        with self.lock:
+            name = guid(f"{principal}{guid_of}{where}")
+            self.rights.assignments.append(Assignment(name, where, principal, guid_of))
+
+    def unassign(self, identity: str, scope: str = "") -> None:
+        """Take all roles that an identity has at a scope itself."""
+        principal, where = guid(f"object/{identity}"), self._scope(scope)
+        with self.lock:
+            held = self.rights.assignments
+            held[:] = [each for each in held if (each.principal, each.scope) != (principal, where)]
+
+    def _scope(self, scope: str) -> str:
+        return (scope or f"/subscriptions/{SUBSCRIPTION}").lower().rstrip("/")
+
+    def resource(self, id: str, body: Body) -> None:
+        """A resource that somebody else made, with its whole body; none where that is empty."""
+        with self.lock:
+            self.resources.kept.pop(id.lower(), None)
+            if body:
+                self.resources.kept[id.lower()] = Resource(id, {"location": LOCATION, "systemData": {}} | body)
+
+    def provider(self, namespace: str, registered: bool) -> None:
+        """Register a resource provider, or not."""
+        known = self.resources.unregistered
+        known.discard(namespace.lower()) if registered else known.add(namespace.lower())
+
+    def delete_vault(self, name: str) -> None:
+        """Delete a vault softly."""
+        with self.lock:
+            vaults.bury(self, name)
+
+    def log(self, vault: Vault, operation: str, name: str, oid: str, status: int) -> None:
+        """Note a call of a vault that logs them."""
+        if extensions.audited(self, vault.resource()):
+            self.audit.append({"vault": vault.name, "operation": operation, "name": name, "oid": oid, "status": status})
+
+    def logged(self, vault: str) -> list[Body]:
+        """What was noted of a vault."""
+        return [each for each in self.audit if each["vault"] == vault]
+
+    def assignments(self, vault: str) -> list[Body]:
+        """The role assignments at a vault or above."""
+        return assignments.Assignments("").list(self, parse(f"{self.vaults[vault].resource()}/providers/x/y"))
+
+    def attached(self) -> set[str]:
+        """The ids of the user-assigned identities that machines have."""
+        identities = [each.body.get("identity") or {} for each in self.resources.kept.values()]
+        return {key.lower() for each in identities for key in each.get("userAssignedIdentities") or {}}
 
     def put(
         self,
@@ -120,7 +198,8 @@ class World:
     def fault(self, **settings: Any) -> None:
         """A fault from now on, after those that are there already: see Fault."""
         made = Fault(**settings)
-        if made.kind not in KINDS or made.operation not in {*OPERATIONS, "challenge", "token", "*"}:
+        named = {*OPERATIONS, "challenge", "token", "*", "arm"}
+        if made.kind not in KINDS or (made.operation not in named and " " not in made.operation):
             raise ValueError("no such kind of fault, or no such operation")
         self.transient_errors.add(made)
 
@@ -129,7 +208,7 @@ class World:
         self.transient_errors.clear()
 
     def set(self, **settings: float) -> None:
-        """Set latency_ms, token_seconds, clock or moving_seconds."""
+        """Set latency_ms, token_seconds, clock, moving_seconds, polls, late_rights or page."""
         for key, value in settings.items():
             match key:
                 case "latency_ms":
@@ -140,6 +219,8 @@ class World:
                     self.clock = int(value)
                 case "moving_seconds":
                     self.moving_seconds = value
+                case "polls" | "late_rights" | "page":
+                    setattr(self, key, int(value))
                 case _:
                     raise ValueError(f"no setting {key}")
 
@@ -152,19 +233,26 @@ class World:
         return self.transient_errors.counted(reset)
 
     def reset(self) -> None:
-        """Back to the beginning: the vaults that are there, but new; no faults, no counts."""
+        """Back to the beginning: the vaults of the beginning, but new; no faults, no counts."""
         with self.lock:
-            names = list(self.vaults)
-            for each in (self.vaults, self.identities, self.grants):
+            for each in (self.vaults, self.deleted_vaults, self.identities, self.audit):
                 each.clear()
-            self.transient_errors, self.clock, self.moving_seconds = TransientErrors(), 0, 0.0
-            self.set(token_seconds=Tokens.seconds)
-            self.populate(names)
+            self.rights, self.resources, self.transient_errors = Rights(), Resources(), TransientErrors()
+            self.set(token_seconds=Tokens.seconds, clock=0, moving_seconds=0.0, polls=1, late_rights=0, page=0)
+            self.populate(self.first)
 
     def populate(self, vaults: Sequence[str]) -> None:
-        """The vaults named; `host`, the machine's own identity, may read them, and `operator` may do anything."""
-        self.identity("host", system=True)
+        """The vaults named; `host`, the machine's own identity, may read them, and `operator` may do anything with
+        their secrets, and owns the subscription."""
+        self.first = tuple(vaults)
+        host = self.identity("host", system=True)
         self.identity("operator")
+        self.assign("operator", "Owner")
+        self.resource(MACHINE.partition("/providers/")[0], {"properties": {"provisioningState": "Succeeded"}})
+        own = {"type": "SystemAssigned", "principalId": host["object_id"], "tenantId": TENANT}
+        self.resource(
+            MACHINE, {"identity": own, "properties": {"provisioningState": "Succeeded", "vmId": guid("host")}}
+        )
         for name in vaults:
             self.vault(name)
             self.grant("host", name, ["get", "list"])

@@ -118,7 +118,7 @@ def test_program(tmp_path: Path) -> None:
     with subprocess.Popen([*command, *arguments], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout
         said = dict(program.stdout.readline().split(maxsplit=1) for _ in range(6))
-        assert said["hosts"] == "127.0.0.1 first.vault.azure.net login.microsoftonline.com\n"
+        assert said["hosts"] == "127.0.0.1 first.vault.azure.net login.microsoftonline.com management.azure.com\n"
         assert said["vault"].startswith("https://first.vault.azure.net:")
         assert Path(said["trust"].strip()) == tmp_path / "ca.pem"
         Control(said["control"].strip().removesuffix("/control")).put("first", "alpha", "canary-value")

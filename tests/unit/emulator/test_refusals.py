@@ -8,7 +8,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.keyvault.secrets import SecretClient
 
-from tests.keyvault_emulator.access import RIGHTS, guid
+from tests.keyvault_emulator.access import guid
+from tests.keyvault_emulator.roles import RIGHTS
 from tests.keyvault_emulator.server import Emulator
 
 from .conftest import Connect

@@ -1,0 +1,1 @@
+"""management.azure.com over the emulator's vaults, identities and rights."""
