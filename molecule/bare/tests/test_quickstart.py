@@ -31,7 +31,7 @@ def test_the_checkout_holds_no_secret(host: Any) -> None:
 def test_teardown_removes_what_runs_and_keeps_the_data(host: Any) -> None:
     """The last: the other scenarios have the machine to themselves then."""
     host.check_output("runuser -u ops -- make -C /home/ops/coffre teardown")
-    assert host.check_output("docker ps --all --quiet") == ""
+    assert host.check_output("docker ps --all --quiet --filter label=com.docker.compose.project=coffre-demo") == ""
     assert {"coffre-demo_postgres", "coffre-demo_app-audit"} <= set(host.check_output("docker volume ls -q").split())
     assert host.check_output("ls /var/lib/coffre/coffre-demo/sealed") != ""
     assert not host.file("/run/coffre/coffre-demo").exists

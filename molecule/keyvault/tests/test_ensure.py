@@ -31,7 +31,7 @@ def test_check_mode_tells_and_makes_nothing(staging: Any) -> None:
 
 def test_it_makes_what_is_missing_and_leaves_the_certificate_to_a_person(staging: Any) -> None:
     assert staging.filled.status == 0, staging.filled.output
-    assert "filled: " in staging.filled.output and staging.filled.recap["debian13"]["changed"] == 1
+    assert "made: " in staging.filled.output and staging.filled.recap["debian13"]["changed"] == 1
     assert "az keyvault secret set" in staging.filled.output and "proxy-tls" in staging.filled.output
 
 

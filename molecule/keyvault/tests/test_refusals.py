@@ -5,12 +5,11 @@ Here by the host's own requests, through its own network and trust; tests/unit/k
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import adding, on_machine
+from machines import adding
 from staging import MADE, STACK, play, vault_settings
 
 from tests.keyvault_emulator.control import Control
@@ -18,7 +17,6 @@ from tests.keyvault_emulator.control import Control
 testinfra_hosts = ["ansible://debian13"]
 
 CANARY = "canary-Zx81_never-printed"
-NOW = int(time.time())
 EXTRA = ["extra-absent", "extra-line", "extra-shut"]
 
 
@@ -54,27 +52,8 @@ def test_secrets(extra: tuple[str, ...]) -> None:
     assert CANARY not in refused.output
 
 
-@pytest.mark.usefixtures("untouched")
-def test_another_tenant(vault: Control) -> None:
-    vault.identity("host", system=True, tenant="22222222-0000-4000-8000-000000000000")
-    refused = play("secrets")
-    vault.identity("host", system=True)
-    assert refused.status != 0
-    assert "belongs to the tenant 11111111-0000-4000-8000-000000000000" in " ".join(refused.output.split())
-
-
 @pytest.mark.usefixtures("vault", "untouched")
 def test_a_vault_that_the_host_does_not_trust(tmp_path: Path) -> None:
     refused = play("secrets", "-e", vault_settings(tmp_path, ca="/etc/ssl/certs/ca-certificates.crt"))
     assert refused.status != 0
     assert "is not trusted" in " ".join(refused.output.split()), refused.output
-
-
-def test_an_expired_version_can_be_a_warning(vault: Control, tmp_path: Path) -> None:
-    value = on_machine(f"cat /run/coffre/{STACK}/app/*/flask-secret-key | tail -n 1")
-    vault.put(STACK, "flask-secret-key", value, exp=NOW - 60)
-    refused = play("secrets")
-    warned = play("secrets", "-e", vault_settings(tmp_path, expired="warn"))
-    vault.put(STACK, "flask-secret-key", value)
-    assert refused.status != 0 and "flask-secret-key" in refused.output
-    assert warned.status == 0 and "has expired on" in " ".join(warned.output.split()), warned.output

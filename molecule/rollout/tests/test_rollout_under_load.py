@@ -86,9 +86,13 @@ def operator(host: Any) -> Iterator[None]:
 
 
 def site(secrets: list[dict[str, Any]], **variables: Any) -> Play:
-    """Run site.yml with the operator's directory for these secrets, one of which the demo's app does not have."""
+    """Run site.yml with the operator's directory for these secrets, one of which the demo's app does not have.
+
+    The proxy has another limit than it was deployed with.
+    """
     catalogue = CATALOGUE | {"secrets": secrets}
     source = {"stack_secrets_source": "file", "stack_secrets_directory": OPERATOR, "stack_catalogue": catalogue}
+    source["stack_limits"] = {"proxy": {"pids": 33}}
     listed = adding(app={"secrets": ["blob"]})
     return run_playbook("--limit", "debian12", *listed, "-e", json.dumps(source | variables))
 
@@ -158,7 +162,8 @@ def test_an_operators_new_values_arrive_byte_for_byte(host: Any) -> None:
         play = site(secrets, stack_secrets_trailing_newline="strip")
         assert play.status == 0, play.output
     new = ids(host)
-    assert {service for service in old if new[service] != old[service]} == {"app"}
+    # The proxy in place: who connects to its ports meanwhile waits.
+    assert {service for service in old if new[service] != old[service]} == {"app", "proxy"}
     app = next(container for container in list_containers(host) if container.service == "app")
     seen = f"/proc/{app.pid}/root/run/secrets"
     host.check_output(f"cmp {OPERATOR}/blob {seen}/blob")

@@ -50,7 +50,8 @@ class Folder:
         self.folder = self.root / "inventory" / name
         everything = self.said + "".join(path.read_text() for path in self.folder.rglob("*") if path.is_file())
         assert CANARY not in everything
-        catalogue.parse(self.variables("catalogue")["stack_catalogue"], self.compose, strategies.DECLARED)
+        filled = yaml.safe_load((self.folder / "compose.yaml").read_text().replace("FILL-IN", "word"))
+        catalogue.parse(self.variables("catalogue")["stack_catalogue"], filled, strategies.DECLARED)
         return self
 
     @property
@@ -214,7 +215,7 @@ def test_a_url_is_composed_and_the_secret_in_it_is_one(folder: Folder) -> None:
 def test_files_are_secrets_where_they_were(folder: Folder) -> None:
     (folder.path / "tls.key").write_text(CANARY)
     data = one(volumes=["./tls.key:/etc/tls/tls.key:ro", "./data:/data", "named:/x"], secrets=["db_password"])
-    data["secrets"] = {"db_password": {"file": "./db.txt"}}
+    data |= {"secrets": {"db_password": {"file": "./db.txt"}}, "volumes": {"named": None}}
     made = folder.make(data)
     web = made.compose["services"]["web"]
     assert web["volumes"] == [f"{folder.path}/data:/data", "named:/x"]
@@ -236,6 +237,7 @@ def test_files_are_secrets_where_they_were(folder: Folder) -> None:
         (one(volumes=["/var/run/docker.sock:/var/run/docker.sock"]), "by which it is root on the host"),
         (one(depends_on={"web": {"condition": "service_completed_successfully"}}), "it waits for the end of web"),
         ({**one(), "include": ["a"]}, "The file's `include` was left out"),
+        ({**one(), "volumes": {"a": None, "b": {"external": True}}}, "The volumes a begin empty"),
         (one(environment={"MODE": "${MODE}"}), "needs $MODE in MODE, which has no value here"),
         (one(environment=["MODE"]), "takes $MODE from the shell"),
     ],
@@ -247,7 +249,8 @@ def test_what_cannot_be_honoured_is_named(folder: Folder, data: dict[str, Any], 
 
 def test_a_service_whose_name_is_none_is_still_reached_by_it(folder: Folder) -> None:
     data = {
-        "services": {"my_web": {"image": "web", "depends_on": ["my_db"]}, "my_db": {"image": "db", "networks": ["a"]}}
+        "services": {"my_web": {"image": "web", "depends_on": ["my_db"]}, "my_db": {"image": "db", "networks": ["a"]}},
+        "networks": {"a": None},
     }
     services = folder.make(data).compose["services"]
     assert services["my-web"]["depends_on"] == ["my-db"]

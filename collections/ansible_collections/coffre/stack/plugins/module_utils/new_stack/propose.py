@@ -33,7 +33,7 @@ SERVERS = {
 
 
 @dataclass
-class Secret:
+class ProposedSecret:
     """One secret to be: what was seen of it, and the catalogue's entry."""
 
     sightings: list[Sighting]
@@ -74,6 +74,11 @@ def propose(found: Found, uids: list[int]) -> Proposal:
     extra = _split_superusers(secrets, looked, services)
     top = {key: found.data[key] for key in ("networks", "volumes", "configs") if found.data.get(key)}
     notes = [f"The file's `{key}` was left out." for key in ("include", "name") if found.data.get(key)]
+    if kept := [name for name, how in (found.data.get("volumes") or {}).items() if not (how or {}).get("external")]:
+        notes.append(
+            f"The volumes {', '.join(kept)} begin empty. Where this stack runs already, say external: true and name: "
+            "PROJECT_VOLUME of each, as docker volume ls has it, to keep its data."
+        )
     top = {key: settled(looked, found, key, value, "") for key, value in top.items()}
     top |= {"volumes": {**(top.get("volumes") or {}), **volumes}} if volumes else {}
     notes += [f"{', '.join(services)}: {text}." for text, services in looked.said.items()]
@@ -87,25 +92,25 @@ def propose(found: Found, uids: list[int]) -> Proposal:
     )
 
 
-def _origin(secret: Secret) -> dict[str, str]:
+def _origin(secret: ProposedSecret) -> dict[str, str]:
     """Where the value stands whole, else where it can be cut out."""
     origins = sorted((each.origin for each in secret.sightings if each.origin), key=lambda origin: "part" in origin)
     return origins[0] if origins else {}
 
 
-def _numbers(looked: Looked, secret: Secret) -> list[int]:
+def _numbers(looked: Looked, secret: ProposedSecret) -> list[int]:
     return [number for number, each in enumerate(looked.sightings) if any(each is one for one in secret.sightings)]
 
 
-def _grouped(looked: Looked) -> list[Secret]:
+def _grouped(looked: Looked) -> list[ProposedSecret]:
     """One secret for sightings of one server that have one value or one variable, and for those of one long value."""
-    groups: dict[tuple[str, str], Secret] = {}
+    groups: dict[tuple[str, str], ProposedSecret] = {}
     for sighting in looked.sightings:
         value = sighting.value
         telling = value is not None and (sighting.kind or (len(value) >= LONG and not PLACEHOLDER.match(value)))
         same = f"={value}" if telling else f"${sighting.label}"
         kind, same = ("", f"file {sighting.file}") if sighting.file else (sighting.kind, same)
-        groups.setdefault((kind, same), Secret([])).sightings.append(sighting)
+        groups.setdefault((kind, same), ProposedSecret([])).sightings.append(sighting)
     used: set[str] = set()
     for secret in groups.values():
         secret.name = _name(secret, looked, used)
@@ -113,7 +118,7 @@ def _grouped(looked: Looked) -> list[Secret]:
     return list(groups.values())
 
 
-def _name(secret: Secret, looked: Looked, used: set[str]) -> str:
+def _name(secret: ProposedSecret, looked: Looked, used: set[str]) -> str:
     """What its server calls it, or the first who has it; with the service's name where that says nothing."""
     first = next((each for each in secret.sightings if looked.servers[each.service].kind), secret.sightings[0])
     name = kinds.slug(first.label)
@@ -125,7 +130,7 @@ def _name(secret: Secret, looked: Looked, used: set[str]) -> str:
     return name
 
 
-def _strategy(secret: Secret, looked: Looked) -> None:
+def _strategy(secret: ProposedSecret, looked: Looked) -> None:
     first, name = secret.sightings[0], secret.name
     kind = next((each.kind for each in secret.sightings if each.kind), "")
     words = f"{first.label} {first.variable}".upper()
@@ -172,7 +177,7 @@ def _strategy(secret: Secret, looked: Looked) -> None:
         looked.say(service, f"secret {name}, by {entry['strategy']}: {why}")
 
 
-def _superuser(secret: Secret, looked: Looked, server: str) -> str:
+def _superuser(secret: ProposedSecret, looked: Looked, server: str) -> str:
     """The user of the database, where everybody who logs in takes the name from Coffre too; else nothing."""
     user = looked.plain[server].get("POSTGRES_USER", "postgres")
     clients = [each for each in secret.sightings if each.service != server]
@@ -190,7 +195,7 @@ def _user_variable(looked: Looked, sighting: Sighting) -> str:
 
 
 def _split_superusers(
-    secrets: list[Secret], looked: Looked, services: dict[str, Any]
+    secrets: list[ProposedSecret], looked: Looked, services: dict[str, Any]
 ) -> list[tuple[dict[str, Any], dict[str, str]]]:
     """For a server whose clients get roles: a password of its own, which it is made with and nobody uses."""
     found = []
@@ -285,7 +290,7 @@ class _Service:
     looked: Looked
     found: Found
     name: str
-    by_mark: Mapping[int, Secret]
+    by_mark: Mapping[int, ProposedSecret]
     files: dict[str, dict[str, Any]]
     mounts: Mapping[str, Sighting]
     names: Mapping[str, str]
@@ -356,7 +361,7 @@ class _Service:
         self.files[name] = {"name": name, "alphabet": ALPHABET, "template": template}
         return name
 
-    def _user(self, secret: Secret, sighting: Sighting, plain: dict[str, str]) -> None:
+    def _user(self, secret: ProposedSecret, sighting: Sighting, plain: dict[str, str]) -> None:
         """The user's name changes with the password, where roles take turns."""
         server = bool(self.looked.servers[self.name].kind)
         if secret.role and not server and (variable := _user_variable(self.looked, sighting)):

@@ -138,7 +138,10 @@ def free_ports(proposal: Proposal, is_taken: Callable[[int], bool] = taken) -> N
             given.add(free)
             if free != port:
                 service_ports[place] = _with_port(each, port, free)
-                proposal.decide.append(f"service {name}: the port {port} is taken here, so {free} was written.")
+                proposal.decide.append(
+                    f"service {name}: the port {port} is taken here, so {free} was written; if this stack itself has "
+                    f"it today, write {port}."
+                )
             if ":" not in str(each).partition(f"{port}:")[0] and not (
                 isinstance(each, Mapping) and each.get("host_ip")
             ):

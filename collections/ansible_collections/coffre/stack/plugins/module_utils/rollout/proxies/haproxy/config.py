@@ -62,6 +62,8 @@ defaults common
     retries 3
     retry-on conn-failure empty-response response-timeout
     option redispatch 1
+    # A connection that a service kept could be closed by it just as the next request comes, and a POST is sent once.
+    option http-server-close
     option idle-close-on-response
     # One slow answer of a busy machine is no outage; who leaves answers 503 until it was turned away.
     default-server check inter 500ms fastinter 100ms fall 3 rise 1 resolvers docker init-addr none
@@ -114,7 +116,7 @@ RETRIES = """\
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProxySettings:
     """What `x-coffre.proxy.haproxy` says."""
 
     public_url: str
@@ -174,7 +176,7 @@ def problems(services: Services, proxy: str, given: Any) -> list[str]:
 def render(services: Services, given: Mapping[str, Any]) -> str:
     """The text of haproxy.cfg, for services and settings whose problems are none."""
     ways = routes.of(services)
-    settings = Settings(
+    settings = ProxySettings(
         given["public_url"],
         tuple(routes.listed(given["certificate"])),
         int(given.get("connections", 600)),
@@ -202,14 +204,14 @@ def _hosts(ways: Sequence[Route]) -> list[str]:
     return sorted({host for way in ways for host in way.hosts})
 
 
-def _redirects(settings: Settings, ways: Sequence[Route]) -> Iterator[str]:
+def _redirects(settings: ProxySettings, ways: Sequence[Route]) -> Iterator[str]:
     for host in _hosts(ways):
         named = f"{{ req.hdr(host),host_only,lower -m str {host} }}"
         yield f'    http-request redirect prefix "https://{settings.of(host)}" code 301 if {named}'
     yield f'    http-request redirect prefix "{settings.public_url}" code 301'
 
 
-def _public(settings: Settings, ways: Sequence[Route]) -> Iterator[str]:
+def _public(settings: ProxySettings, ways: Sequence[Route]) -> Iterator[str]:
     """What outsiders reach."""
     crt = " ".join(f"crt {name}" for name in settings.certificates)
     yield "frontend public_ from judged"
@@ -235,7 +237,7 @@ def _public(settings: Settings, ways: Sequence[Route]) -> Iterator[str]:
     yield from _used(ways)
 
 
-def _forwarded(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
+def _forwarded(settings: ProxySettings, hosts: Sequence[str]) -> Iterator[str]:
     yield "    # What the client claims of itself is dropped; the name is a public one, whatever the Host header says."
     yield CLAIMS
     yield "    http-request del-header x-real-ip"
