@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # Whatever the caller's shell says of either: Ansible wants UTF-8, and the project its own settings.
 export LC_ALL := C.UTF-8
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Set, it would have each process compile all that it loads anew: 7 s of a core for each of pytest's.
+export PYTHONDONTWRITEBYTECODE :=
 # Whether this machine is among the environment's hosts.
 HERE = grep -rqs 'ansible_connection: *local' 'inventory/$(ENV)'
 # Anybody but root becomes root here by sudo; ask for its password only where it wants one.
@@ -33,7 +35,7 @@ rotate-secret: $(VENV)/controller ## Replace the secrets SECRET=a,b, or all that
 	$(PLAYBOOK) playbooks/rotate.yml $(SECRETS)
 
 .PHONY: rotate-secret-dry
-rotate-secret-dry: $(VENV)/controller ## Show which secrets that would replace and what hinders; change nothing
+rotate-secret-dry: $(VENV)/controller ## Show which secrets that would replace and what blocks it; change nothing
 	$(PLAYBOOK) playbooks/rotate.yml $(SECRETS) --check
 
 .PHONY: verify-audit
@@ -43,6 +45,10 @@ verify-audit: $(VENV)/controller ## Check the audit trails against the heads tha
 .PHONY: teardown
 teardown: $(VENV)/controller ## Remove the stack; keep seals and data
 	$(PLAYBOOK) playbooks/teardown.yml
+
+.PHONY: vault
+vault: $(VENV)/controller ## Make the vault that stack_vault describes, and what stands around it: [CONFIRM=its name]
+	$(PLAYBOOK) playbooks/vault.yml $(if $(CONFIRM),-e 'confirm="$(CONFIRM)"')
 
 .PHONY: ensure-secrets
 ensure-secrets: $(VENV)/controller ## Generate what is missing: into the vault, or for a demo on the hosts
@@ -54,10 +60,13 @@ load-secrets: $(VENV)/controller ## Fetch the secrets and stage them on the host
 
 .PHONY: try-keyvault end-try-keyvault
 try-keyvault end-try-keyvault: ENV = trial
-try-keyvault: $(VENV)/controller $(VENV)/emulator ## Production's path without Azure: a stack here, on an emulated Key Vault
+try-keyvault: $(VENV)/controller $(VENV)/emulator ## Production's path without Azure, from an empty subscription to a rotation
 	$(PLAYBOOK) tests/keyvault_emulator/trial.yml
+	$(PLAYBOOK) playbooks/vault.yml -e confirm=coffre-trial
+	$(PLAYBOOK) tests/keyvault_emulator/trial_certificate.yml
 	$(PLAYBOOK) playbooks/ensure_secrets.yml
 	$(PLAYBOOK) playbooks/site.yml
+	$(PLAYBOOK) playbooks/rotate.yml -e secrets=flask-secret-key
 
 end-try-keyvault: $(VENV)/controller ## Remove what try-keyvault made
 	$(PLAYBOOK) playbooks/teardown.yml -e teardown_destroy=coffre-trial
@@ -82,11 +91,18 @@ test test-scenario:
 
 .PHONY: test-quick
 test-quick: $(VENV)/development ## Lint and unit tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target unit lint
+
+# Side by side, each with its output in one piece. Tests of this Makefile are none of its parts, so no MAKEFLAGS.
+.PHONY: unit lint
+unit:
+	MAKEFLAGS= MAKELEVEL= $(BIN)/pytest --numprocesses 3
+
+lint:
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/yamllint .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
-	$(BIN)/pytest --numprocesses 3
 
 .PHONY: test-faults
 test-faults: $(VENV)/development ## Harm rotations at every record they write, on a real host (hours); ARGS="--only REGEX"
@@ -103,8 +119,8 @@ bench-keyvault: $(VENV)/development ## Time the source keyvault against azure.az
 	$(BIN)/python -m benchmarks.keyvault
 
 .PHONY: bench-rotation
-bench-rotation: $(VENV)/controller ## Time rotations under load on this machine, beside the app recreated in place
-	$(BIN)/python -m benchmarks.rotation
+bench-rotation: $(VENV)/controller ## Time unchanged runs, and rotations under load, on this machine [BESIDE=an older checkout]
+	$(BIN)/python -m benchmarks.rotation $(BESIDE)
 
 .PHONY: lock
 lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in
@@ -150,6 +166,5 @@ $(VENV)/controller $(VENV)/development: $(VENV)/%: requirements/%.txt
 	@echo "Making the environment $(VENV) from $< (about 15 s for controller, 45 s for development)."
 	@$(PYTHON) -m venv $(CLEAR) $(VENV)
 	@$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r $<
-	@for each in ansible jinja2 yaml cryptography; do \
-	  $(BIN)/python -m compileall -q -j 0 $(VENV)/lib/python*/site-packages/$$each; done  # what every playbook loads
+	@$(BIN)/python -m compileall -q -j 0 -x /ansible_collections/ $(VENV)/lib/python*/site-packages
 	@touch $@

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-TARGETS = ("quickstart", "doctor", "rotate-secret", "verify-audit", "teardown", "ensure-secrets", "load-secrets")
+TARGETS = (
+    "quickstart",
+    "doctor",
+    "rotate-secret",
+    "verify-audit",
+    "teardown",
+    "vault",
+    "ensure-secrets",
+    "load-secrets",
+)
 
 
 @pytest.fixture
@@ -88,6 +97,11 @@ def test_only_without_a_name_are_all_secrets_meant(checkout: Path, words: tuple[
     for target, end in (("rotate-secret", ""), ("rotate-secret-dry", " --check")):
         _, said = make(checkout, target, *words)
         assert said.endswith(f"playbooks/rotate.yml{given}{end}")
+
+
+def test_what_cannot_be_undone_is_confirmed_by_name(checkout: Path) -> None:
+    assert make(checkout, "vault")[1].endswith("playbooks/vault.yml")
+    assert make(checkout, "vault", "CONFIRM=my-vault")[1].endswith('playbooks/vault.yml -e confirm="my-vault"')
 
 
 @pytest.mark.parametrize("name", ["a[b", "a]b", "a*b", "a?b", "a:b", "a'b", 'a"b'])

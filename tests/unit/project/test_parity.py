@@ -109,3 +109,16 @@ def test_a_rotation_can_roll_every_service_of_anybodys_stack() -> None:
     words = re.compile("|".join(sorted(names)))
     found = {str(path): words.findall(path.read_text()) for path in tracked("playbooks", "roles")}
     assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_no_code_knows_a_name_of_the_demo() -> None:
+    names = {"app.proof", "/opt/app"}
+    for environment in ("demo", "staging", "production"):
+        for secret in environments.catalogue(environment)["secrets"]:
+            settings = secret.get("settings") or {}
+            names |= {secret["name"], *settings.get("roles", []), settings.get("realm", ""), settings.get("client", "")}
+    # Keycloak's own realm, and Coffre's own secret.
+    names -= {"", "master", "deployment-audit-key"}
+    words = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names)))})(?![\w-])")
+    found = {str(path): words.findall(path.read_text()) for path in tracked("playbooks", "roles", "collections")}
+    assert {path: names for path, names in found.items() if names} == {}

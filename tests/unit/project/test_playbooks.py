@@ -6,10 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
@@ -45,6 +49,43 @@ def write(path: Path, names: dict[str, object]) -> Path:
     return path
 
 
+def tasks(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every task of plays or blocks, those inside them too."""
+    for entry in entries:
+        yield entry
+        for part in ("tasks", "block", "rescue", "always"):
+            yield from tasks(entry.get(part, []))
+
+
+def taking(playbook: str, file: str) -> list[dict[str, Any]]:
+    """The tasks of a playbook that take in a file of tasks."""
+    read = yaml.safe_load((ROOT / f"playbooks/{playbook}.yml").read_text())
+    return [each for each in tasks(read) if f"tasks/{file}.yml" in each.values()]
+
+
+@pytest.mark.parametrize("playbook", [name for name in PLAYBOOKS if taking(name, "unprepared")])
+def test_only_a_check_leaves_a_host_that_is_not_prepared(playbook: str) -> None:
+    for task in taking(playbook, "unprepared"):
+        assert "ansible_check_mode" in str(task.get("when"))
+
+
+@pytest.mark.parametrize(("opened", "comes"), [("none", False), ("one", True), ("two", True)])
+def test_a_rotation_left_open_on_one_host_has_all_bring_the_images(opened: str, comes: bool) -> None:
+    (deploy,) = (each for each in yaml.safe_load((ROOT / "playbooks/site.yml").read_text()) if "Deploy" in each["name"])
+    (task,) = taking("site", "rotation_left_open")
+    there = {"none": (False, False), "one": (False, True), "two": (True, True)}[opened]
+    known: dict[str, Any] = {
+        "ansible_play_hosts": ["a", "b"],
+        "ansible_check_mode": False,
+        "hostvars": {
+            name: {"stack_secrets_preflight": {"rotation_open": each}} for name, each in zip("ab", there, strict=True)
+        },
+        "stack_secrets_preflight": {"rotation_open": there[0]},
+    }
+    known |= {name: trust_as_template(text) for name, text in deploy["vars"].items()}
+    assert Templar(loader=DataLoader(), variables=known).evaluate_conditional(trust_as_template(task["when"])) is comes
+
+
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_no_stack_has_such_a_name(playbook: str, tmp_path: Path) -> None:
     names = NAMES if playbook == "teardown" else {"empty": NAMES["empty"]}
@@ -77,20 +118,24 @@ def test_a_setting_that_cannot_work(playbook: str, tmp_path: Path) -> None:
     assert f"Nothing was changed: look at {tmp_path}, and at what follows -e." in said
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        ("secrets=", "secrets is given and names no secret; nothing was changed"),
-        ('secrets=" , "', "secrets is given and names no secret; nothing was changed"),
-        ('{"secrets": null}', "secrets is given and names no secret; nothing was changed"),
-        ("secret_rotation_report=/nowhere", "secret_rotation_report is /nowhere, which is no folder on this machine"),
-    ],
-)
-def test_a_rotation_that_asks_for_nothing(words: str, sentence: str, tmp_path: Path) -> None:
-    (tmp_path / "all.yml").write_text(f"stack_hosts: {{hosts: {{a: }}, vars: {json.dumps(LOCAL)}}}")
-    status, said = play("rotate", "-i", tmp_path, "-e", "stack_name=demo", "-e", words)
+def test_a_rotation_that_asks_for_nothing(tmp_path: Path) -> None:
+    nothing = "secrets is given and names no secret; nothing was changed"
+    asked: dict[str, tuple[dict[str, object], str]] = {
+        "empty": ({"secrets": ""}, nothing),
+        "commas": ({"secrets": " , "}, nothing),
+        "null": ({"secrets": None}, nothing),
+        "report": (
+            {"secret_rotation_report": "/nowhere"},
+            "secret_rotation_report is /nowhere, which is no folder on this machine",
+        ),
+    }
+    hosts = {name: variables for name, (variables, _) in asked.items()}
+    (tmp_path / "all.yml").write_text(json.dumps({"stack_hosts": {"hosts": hosts, "vars": LOCAL}}))
+    status, said = play("rotate", "-i", tmp_path, "-e", "stack_name=demo")
     assert status == 2
-    assert sentence in said
+    for name, (_, sentence) in asked.items():
+        assert sentence in said[said.index(f"fatal: [{name}]: FAILED!") :].split("fatal: [", 2)[1]
+    assert said.count(" changed=0 unreachable=0 failed=1 ") == len(asked)
 
 
 @pytest.mark.parametrize(
