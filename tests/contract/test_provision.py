@@ -9,8 +9,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault.settings import OWNER
 from ansible_collections.coffre.stack.plugins.module_utils.provision.resources import READER, WRITER
-from ansible_collections.coffre.stack.plugins.module_utils.provision.settings import OWNER
 from tests.keyvault_emulator.server import Emulator
 from tests.keyvault_emulator.world import MACHINE
 

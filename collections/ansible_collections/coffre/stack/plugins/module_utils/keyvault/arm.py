@@ -15,7 +15,7 @@ from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 from azure.core.rest import HttpRequest
 
 from ..errors import SourceError, VaultUnavailable
-from . import client
+from .client import backoff
 from .identity import Identity
 from .refusals import Fault, fault, retry_after
 from .settings import Credential, VaultSettings
@@ -149,7 +149,7 @@ class Manager:
         found = self._followed(answer, url)
         attempt = 0
         while str(_properties(found).get("provisioningState", "")).lower() not in ENDED:
-            self._pause(self._wait(None, attempt))
+            self._pause(backoff(None, attempt))
             attempt += 1
             found = self._made(url)
         self._check(str(_properties(found).get("provisioningState", "")), path)
@@ -163,7 +163,7 @@ class Manager:
             return self._body(answer) or self._made(url)
         attempt = 0
         while True:
-            self._pause(self._wait(retry_after(answer.headers), attempt))
+            self._pause(backoff(retry_after(answer.headers), attempt))
             attempt += 1
             answer = self._ask("GET", operation or place)
             state = str(self._body(answer).get("status", "")).lower() if operation else ""
@@ -202,7 +202,7 @@ class Manager:
 
     def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
         """Send until there is an answer."""
-        attempt, renewed = 0, False
+        attempt, renewed, nobody = 0, False, None
         while True:
             started, wait = time.monotonic(), None
             self.calls.reads += method in ("GET", "POST")
@@ -217,9 +217,10 @@ class Manager:
                     renewed = True
                     self._identity.forget(started)
                     continue
-                nobody = found.code == "PrincipalNotFound" and self._outlasts(self._wait(found.retry_after, attempt))
-                if nobody or not self._passes(found, method):
-                    raise Refused(found, method, urlsplit(url).path, self.claims)
+                refused = Refused(found, method, urlsplit(url).path, self.claims)
+                if not self._passes(found, method):
+                    raise refused
+                nobody = refused if found.code == "PrincipalNotFound" else None  # told by name once time is up
                 self._last, wait = f"status {found.status}", found.retry_after
             except TransientErrors as error:
                 self._last, wait = str(error) or self._last, error.seconds
@@ -227,13 +228,8 @@ class Manager:
                 self._last = "half an answer, or none"
             except azure.ServiceRequestError:
                 self._last = "no connection"
-            self._pause(self._wait(wait, attempt))
+            self._pause(backoff(wait, attempt), nobody)
             attempt += 1
-
-    @staticmethod
-    def _wait(asked: float | None, attempt: int) -> float:
-        """How long to wait before another attempt, in s."""
-        return asked or client.BACKOFF[min(attempt, len(client.BACKOFF) - 1)]
 
     @staticmethod
     def _passes(found: Fault, method: str) -> bool:
@@ -242,13 +238,10 @@ class Manager:
             return True
         return method == "PUT" and found.code in PENDING
 
-    def _outlasts(self, seconds: float) -> bool:
-        return time.monotonic() + seconds >= self.deadline
-
-    def _pause(self, seconds: float) -> None:
-        """Wait before asking again. Raises VaultUnavailable at once if that would outlast the limit."""
-        if self._outlasts(seconds):
-            raise VaultUnavailable(
+    def _pause(self, seconds: float, instead: Refused | None = None) -> None:
+        """Wait before asking again. Where that outlasts the limit, raises VaultUnavailable, or what to tell instead."""
+        if time.monotonic() + seconds >= self.deadline:
+            raise instead or VaultUnavailable(
                 f"Azure, or what proves an identity to it, did not come to an end within {self._seconds:.0f} s "
                 f"({self._last}): run again later, which goes on where this ended, or set `seconds` in "
                 "stack_secrets_keyvault higher."

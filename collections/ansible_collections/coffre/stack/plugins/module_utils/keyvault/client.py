@@ -60,6 +60,14 @@ class Value:
 Answer = Value | Refusal
 
 
+def backoff(asked: float | None, attempt: int) -> float:
+    """The seconds to wait before another attempt, by an answer's own word if it has one.
+
+    Some services ask for a wait of no seconds, which would be no pause.
+    """
+    return asked or BACKOFF[min(attempt, len(BACKOFF) - 1)]
+
+
 class Vault:
     """A connection to the vault, as the one who reads or the one who writes; a context manager.
 
@@ -284,8 +292,7 @@ class Vault:
                     f"{self.settings.url} answers, but not as a vault does that may ask for this identity's token: see "
                     "that `url` in stack_secrets_keyvault is right."
                 ) from None
-            # Some services ask for a wait of no seconds, which would be no pause.
-            self._pause(wait or BACKOFF[min(attempt, len(BACKOFF) - 1)])
+            self._pause(backoff(wait, attempt))
             attempt += 1
 
     def _pause(self, seconds: float) -> None:

@@ -16,6 +16,7 @@ URL = re.compile(
     r"https://(?=.{3,24}\.vault\.)([a-z](?:-?[a-z0-9])*)\.vault\.(?:azure\.net|azure\.cn|usgovcloudapi\.net)(?::\d{1,5})?/?",
     re.IGNORECASE,
 )
+OWNER = "coffre-owner"  # the tag that marks a vault, what stands around it, and each secret as a stack's
 TENANT = re.compile(r"[0-9A-Za-z.-]+")
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 # By type of credential: the keys it must have, and those it may have.

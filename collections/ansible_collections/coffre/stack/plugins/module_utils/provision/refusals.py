@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import SourceError
 from ..keyvault.arm import Refused
+from ..keyvault.settings import OWNER
 from .resources import (
     SETTING,
     WRITER,
@@ -21,7 +22,7 @@ from .resources import (
     vault_path,
     workspace_path,
 )
-from .settings import CONNECTED, OWNER, Wanted
+from .settings import CONNECTED, Wanted
 
 MOST_SETTINGS = 5  # diagnostic settings that a resource can have
 ACTION = re.compile(r"perform action '([\w.]+/[\w./]+)'")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .settings import CONNECTED, OWNER, VIRTUAL, Principal, Wanted, network
+from ..keyvault.settings import OWNER
+from .settings import CONNECTED, VIRTUAL, Principal, Wanted, network
 
 READER = "4633458b-17de-408a-b874-0445c86b69e6"
 WRITER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SourceError
-from ..keyvault.settings import Credential, VaultSettings, credential
+from ..keyvault.settings import OWNER, Credential, VaultSettings, credential
 from ..keyvault.settings import settings as read_keyvault
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -29,7 +29,6 @@ KEYS = {
     "workspace", "workspace_days", "identity", "identity_writes", "machines", "readers", "writers", "addresses",
     "subnets", "action_group",
 }  # fmt: skip
-OWNER = "coffre-owner"  # the tag that marks a secret, too, as a stack's
 
 
 @dataclass(frozen=True)

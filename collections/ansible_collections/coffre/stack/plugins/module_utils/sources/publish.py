@@ -18,6 +18,7 @@ from ..host import state
 from ..host.escrow import Which
 from ..keyvault.client import Properties, Value, Vault, VaultSettings
 from ..keyvault.client import blockers as denied
+from ..keyvault.settings import OWNER
 from . import seed
 from .base import PEM, Replaced
 from .keyvault import PEM_TYPE, RUN_TAG, UNDONE_TAG
@@ -50,12 +51,12 @@ def blockers(settings: VaultSettings, stack: str, secrets: list[Secret]) -> list
         with connected(settings) as vault:
             for secret in secrets:
                 found = vault.versions(secret.vault_name)
-                owner = found[-1].tags.get(seed.OWNER) if found else stack
+                owner = found[-1].tags.get(OWNER) if found else stack
                 if owner is None:
                     problems.append(
                         f"{secret.name} has no owner in the vault {settings.name}: if nobody else uses it, run 'az "
                         f"keyvault secret set-attributes --vault-name {settings.name} --name {secret.vault_name} "
-                        f"--tags {seed.OWNER}={stack}', which replaces its tags"
+                        f"--tags {OWNER}={stack}', which replaces its tags"
                     )
                 elif owner != stack:
                     problems.append(

@@ -16,11 +16,11 @@ from ..errors import SourceError
 from ..host.state import moment
 from ..keyvault.client import Properties, Refusal, Vault
 from ..keyvault.refusals import listed
+from ..keyvault.settings import OWNER
 from ..values import generate
 from .base import misfits
 from .keyvault import ATTRIBUTE_TAG, PEM_TYPE
 
-OWNER = "coffre-owner"
 GENERATOR = "coffre-generator"
 ROTATION = "coffre-rotation"
 BASE64 = "application/octet-stream;base64"
