@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import HOST, Catalogue
+from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import DECLARED
 
 # What a strategy must be told, where a test does not care.
@@ -24,6 +26,34 @@ ADOPT: dict[str, dict[str, Any]] = {
     "restart": {},
     "reload": {"x-coffre": {"adopt": "reload"}},
 }
+
+HEALTHY = Container(
+    id="c1",
+    name="c1",
+    service="",
+    config_hash="",
+    image="",
+    image_id="",
+    bundle=None,
+    state="running",
+    health="healthy",
+    exit_code=0,
+    out_of_memory=False,
+    restarts=0,
+    created="",
+    pid=1,
+    stop_seconds=10,
+    restart="no",
+    health_check=(),
+    ready=(),
+    addresses=frozenset(),
+    mounts=(),
+)
+
+
+def container(**different: Any) -> Container:
+    """A container that runs and is healthy, but for what is different."""
+    return replace(HEALTHY, **different)
 
 
 def parse(data: Mapping[str, Any]) -> Catalogue:

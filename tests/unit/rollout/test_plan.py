@@ -9,6 +9,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Cata
 from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, DesiredService
 from ansible_collections.coffre.stack.plugins.module_utils.rollout.apply import _order, plan, plans, probe
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import DECLARED
+from tests.unit import described
 
 APP = DesiredService(
     "app",
@@ -25,29 +26,18 @@ PROXY = replace(APP, name="proxy", bundle=None, adopt="reload")
 
 def container(identity: str, service: DesiredService = APP, **different: Any) -> Container:
     """A healthy container of a service, but for what is different; a later letter was made later."""
-    sound = Container(
-        id=identity,
-        name=f"demo-{service.name}-{identity}",
-        service=service.name,
-        config_hash=service.config_hash,
-        image=service.image,
-        image_id=service.image_id or "",
-        bundle=service.bundle,
-        state="running",
-        health="healthy",
-        exit_code=0,
-        out_of_memory=False,
-        restarts=0,
-        created=f"2026-01-01T00:00:00.{ord(identity)}Z",
-        pid=1,
-        stop_seconds=10,
-        restart="unless-stopped",
-        health_check=(),
-        ready=(),
-        addresses=frozenset(),
-        mounts=(),
-    )
-    return replace(sound, **different)
+    sound = {
+        "id": identity,
+        "name": f"demo-{service.name}-{identity}",
+        "service": service.name,
+        "config_hash": service.config_hash,
+        "image": service.image,
+        "image_id": service.image_id or "",
+        "bundle": service.bundle,
+        "created": f"2026-01-01T00:00:00.{ord(identity)}Z",
+        "restart": "unless-stopped",
+    }
+    return described.container(**(sound | different))
 
 
 OLD_BUNDLE: dict[str, Any] = {"bundle": "b0", "config_hash": "h0"}

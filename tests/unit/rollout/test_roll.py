@@ -31,6 +31,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.rollout import proxie
 from ansible_collections.coffre.stack.plugins.module_utils.rollout.proxies.haproxy.proxy import HAProxy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import DECLARED
 from ansible_collections.coffre.stack.plugins.modules import stack_rollout as module
+from tests.unit import described
 
 OLD, NEW = "0" * 12, "1" * 12
 RUN = audit.Author("run-1", "somebody")
@@ -94,7 +95,7 @@ class Engine:
     def add(self, file: Path, project: str, service: str) -> Container:
         self.read.append(file.read_text())
         number, wanted = next(self.numbers), self.services[service]
-        made = Container(
+        made = described.container(
             id=f"{service}-{number}",
             name=f"{project}-{service}-{number}",
             service=service,
@@ -104,17 +105,10 @@ class Engine:
             bundle=wanted.bundle,
             state="created",
             health="",
-            exit_code=0,
-            out_of_memory=False,
-            restarts=0,
             created=f"2026-01-01T00:00:{number:02}Z",
             pid=0,
-            stop_seconds=10,
             restart="unless-stopped",
             health_check=("CMD", "probe"),
-            ready=(),
-            addresses=frozenset(),
-            mounts=(),
         )
         self.there[made.id] = made
         self.events.append(f"add {made.id}")

@@ -11,36 +11,15 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container
+from ansible_collections.coffre.stack.plugins.module_utils.host import memory
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
+from tests.unit.described import container
 
 from .conftest import House
 
 LOOK = rotation_plan._stack  # before any fixture takes its place
 ALL = ("client", "admin", "database", "deployment-audit-key")
-CONTAINER = Container(
-    id="c1",
-    name="c1",
-    service="",
-    config_hash="",
-    image="",
-    image_id="",
-    bundle=None,
-    state="running",
-    health="healthy",
-    exit_code=0,
-    out_of_memory=False,
-    restarts=0,
-    created="",
-    pid=1,
-    stop_seconds=10,
-    restart="no",
-    health_check=(),
-    ready=(),
-    addresses=frozenset(),
-    mounts=(),
-    adopt="start_first",
-    memory=512 << 20,
-)
+CONTAINER = container(adopt="start_first", memory=512 << 20)
 
 
 @dataclass
@@ -70,7 +49,7 @@ def host(house: House, monkeypatch: pytest.MonkeyPatch) -> Host:
     }
     host = Host(house, running)
     monkeypatch.setattr(rotation_plan, "_stack", LOOK)
-    monkeypatch.setattr(rotation_plan, "_available", lambda: host.free << 20)
+    monkeypatch.setattr(memory, "available", lambda: host.free << 20)
     monkeypatch.setattr(compose, "containers", lambda _: list(host.running.values()))
     return host
 

@@ -83,3 +83,13 @@ options:
     type: str
     required: true
 """
+
+    LOOK = r"""
+attributes:
+  check_mode:
+    description: It changes nothing in any mode.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+"""

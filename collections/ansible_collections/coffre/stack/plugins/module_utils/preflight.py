@@ -22,6 +22,7 @@ from . import compose_file, sources, stack
 from .catalogue import Catalogue
 from .errors import CoffreError
 from .host import state, tmpfs
+from .host.memory import available
 from .paths import LIB_ROOT, RUN_ROOT, StackPaths
 from .rollout import registry
 
@@ -273,8 +274,7 @@ def _listener(port: int, proc: Path = Path("/proc")) -> str | None:
 
 def memory(needed_mb: int, stack: str, meminfo: Path = Path("/proc/meminfo")) -> list[str]:
     """Too little free memory to start the stack; none is needed where it already runs."""
-    values = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
-    available = int(values["MemAvailable"].split()[0]) // 1024
-    if available >= needed_mb or _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={stack}"):
+    left_mb = available(meminfo) >> 20
+    if left_mb >= needed_mb or _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={stack}"):
         return []
-    return [f"The host has {available} MiB of memory left and the stack needs {needed_mb} MiB: free some, or add some."]
+    return [f"The host has {left_mb} MiB of memory left and the stack needs {needed_mb} MiB: free some, or add some."]

@@ -12,7 +12,7 @@ description:
     that each trail has the heads that were kept elsewhere. A deleted, changed or moved record, and with a kept head
     one that was cut off, makes it fail, after all trails were looked at.
   - The keys never leave the host.
-extends_documentation_fragment: [coffre.stack.stack]
+extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.look]
 options:
   compose_file:
     description:
@@ -26,13 +26,6 @@ options:
         are under the empty name.
     type: dict
     default: {}
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 author: [Coffre]
 """
 

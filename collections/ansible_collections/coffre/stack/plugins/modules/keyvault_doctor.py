@@ -13,7 +13,7 @@ description:
   - A check that fails is a result, not a failure of the module. Where the vault cannot be asked about, as whoever is
     logged in here, there is one check, which says so and warns.
   - Asks Azure Resource Manager, never the vault, and so sees no secret.
-extends_documentation_fragment: [coffre.stack.stack]
+extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.look]
 options:
   vault:
     description: The vault as it is to be, as C(stack_vault). Without it there is nothing to compare with.
@@ -22,13 +22,6 @@ options:
     description: The vault's URL and the limits of asking it, as C(stack_secrets_keyvault).
     type: dict
     required: true
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 author: [Coffre]
 """
 

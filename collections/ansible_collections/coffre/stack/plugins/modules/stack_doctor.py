@@ -17,7 +17,11 @@ description:
   - Takes and returns names and paths. A value never leaves it.
   - With the source V(keyvault) the host is compared with the vault. Versions are compared, and no value is read. That
     needs Azure's libraries on the host, as C(docker_host) installs them for the modules.
-extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.catalogue, coffre.stack.stack.source]
+extends_documentation_fragment:
+  - coffre.stack.stack
+  - coffre.stack.stack.catalogue
+  - coffre.stack.stack.source
+  - coffre.stack.stack.look
 options:
   endpoints:
     description: The URLs that the stack must answer with 200.
@@ -44,13 +48,6 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 author: [Coffre]
 """
 

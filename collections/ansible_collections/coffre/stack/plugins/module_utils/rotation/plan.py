@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ..audit import trail as audit
 from ..catalogue import HOST, Catalogue, Service
 from ..engines import compose
 from ..errors import Aside, CoffreError, SealError
-from ..host import bundles, restore, rings, state, tmpfs
+from ..host import bundles, memory, restore, rings, state, tmpfs
 from ..host.escrow import concerned, seal
 from ..paths import RUN, StackPaths
 from ..rollout import firewall
@@ -281,19 +280,13 @@ def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> t
             )
     told = [f"{'; '.join(problems.values())}: run playbooks/site.yml first"] if problems else []
     second = [each.memory for each in running if each.service in replicas and each.adopt == "start_first"]
-    available = _available()
+    available = memory.available()
     if second and available < max(second):
         told.append(
             f"the host has {available >> 20} MiB of memory left and a second container may take "
             f"{max(second) >> 20} MiB: free some"
         )
     return told, set(problems)
-
-
-def _available(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """The bytes of memory that are available."""
-    values = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
-    return int(values["MemAvailable"].split()[0]) * 1024
 
 
 def begin(
