@@ -863,6 +863,29 @@ def test_the_health_check_is_asked_where_there_is_no_readiness_command(
     )
 
 
+@pytest.mark.parametrize(
+    ("health", "sentence"),
+    [("healthy", ""), ("starting", ""), ("unhealthy", "app needs a rollout (it is unhealthy)")],
+)
+def test_a_container_that_the_engine_has_not_asked_yet_is_well(
+    plantation: Plantation, monkeypatch: pytest.MonkeyPatch, health: str, sentence: str
+) -> None:
+    container = json.loads(json.dumps(RUNNING))
+    container["State"]["Health"] = {"Status": health}
+    container["HostConfig"]["RestartPolicy"] = {"Name": "unless-stopped"}
+    plantation.containers[:] = [container]
+    plantation.paths.compose.write_text("")
+    runs = compose.parse(container)
+    desired = compose.DesiredService(
+        "app", runs.config_hash, runs.image, runs.image_id, runs.bundle, "restart", runs.restart
+    )
+    monkeypatch.setattr(compose, "desired", lambda _: {"app": desired})
+    if sentence:
+        assert told(doctor_containers.containers, plantation) == sentence
+    else:
+        assert doctor_containers.containers(plantation.target()) == "1 containers run their current bundles"
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Callable[..., None]:
     """A git repository in tmp_path/repo; calling it runs git there."""
