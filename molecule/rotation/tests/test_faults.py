@@ -61,6 +61,10 @@ def test_a_dead_run_is_left_alone_within_its_lease_unless_somebody_knows_it_dead
         assert "somebody" in said, refused.output
         assert read_state(host) == before
     taken = json.dumps({"secret_rotation_take_over": before["run"]["id"]})
+    looked = site.play("site", "--check", "-e", taken)
+    assert looked.status == 0, looked.output
+    assert "playbooks/site.yml would first undo it" in " ".join(looked.output.split())
+    assert read_state(host) == before
     done = site.rotate(arguments=["-e", taken])
     assert done.status == 0, done.output
     assert "that was left open: back" in done.output
