@@ -26,6 +26,8 @@ SETTINGS = keyvault.settings({"url": "https://coffre.vault.azure.net", "unavaila
 class Shelf:
     """A vault in memory, as far as the source asks it."""
 
+    waiting = ""
+
     def __init__(self) -> None:
         self.secrets: dict[str, tuple[keyvault.Properties, str]] = {}
         self.pages = 0
@@ -65,7 +67,7 @@ def shelf(stack: Stack) -> Shelf:
         made.put(entry["name"], "QUFB" if entry.get("kind") == "bytes" else CANARY)
 
     def resolve(catalogue: Catalogue, held: sources.Holdings, seen: Mapping[str, Any]) -> sources.Resolved:
-        return source_keyvault.read(catalogue, held, seen, SETTINGS, "refuse", lambda _settings: made)  # type: ignore[arg-type,return-value]
+        return source_keyvault.read(catalogue, held, seen, SETTINGS, "refuse", lambda _settings, first: made)  # type: ignore[arg-type,return-value]  # noqa: ARG005
 
     stack.vault = resolve
     return made

@@ -199,7 +199,24 @@ def test_refuses_all_at_once_and_changes_nothing(
     assert (ensuring.versions, set(ensuring.emulator.world.vaults["coffre"].deleted)) == (before, deleted_before)
 
 
+def test_a_writer_whose_right_is_on_its_way_is_waited_for(ensuring: Ensuring) -> None:
+    for each in ensuring.emulator.world.rights.assignments:
+        each.late = 2
+    result = ensuring()
+    assert result["made"] == ["api-key", "blob", "db-password"]
+    assert len(result["warnings"]) == 1 and "so this was asked again for" in result["warnings"][0]
+    assert ensuring()["warnings"] == []
+
+
+def test_a_writer_whose_right_does_not_arrive(ensuring: Ensuring) -> None:
+    ensuring.settings["seconds"] = 1
+    ensuring.control.revoke("operator", "coffre")
+    with pytest.raises(SourceError, match=r"so this was asked again for \d s\. Nothing in the vault was changed\.$"):
+        ensuring()
+
+
 def test_names_the_right_that_the_writer_lacks(ensuring: Ensuring) -> None:
+    ensuring.settings["seconds"] = 1
     ensuring.control.revoke("operator", "coffre")
     ensuring.control.grant("operator", "coffre", ["get", "list"])
     with pytest.raises(SourceError, match="setSecret/action") as refusal:

@@ -67,6 +67,7 @@ def test_every_kind_and_every_secret_at_once(host: Host) -> None:
 @pytest.mark.parametrize("model", ["rbac", "policy"])
 def test_what_right_is_lacking_and_who_grants_it(host: Host, model: str) -> None:
     host.control.vault("coffre", model=model)
+    host.options["seconds"] = 1
     host.fill("one", "two", "three")
     host.control.revoke("host", "coffre")
     host.control.grant("host", "coffre", ["get", "list"], ["three"])
@@ -80,6 +81,76 @@ def test_what_right_is_lacking_and_who_grants_it(host: Host, model: str) -> None
         assert told.count('/vaults/coffre"') == 1
     else:
         assert f"'az keyvault set-policy --name coffre --object-id {who} --secret-permissions get list'" in told
+
+
+WAITED = "A right that was just given takes minutes to arrive, so this was asked again for "
+
+
+def late(host: Host, calls: int) -> None:
+    """The vault is yet to hear of every right."""
+    for each in host.emulator.world.rights.assignments:
+        each.late = calls
+
+
+def test_a_first_read_waits_for_its_right_and_says_so(host: Host) -> None:
+    host.fill("one", "two")
+    late(host, 5)
+    assert len(host.run()) == 2
+    assert len(host.warnings) == 1 and host.warnings[0].startswith(WAITED)
+    assert host.count()["get"] == 7
+    host.run()
+    assert host.warnings == []
+
+
+def test_a_right_that_does_not_arrive_is_told_with_every_name(host: Host) -> None:
+    host.options["seconds"] = 1
+    host.fill("one", "two")
+    host.control.revoke("host", "coffre")
+    told = refusal(host)
+    assert "one and two may not be read by this identity: " in told and told.endswith(" s.") and WAITED in told
+    assert host.count()["get"] > 4
+
+
+def test_a_right_that_was_taken_away_is_told_at_once(host: Host) -> None:
+    host.fill("one", "two")
+    host.run()
+    host.control.revoke("host", "coffre")
+    host.count()
+    assert WAITED not in refusal(host)
+    assert host.count()["get"] == 2
+
+
+def test_another_vault_lets_nobody_in_yet(host: Host) -> None:
+    """What a host holds of one vault is no right that it had at another."""
+    host.fill("one")
+    host.run()
+    host.control.vault("other")
+    host.control.grant("host", "other", ["get", "list"])
+    host.control.put("other", "one", "value of another", created=LONG_AGO)
+    host.options["url"] = "https://other.vault.azure.net"
+    late(host, 2)
+    assert host.run() == {"one": b"value of another"}
+    assert host.warnings[0].startswith(WAITED)
+
+
+@pytest.mark.parametrize("shut", [{"model": "policy"}, {"closed": "ForbiddenByFirewall"}])
+def test_what_no_right_opens_is_not_waited_for(host: Host, shut: dict[str, str]) -> None:
+    host.fill("one")
+    host.control.revoke("host", "coffre")
+    host.control.vault("coffre", **shut)
+    assert WAITED not in refusal(host)
+    assert host.count()["get"] == 1
+
+
+def test_rights_that_a_read_can_do_without_are_not_waited_for(host: Host) -> None:
+    """To list secrets, and to see the deleted ones."""
+    host.fill("one")
+    host.add("absent")
+    host.control.revoke("host", "coffre")
+    host.control.grant("host", "coffre", ["get"])
+    assert WAITED not in refusal(host)
+    count = host.count()
+    assert (count["get"], count["get_deleted"], count["list"]) == (2, 1, 1)
 
 
 def test_who_may_read_may_not_write(host: Host) -> None:

@@ -14,6 +14,7 @@ description:
   - A secret that is there gets no second version. Secrets without C(generate) and certificates are never made; the
     result has the command that puts each into the vault.
   - It acts as C(keyvault.write_credential), and may run on another machine than the stack's hosts.
+  - A right that was given just now is waited for, within C(keyvault.seconds), and C(warnings) says so.
 extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.catalogue]
 options:
   keyvault:
@@ -93,7 +94,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
         settings = keyvault.settings(params["keyvault"])
         if problems := keyvault.blockers(settings, settings.write):
             raise SourceError(" ".join(problems))
-        connection = keyvault.Vault(settings, write=True)
+        connection = keyvault.Vault(settings, write=True, first=True)
     except (CatalogueError, SourceError) as error:
         raise CoffreError(f"{error} Nothing was changed.") from None
     with connection as vault:

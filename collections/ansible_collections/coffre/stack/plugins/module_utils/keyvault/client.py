@@ -26,6 +26,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before the second, third ... request; the last for all after
 PASSING = (0, 200, 408, 429)  # besides 500 and more; 200 is an answer that could not be understood
+PATIENCE = 0.8  # of the time limit, for a right to arrive: the rest is for what it then lets through
 LIBRARIES = ("azure", "msal", "urllib3", "requests")
 
 
@@ -72,10 +73,11 @@ class Vault:
     """A connection to the vault, as the one who reads or the one who writes; a context manager.
 
     Names are in lower case: a vault does not tell cases apart. Every method raises VaultUnavailable when `seconds`
-    from the start are over without the answer, and SourceError when asking again would not help.
+    from the start are over without the answer, and SourceError when asking again would not help. With `first`, which
+    says that this identity was never let in here before, a right that RBAC does not know of may be on its way.
     """
 
-    def __init__(self, settings: VaultSettings, write: bool = False) -> None:
+    def __init__(self, settings: VaultSettings, write: bool = False, first: bool = False) -> None:
         # Only here: preflight runs where these libraries are not.
         from azure.core.pipeline.policies import RetryPolicy
         from azure.keyvault.secrets import SecretClient
@@ -90,7 +92,10 @@ class Vault:
         self.pages = 0  # what the last listing took, or one more than it was allowed
         self._transient = keyvault_wire.TransientErrors
         self._threads = keyvault_wire.THREADS
-        self._deadline = time.monotonic() + settings.seconds
+        self._began = time.monotonic()
+        self._deadline = self._began + settings.seconds
+        self._patience = self._began + PATIENCE * settings.seconds if first else 0.0
+        self._waited = 0.0
         checks = keyvault_wire.context(settings.ca)
         self._identity = keyvault_identity.Identity(
             settings.write if write else settings.read,
@@ -112,6 +117,15 @@ class Vault:
     def __exit__(self, *raised: object) -> None:
         self._client.close()
         self._identity.close()
+
+    @property
+    def waiting(self) -> str:
+        """A sentence, with a space before it, that says how long a right was waited for; "" where none was."""
+        return (
+            f" A right that was just given takes minutes to arrive, so this was asked again for {self._waited:.0f} s."
+            if self._waited
+            else ""
+        )
 
     def listing(self, pages: int | None = None) -> dict[str, Properties] | None:
         """The properties of every secret by name, at most so many pages' calls.
@@ -173,12 +187,16 @@ class Vault:
     def _one(self, asked: str, call: Callable[[], T]) -> T:
         return self._spread(lambda call: self._told(asked, call), [call])[0]
 
-    def _told(self, asked: str, call: Callable[[], T]) -> T:
+    def _told(self, asked: str, call: Callable[[], T], needed: bool = True) -> T:
         """Ask, and let a refusal be an error."""
         try:
-            return self._ask(call)
+            return self._ask(call, needed)
         except refusals.RefusedByVault as error:
-            raise refusals.of_vault(error.found, asked, self.settings, self._identity.claims()) from None
+            raise self._refused(error.found, asked) from None
+
+    def _refused(self, found: refusals.Fault, asked: str) -> SourceError:
+        error = refusals.of_vault(found, asked, self.settings, self._identity.claims())
+        return SourceError(f"{error}{self.waiting}")
 
     def _list(self, pages: int | None) -> dict[str, Properties] | None:
         found: dict[str, Properties] = {}
@@ -194,7 +212,7 @@ class Vault:
                 turning: Any = self._client.list_properties_of_secrets().by_page(token)
                 return [self._properties(each) for each in next(turning)], turning.continuation_token
 
-            page, token = self._told("list", call)
+            page, token = self._told("list", call, needed=False)
             found |= {each.name: each for each in page}
         return found
 
@@ -214,10 +232,9 @@ class Vault:
         try:
             return self._ask(call)
         except refusals.RefusedByVault as error:
-            claims = self._identity.claims()
-            refusal = refusals.of_secret(error.found, self.settings, claims)
+            refusal = refusals.of_secret(error.found, self.settings, self._identity.claims())
             if refusal is None:
-                raise refusals.of_vault(error.found, "get", self.settings, claims) from None
+                raise self._refused(error.found, "get") from None
             return refusal
 
     def _versions(self, name: str) -> list[Properties]:
@@ -229,13 +246,21 @@ class Vault:
         except refusals.RefusedByVault as error:
             if error.found.status == 404:
                 return []
-            raise refusals.of_vault(error.found, "list", self.settings, self._identity.claims()) from None
+            raise self._refused(error.found, "list") from None
 
     def _deleted(self, name: str) -> Properties | Literal[False] | None:
         try:
-            return self._ask(lambda: self._properties(self._client.get_deleted_secret(name).properties))
+            return self._ask(lambda: self._properties(self._client.get_deleted_secret(name).properties), needed=False)
         except refusals.RefusedByVault as error:
             return False if error.found.status == 404 else None
+
+    def _may_arrive(self, found: refusals.Fault, pause: float) -> bool:
+        """Whether the right that is lacking may be there after a pause."""
+        now = time.monotonic()
+        if found.code != "ForbiddenByRbac" or now + pause >= self._patience:
+            return False
+        self._waited = now + pause - self._began
+        return True
 
     def _properties(self, about: Any) -> Properties:
         if not about.name or not about.updated_on:
@@ -253,8 +278,11 @@ class Vault:
             recovery_level=str(getattr(about.recovery_level, "value", "")),
         )
 
-    def _ask(self, call: Callable[[], T]) -> T:
-        """Call until there is an answer. Raises RefusedByVault, or VaultUnavailable past the limit."""
+    def _ask(self, call: Callable[[], T], needed: bool = True) -> T:
+        """Call until there is an answer. Raises RefusedByVault, or VaultUnavailable past the limit.
+
+        What is not `needed` waits for no right.
+        """
         from azure.core import exceptions as azure
 
         attempt, renewed = 0, False
@@ -283,7 +311,8 @@ class Vault:
                     renewed = True
                     self._identity.forget(started)
                     continue
-                if found.status not in PASSING and found.status < 500:
+                late = needed and self._may_arrive(found, backoff(None, attempt))
+                if found.status not in PASSING and found.status < 500 and not late:
                     raise refusals.RefusedByVault(found) from None
                 self._last = f"status {found.status}"
                 wait = found.retry_after

@@ -19,7 +19,10 @@ from .settings import Wanted
 
 RIGHTS_SECONDS = 600.0  # that Azure may take to know of a role assignment
 RIGHTS_PAUSE = 5.0
-LATE = "The rights given just now may take some minutes to arrive: a host that is refused until then is run again."
+LATE = (
+    "The rights given just now may take some minutes to arrive: make ensure-secrets and a host's first deploy wait for "
+    "them, but no longer than `seconds` of stack_secrets_keyvault."
+)
 
 
 @dataclass

@@ -90,21 +90,23 @@ def read(
     before: Mapping[str, Any],
     settings: VaultSettings,
     newline: str,
-    connect: Callable[[VaultSettings], Vault] = Vault,
+    connect: Callable[..., Vault] = Vault,
 ) -> Resolved:
     """Take what the vault has; `before` is what the last run saw of it (State.vault).
 
     Raises SourceError with every secret that is not to be had, and VaultUnavailable past the time limit, unless
-    `unavailable` is keep and the host holds every secret.
+    `unavailable` is keep and the host holds every secret. A host that has read this vault is told at once where its
+    right was taken away; one that has not waits for it.
     """
+    known = before if before.get("url") == settings.url else {}
     try:
-        with connect(settings) as vault:
-            reading = _read(catalogue, held, before if before.get("url") == settings.url else {}, vault)
+        with connect(settings, first=not known) as vault:
+            reading = _read(catalogue, held, known, vault)
             kept_rings, notes = _rings(catalogue, held, reading, newline, vault)
     except VaultUnavailable as error:
         values, warnings = _kept(catalogue, held, settings, error)
         return Resolved(values, warnings + _expired(catalogue, values, settings, []), dict(before))
-    values, warnings, refused = {}, notes, []
+    values, warnings, refused = {}, notes + ([vault.waiting.strip()] if vault.waiting else []), []
     for name, secret in catalogue.secrets.items():
         versions, answer = held.get(name, []), reading.answers.get(secret.vault_name)
         seen = reading.seen.get(name, {}).get("version", secret.vault_version)
@@ -121,7 +123,7 @@ def read(
             values[name] = replace(offered, ring=kept_rings.get(name, ()))
         elif offered:
             refused.append((_label(secret), secret.vault_name, offered))
-    warnings += _expired(catalogue, values, settings, refused)
+    warnings += _expired(catalogue, values, settings, refused, vault.waiting)
     return Resolved(values, warnings, {"url": settings.url, "pages": reading.pages, "seen": reading.seen})
 
 
@@ -269,11 +271,16 @@ def _bytes(secret: Secret, answer: Value) -> bytes:
 
 
 def _expired(
-    catalogue: Catalogue, values: Values, settings: VaultSettings, refused: list[tuple[str, str, Refusal]]
+    catalogue: Catalogue,
+    values: Values,
+    settings: VaultSettings,
+    refused: list[tuple[str, str, Refusal]],
+    waiting: str = "",
 ) -> list[str]:
     """Refuse what has expired beside what is refused already, or return it as warnings, as the settings say.
 
-    Only what is in force counts: an earlier key that a key ring keeps may have expired.
+    Only what is in force counts: an earlier key that a key ring keeps may have expired. `waiting` is what to say of a
+    right that was waited for.
     """
     now, warnings = state.now(), []
     for name, held in values.items():
@@ -289,7 +296,7 @@ def _expired(
             advice = f"{what}, or set `expired` in stack_secrets_keyvault to warn"
             refused.append((f"{_label(secret)}, on {held.expires},", secret.vault_name, Refusal("expired", advice)))
     if refused:
-        raise SourceError(refusals.sentence(settings, refused))
+        raise SourceError(refusals.sentence(settings, refused) + waiting)
     return warnings
 
 

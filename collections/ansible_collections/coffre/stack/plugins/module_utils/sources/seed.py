@@ -90,7 +90,7 @@ def ensure(
         "by_hand": [
             {"name": secret.name, "command": command(stack, vault.settings.name, secret)} for secret in plan.by_hand
         ],
-        "warnings": _unowned(stack, vault.settings.name, plan.unowned),
+        "warnings": _unowned(stack, vault.settings.name, plan.unowned) + list(filter(None, [vault.waiting.strip()])),
         "diff": {"before": _lines(there), "after": _lines(there.union(names["make"], names["recover"]))},
     }
 
