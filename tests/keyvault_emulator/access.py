@@ -146,6 +146,7 @@ def permit(rights: Rights, claims: dict[str, Any], vault: Vault, operation: str,
             f"Client address: {address}",
             "ForbiddenByConnection": "Public network access is disabled and request is not from a trusted service "
             "nor via an approved private link.",
+            "ForbiddenByNsp": "The request was forbidden by NSP policy.",
         }[closed]
         raise forbidden(f"{reason}\r\nCaller: {words}\r\n{where}", closed)
     right, action = OPERATIONS[operation]

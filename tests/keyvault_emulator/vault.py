@@ -114,8 +114,9 @@ class Vault:
         """The inner code with which a call from `address` is refused, or nothing."""
         if self.closed:
             return self.closed
-        if str(self.settings.get("publicNetworkAccess", "")).lower() == "disabled":
-            return "ForbiddenByConnection"
+        public = str(self.settings.get("publicNetworkAccess", "")).lower()
+        if public in ("disabled", "securedbyperimeter"):
+            return "ForbiddenByConnection" if public == "disabled" else "ForbiddenByNsp"
         rules: Body = self.settings.get("networkAcls") or {}
         if str(rules.get("defaultAction", "")).lower() != "deny":
             return ""

@@ -22,7 +22,7 @@ VAULT_SETTINGS: dict[str, tuple[str, ...]] = {
     "purge_protection": (),
     "recoverable_days": (),
     "model": ("rbac", "policy"),
-    "closed": ("", "ForbiddenByFirewall", "ForbiddenByConnection"),
+    "closed": ("", "ForbiddenByFirewall", "ForbiddenByConnection", "ForbiddenByNsp"),
     "subscription": (),
     "group": (),
     "tags": (),

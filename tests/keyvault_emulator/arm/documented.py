@@ -19,6 +19,8 @@ VERSIONS: dict[str, tuple[str, ...]] = {
     "microsoft.eventgrid": ("2025-02-15",),
     "microsoft.authorization": ("2022-04-01",),
     "microsoft.insights/diagnosticsettings": ("2021-05-01-preview",),
+    "microsoft.insights/actiongroups": ("2023-01-01",),
+    "microsoft.network": ("2024-05-01",),
 }
 
 FREE: Any = None  # whatever the type, unexamined

@@ -134,6 +134,17 @@ class Existing(Kind):
     verbs = ("GET",)
 
 
+class Subnet(Existing):
+    """Subnets, which have no location of their own."""
+
+    tracked = False
+
+    def shown(self, kept: Resource, asked: bool = True) -> Body:
+        """As Azure tells it: with nothing of what all other resources have."""
+        body = super().shown(kept, asked)
+        return {key: body[key] for key in ("id", "name", "type", "properties")}
+
+
 class Machine(Kind):
     """Virtual machines, which somebody else made; of one only the identity changes here."""
 

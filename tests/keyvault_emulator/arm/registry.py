@@ -7,7 +7,7 @@ from .deleted import DELETED, DeletedVaults
 from .extensions import Diagnostics, Events
 from .ids import GROUPS
 from .kinds import Kind
-from .plain import Existing, Group, Machine, UserAssigned, Workspace
+from .plain import Existing, Group, Machine, Subnet, UserAssigned, Workspace
 from .vaults import Vaults
 
 KINDS: dict[str, Kind] = {
@@ -24,6 +24,7 @@ KINDS: dict[str, Kind] = {
         Diagnostics("Microsoft.Insights/diagnosticSettings"),
         Existing("Microsoft.Insights/actionGroups"),
         Existing("Microsoft.HybridCompute/machines"),
+        Subnet("Microsoft.Network/virtualNetworks/subnets"),
         Events("Microsoft.EventGrid/eventSubscriptions"),
         Machine("Microsoft.Compute/virtualMachines"),
     )

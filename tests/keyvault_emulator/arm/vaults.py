@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..access import TENANT
 from ..vault import Body, Vault
 from . import documented
-from .errors import ArmError, bad, no_resource
+from .errors import ArmError, bad, no_linked_right, no_resource
 from .ids import Place, parse
 from .kinds import Answer, Call, Kind, Resource, same_location, stamped
 
@@ -73,6 +73,7 @@ class Vaults(Kind):
         if there is not None and not mine(there, place):
             raise ArmError(409, "VaultAlreadyExists", IN_USE.format(place.name))
         told: Body = body.get("properties") or {}
+        subnets(call, told)
         if there is None and (gone := world.deleted_vaults.get(place.name.lower())) is not None:
             there = recovered(world, gone[0], place, str(told.get("createMode", "default")))
         else:
@@ -187,6 +188,33 @@ def check(place: Place, body: Body, there: Vault | None) -> None:
             ip_network(rule["value"], strict=False)
         except ValueError:
             raise bad(f"'{rule['value']}' is not a valid IPv4 address or CIDR.", "InvalidIPAddress") from None
+
+
+JOIN = "Microsoft.Network/virtualNetworks/subnets/joinViaServiceEndpoint/action"
+
+
+def subnets(call: Call, told: Body) -> None:
+    """Refuse rules for subnets that the caller may not use, or that a vault could not tell from the internet.
+
+    Raises:
+        ArmError: 403, 404 or 400.
+    """
+    world, caller = call.world, call.caller
+    for rule in (told.get("networkAcls") or {}).get("virtualNetworkRules") or []:
+        subnet = parse(rule["id"])
+        if not world.rights.may(caller.oid, JOIN, subnet.key):
+            raise no_linked_right(caller.client, caller.oid, JOIN, call.place.path, rule["id"])
+        if subnet.key not in world.resources.kept:
+            raise no_resource("Microsoft.Network/virtualNetworks/subnets", subnet.name, subnet.group)
+        services = world.resources.kept[subnet.key].body["properties"].get("serviceEndpoints") or []
+        lacking = "Microsoft.KeyVault" not in [each["service"] for each in services]
+        if lacking and not rule.get("ignoreMissingVnetServiceEndpoint"):
+            raise bad(
+                f"Subnets {subnet.name} of virtual network {subnet.path.rpartition('/subnets/')[0]} do not have "
+                "ServiceEndpoints for Microsoft.KeyVault resources configured. Add Microsoft.KeyVault to subnet's "
+                "ServiceEndpoints collection before trying to ACL Microsoft.KeyVault resources to these subnets.",
+                "SubnetsHaveNoServiceEndpointsConfigured",
+            )
 
 
 def fill(vault: Vault, body: Body, made: bool) -> None:

@@ -27,6 +27,7 @@ IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/
 SETTING = f"{VAULT}/providers/Microsoft.Insights/diagnosticSettings/audit"
 EVENT = f"{VAULT}/providers/Microsoft.EventGrid/eventSubscriptions/expiry"
 ACTIONS = f"{GROUP}/providers/Microsoft.Insights/actionGroups/on-call"
+NET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/Net/subnets/Hosts"
 DELETED = f"{BASE}/providers/Microsoft.KeyVault/locations/westeurope/deletedVaults/shop-vault"
 RIGHTS = f"{VAULT}/providers/Microsoft.Authorization/roleAssignments"
 VERSIONS = {
@@ -36,6 +37,7 @@ VERSIONS = {
     "microsoft.authorization": "2022-04-01",
     "microsoft.insights": "2021-05-01-preview",
     "microsoft.eventgrid": "2025-02-15",
+    "microsoft.network": "2024-05-01",
 }
 PLACE = {"location": "West Europe"}
 SKU = {"family": "A", "name": "standard"}
@@ -146,18 +148,18 @@ def test_an_absent_resource(made: Ask) -> None:
     assert code(made("GET", f"{RIGHTS}/{uuid.UUID(int=1)}")) == (404, "RoleAssignmentNotFound")
 
 
-def test_azure_writes_things_its_own_way(made: Ask) -> None:
-    net = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/Net/subnets/Hosts"
+def test_azure_writes_things_its_own_way(made: Ask, emulator: Emulator) -> None:
+    emulator.control.resource(NET, {"properties": {"serviceEndpoints": [{"service": "Microsoft.KeyVault"}]}})
     rules = {
         "defaultAction": "Deny",
         "bypass": "None",
         "ipRules": [{"value": "203.0.113.7"}, {"value": "198.51.100.0/24"}],
-        "virtualNetworkRules": [{"id": net}],
+        "virtualNetworkRules": [{"id": NET}],
     }
     _, body = made("PUT", VAULT, vault(networkAcls=rules))
     told = body["properties"]["networkAcls"]
     assert [each["value"] for each in told["ipRules"]] == ["203.0.113.7/32", "198.51.100.0/24"]
-    assert told["virtualNetworkRules"][0]["id"] == net.lower()
+    assert told["virtualNetworkRules"][0]["id"] == NET.lower()
     _, body = made("PUT", VAULT, vault(networkAcls={"defaultAction": "Allow", "bypass": "AzureServices"}))
     assert body["properties"]["networkAcls"] is None
     assert body["location"] == "westeurope" and "undocumentedByAzure" in body["properties"]
@@ -169,6 +171,19 @@ def test_azure_writes_things_its_own_way(made: Ask) -> None:
         ("AuditEvent", True),
         ("AzurePolicyEvaluationDetails", False),
     ]
+
+
+def test_a_subnet_is_let_in_where_the_vault_would_know_it(made: Ask, emulator: Emulator) -> None:
+    rules = {"defaultAction": "Deny", "virtualNetworkRules": [{"id": NET}]}
+    assert code(made("PUT", VAULT, vault(networkAcls=rules))) == (404, "ResourceNotFound")
+    emulator.control.resource(NET, {"properties": {"serviceEndpoints": [{"service": "Microsoft.Storage"}]}})
+    assert code(made("PUT", VAULT, vault(networkAcls=rules))) == (400, "SubnetsHaveNoServiceEndpointsConfigured")
+    careless = {**rules, "virtualNetworkRules": [{"id": NET, "ignoreMissingVnetServiceEndpoint": True}]}
+    assert made("PUT", VAULT, vault(networkAcls=careless))[0] == 200
+    assert set(made("GET", NET)[1]) == {"id", "name", "type", "properties"}
+    emulator.control.identity("deputy")
+    emulator.control.assign("deputy", "Key Vault Contributor")
+    assert code(made("PUT", VAULT, vault(networkAcls=careless), who="deputy")) == (403, "LinkedAuthorizationFailed")
 
 
 NAME = f"{RIGHTS}/{uuid.UUID(int=7)}"

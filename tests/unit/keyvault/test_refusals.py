@@ -186,13 +186,15 @@ def test_who_writes_is_told_all_that_writing_needs(host: Host) -> None:
     [
         ("ForbiddenByFirewall", "run 'az keyvault network-rule add --name coffre --ip-address 127.0.0.1'"),
         ("ForbiddenByConnection", "or give the host a private endpoint"),
+        ("ForbiddenByNsp", "have an access rule of the perimeter let its address in"),
     ],
 )
 def test_the_vaults_firewall(host: Host, closed: str, words: str) -> None:
     host.fill("key")
     host.control.vault("coffre", closed=closed)
     told = refusal(host)
-    assert "firewall of the vault coffre keeps this host out" in told and words in told
+    assert "of the vault coffre keeps this host out" in told and words in told
+    assert host.count()["get"] == 1
 
 
 def test_another_tenant(host: Host) -> None:

@@ -19,7 +19,7 @@ OPERATOR = guid("object/operator")
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/shop"
 VAULT = f"{GROUP}/providers/Microsoft.KeyVault/vaults/shop"
 ACTIONS = f"{MACHINE.partition('/providers/')[0]}/providers/Microsoft.Insights/actionGroups/on-call"
-NET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/Net/subnets/Hosts"
+NET = f"{MACHINE.partition('/providers/')[0]}/providers/Microsoft.Network/virtualNetworks/Net/subnets/Hosts"
 WRITES = ("PUT", "PATCH", "DELETE")
 
 

@@ -127,6 +127,40 @@ REFUSED: dict[str, tuple[Plant, dict[str, Any], str]] = {
         {"machines": [given.ARC]},
         "has no identity: connect it to Azure Arc anew",
     ),
+    "no action group": (
+        lambda seen: setattr(seen, "actions", None),
+        {"action_group": given.ACTIONS},
+        f"The action group {given.ACTIONS} is not there: correct `action_group`",
+    ),
+    "no subnet": (
+        lambda seen: seen.subnets.update({given.SUBNET: None}),
+        {"subnets": [given.SUBNET]},
+        f"The subnet {given.SUBNET} is not there: correct `subnets`",
+    ),
+    "a subnet that no vault knows": (
+        lambda seen: seen.subnets.update({given.SUBNET: {"properties": {}}}),
+        {"subnets": [given.SUBNET]},
+        "has no service endpoint Microsoft.KeyVault, so the vault would let nobody in from there: run 'az network "
+        f"vnet subnet update --ids {given.SUBNET} --service-endpoints Microsoft.KeyVault'.",
+    ),
+    "a subnet that another service knows": (
+        lambda seen: seen.subnets.update(
+            {
+                given.SUBNET: {
+                    "properties": {"serviceEndpoints": [{"service": "Microsoft.Storage"}, {"service": "$(x)"}]}
+                }
+            }
+        ),
+        {"subnets": [given.SUBNET]},
+        "--service-endpoints Microsoft.Storage Microsoft.KeyVault'.",
+    ),
+    "a subnet, in another case": (
+        lambda seen: seen.subnets.update(
+            {given.SUBNET: {"properties": {"serviceEndpoints": [{"service": "microsoft.keyvault"}]}}}
+        ),
+        {"subnets": [given.SUBNET]},
+        "",
+    ),
     "not registered": (
         lambda seen: setattr(seen, "unregistered", ("Microsoft.EventGrid",)),
         {},
@@ -230,6 +264,18 @@ ANSWERS: list[tuple[str, str, tuple[int, str, str], str]] = [
     ),
     ("GET", given.GROUP, (401, "InvalidAuthenticationToken", ""), "see that this machine's clock is right"),
     ("GET", given.GROUP, (404, "SubscriptionNotFound", ""), f"There is no subscription {given.SUBSCRIPTION} that this"),
+    (
+        "GET",
+        given.SUBNET.replace(given.SUBSCRIPTION, given.MADE),
+        (404, "SubscriptionNotFound", ""),
+        f"There is no subscription {given.MADE} that this identity can see: correct the ids in stack_vault",
+    ),
+    (
+        "GET",
+        given.SUBNET.replace(given.SUBSCRIPTION, given.MADE),
+        (401, "InvalidAuthenticationTokenTenant", WRONG_TENANT.format(a=given.PERSON, b=given.TENANT)),
+        f"The subscription {given.MADE} belongs to another tenant",
+    ),
     (
         "PUT",
         given.WORKSPACE,

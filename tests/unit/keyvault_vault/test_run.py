@@ -397,6 +397,85 @@ def test_an_identity_that_writes_already_is_no_writer_either(azure: Azure) -> No
     assert azure.run().plan == []
 
 
+@pytest.mark.parametrize(
+    ("more", "body", "sentence"),
+    [
+        ({"action_group": ACTIONS}, {}, f"The action group {ACTIONS} is not there: correct `action_group`"),
+        ({"subnets": [NET]}, {}, f"The subnet {NET} is not there: correct `subnets`"),
+        (
+            {"subnets": [NET]},
+            {"properties": {"serviceEndpoints": [{"service": "Microsoft.Storage"}]}},
+            f"--ids {NET} --service-endpoints Microsoft.Storage Microsoft.KeyVault'",
+        ),
+    ],
+    ids=["no action group", "no subnet", "no service endpoint"],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_what_the_vault_is_to_name_is_looked_up_first(
+    azure: Azure, more: dict[str, Any], body: dict[str, Any], sentence: str, check: bool
+) -> None:
+    azure.more = more
+    azure.control.resource(more.get("subnets", [ACTIONS])[0], body)
+    assert sentence in azure.refused(check=check)
+
+
+def test_the_right_to_name_a_subnet_is_asked_for_before_the_first_step(azure: Azure) -> None:
+    azure.more = {"subnets": [NET], "purge_protection": False}
+    azure.run()
+    azure.control.identity("clerk")
+    azure.control.assign("clerk", "Reader")
+    azure.control.assign("clerk", "Key Vault Contributor")
+    azure.more |= {"addresses": ["203.0.113.7"]}
+    assert "joinVia" not in "".join(azure.run("clerk", check=True).notes)  # the rule is there already
+    azure.emulator.world.vaults["shop"].settings["networkAcls"] = None
+    told = azure.refused("clerk")
+    assert f"lacks Microsoft.Network/virtualNetworks/subnets/joinViaServiceEndpoint/action on {NET}: " in told
+    assert 'create --role "Network Contributor"' in told
+
+
+@pytest.mark.parametrize("public", ["Disabled", "SecuredByPerimeter", "securedByPerimeter"])
+def test_a_vault_that_others_shut_stays_shut_and_its_rules_are_said_to_count_for_nothing(
+    azure: Azure, public: str
+) -> None:
+    azure.run()
+    vault = azure.emulator.world.vaults["shop"]
+    vault.settings["publicNetworkAccess"] = public
+    assert azure.run().notes == []
+    azure.more = {"addresses": ["203.0.113.7"]}
+    told = azure.run()
+    assert told.made == ["vault shop"] and vault.settings["publicNetworkAccess"] == public
+    assert told.notes[0].startswith(f"publicNetworkAccess of the vault shop is {public}, which this keeps: ")
+    assert told.notes[1:] == [
+        "The vault shop keeps this machine out: let it in by a private endpoint or a network security perimeter if "
+        "make ensure-secrets is to run here."
+    ]
+    assert azure.run().plan == []
+
+
+UNDER_WAY = ["/workspaces/shop-audit", "/vaults/shop", "/eventsubscriptions/coffre-expiry"]
+
+
+@pytest.mark.parametrize("ending", UNDER_WAY)
+def test_what_another_run_is_making_is_waited_for(azure: Azure, ending: str) -> None:
+    """One that was killed, or that runs at the same time."""
+    azure.more = {"action_group": ACTIONS}
+    azure.run()
+    (made,) = (each for key, each in azure.emulator.world.resources.kept.items() if key.endswith(ending))
+    made.pending = 3
+    assert azure.run().plan == []
+    assert made.pending == 0
+    made.pending, azure.seconds = 1_000_000, 1
+    told = azure.refused()
+    assert f"did not come to an end within 1 s ({made.id.rpartition('/')[2]} is " in told
+    assert "run again later" in told
+
+
+def test_a_group_that_is_being_deleted_is_waited_for(azure: Azure) -> None:
+    azure.control.resource(GROUP, {"properties": {"provisioningState": "Deleting"}})
+    azure.seconds = 1
+    assert "within 1 s (shop is Deleting): run again later" in azure.refused()
+
+
 def test_a_shut_vault_says_that_this_machine_is_outside(azure: Azure) -> None:
     azure.run()
     azure.more = {"addresses": ["203.0.113.7"]}
@@ -457,7 +536,12 @@ def test_what_is_begun_may_not_be_there_yet(azure: Azure, monkeypatch: pytest.Mo
         assert manager.put("vault", VAULT, {}) == made
 
 
-PENDING = [("ResourceGroupNotFound", "PUT"), ("PrincipalNotFound", "PUT"), ("AnotherOperationInProgress", "PUT")]
+PENDING = [
+    ("ResourceGroupNotFound", "PUT"),
+    ("PrincipalNotFound", "PUT"),
+    ("AnotherOperationInProgress", "PUT"),
+    ("AnotherOperationInProgress", "PATCH"),
+]
 
 
 @pytest.mark.parametrize(("code", "method"), PENDING)

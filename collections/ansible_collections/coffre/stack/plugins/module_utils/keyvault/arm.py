@@ -33,6 +33,8 @@ VERSIONS = {
     "assignment": "2022-04-01",
     "diagnostics": "2021-05-01-preview",
     "event": "2025-02-15",
+    "action group": "2023-01-01",
+    "subnet": "2024-05-01",
     "virtual machine": "2024-11-01",
     "connected machine": "2025-01-13",
     "secrets": "7.4",  # of the vault itself
@@ -128,6 +130,14 @@ class Manager:
                 return None
             raise
 
+    def settled(self, kind: str, path: str) -> dict[str, Any] | None:
+        """What is at a path once nobody is making, changing or deleting it any more."""
+        attempt = 0
+        while (found := self.get(kind, path)) is not None and self._under_way(found, path):
+            self._pause(backoff(None, attempt))
+            attempt += 1
+        return found
+
     def listed(self, kind: str, path: str, query: str = "") -> list[dict[str, Any]]:
         """All that a listing has, whatever its pages."""
         found: list[dict[str, Any]] = []
@@ -148,12 +158,17 @@ class Manager:
         answer = self._ask(method, url, body)
         found = self._followed(answer, url)
         attempt = 0
-        while str(_properties(found).get("provisioningState", "")).lower() not in ENDED:
+        while self._under_way(found, path):
             self._pause(backoff(None, attempt))
             attempt += 1
             found = self._made(url)
         self._check(str(_properties(found).get("provisioningState", "")), path)
         return found
+
+    def _under_way(self, found: Mapping[str, Any], path: str) -> bool:
+        state = str(_properties(found).get("provisioningState", ""))
+        self._last = f"{path.rpartition('/')[2]} is {state}"
+        return state.lower() not in ENDED
 
     def _followed(self, answer: Any, url: str) -> dict[str, Any]:
         """What an answer leads to in the end: it may name a place to ask whether the work is done."""
@@ -236,7 +251,7 @@ class Manager:
         """Whether it may be otherwise soon."""
         if found.status in (408, 429) or found.status >= 500:
             return True
-        return method == "PUT" and found.code in PENDING
+        return method in ("PUT", "PATCH") and found.code in PENDING
 
     def _pause(self, seconds: float, instead: Refused | None = None) -> None:
         """Wait before asking again. Where that outlasts the limit, raises VaultUnavailable, or what to tell instead."""

@@ -12,6 +12,8 @@ from .settings import VaultSettings
 
 RESOURCE = re.compile(r"Resource: '(/subscriptions/[^'/]+/resourcegroups/[^'/]+/[^']*?/vaults/[^'/]+)", re.IGNORECASE)
 ADDRESS = re.compile(r"Client address: ([0-9a-fA-F.:]+)")
+# What a vault says to whom its network rules, its private endpoints and its perimeter keep out.
+NETWORK = ("ForbiddenByFirewall", "ForbiddenByConnection", "ForbiddenByNsp")
 # By what is asked: the action that RBAC wants, the role that has it, and the permission of an access policy.
 RIGHTS = {
     "get": ("secrets/getSecret", "Key Vault Secrets User", "get"),
@@ -119,7 +121,7 @@ def of_secret(found: Fault, settings: VaultSettings, claims: Mapping[str, Any]) 
             f"run 'az keyvault secret set-attributes --vault-name {vault} --name NAME --enabled true', or put in a "
             "new version",
         )
-    if found.status == 403 and not _network(found):
+    if found.status == 403 and found.code not in NETWORK:
         return Refusal("forbidden", grant(found, "get", settings, claims))
     return None
 
@@ -145,7 +147,12 @@ def of_vault(found: Fault, asked: str, settings: VaultSettings, claims: Mapping[
         return SourceError(
             f"The vault {vault} does not accept this identity's token: see that the host's clock is right."
         )
-    if _network(found):
+    if found.code == "ForbiddenByNsp":
+        return SourceError(
+            f"The network security perimeter of the vault {vault} keeps this host out: have an access rule of the "
+            "perimeter let its address in, or give the host a private endpoint."
+        )
+    if found.code in NETWORK:
         address = ADDRESS.search(found.message)
         return SourceError(
             f"The firewall of the vault {vault} keeps this host out: run 'az keyvault network-rule add --name {vault} "
@@ -160,10 +167,6 @@ def of_vault(found: Fault, asked: str, settings: VaultSettings, claims: Mapping[
     return SourceError(
         f"The vault {vault} answers {found.status} to a request to {asked} secrets: see that `url` is right."
     )
-
-
-def _network(found: Fault) -> bool:
-    return found.code in ("ForbiddenByFirewall", "ForbiddenByConnection")
 
 
 def grant(found: Fault, asked: str, settings: VaultSettings, claims: Mapping[str, Any]) -> str:

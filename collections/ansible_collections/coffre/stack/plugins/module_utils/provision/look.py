@@ -15,6 +15,7 @@ from .resources import (
     event_path,
     identity_path,
     in_group,
+    subnet_rules,
     vault_path,
     workspace_path,
 )
@@ -27,16 +28,19 @@ def look(manager: Manager, wanted: Wanted) -> Seen:
     if about is None:
         raise SourceError(refusals.no_subscription(wanted))
     seen = Seen(tenant=str(about.get("tenantId", "")))
-    seen.group = manager.get("group", in_group(wanted))
+    seen.group = manager.settled("group", in_group(wanted))
     if seen.group is not None or wanted.workspace.startswith("/"):
-        seen.workspace = manager.get("workspace", workspace_path(wanted))
+        seen.workspace = manager.settled("workspace", workspace_path(wanted))
     if seen.group is not None and wanted.identity:
         seen.identity = manager.get("identity", identity_path(wanted))
     if seen.group is not None:
-        seen.vault = manager.get("vault", vault_path(wanted))
+        seen.vault = manager.settled("vault", vault_path(wanted))
     for path in wanted.machines:
         kind = "connected machine" if CONNECTED.fullmatch(path) else "virtual machine"
         seen.machines[path] = manager.get(kind, path)
+    seen.subnets = {path: manager.get("subnet", path) for path in wanted.subnets}
+    if wanted.action_group:
+        seen.actions = manager.get("action group", wanted.action_group)
     if seen.vault is None:
         _name(manager, wanted, seen)
     else:
@@ -52,7 +56,7 @@ def around(manager: Manager, wanted: Wanted, seen: Seen) -> None:
     seen.assignments = manager.listed("assignment", f"{path}/providers/Microsoft.Authorization/roleAssignments")
     seen.settings = manager.listed("diagnostics", f"{path}/providers/Microsoft.Insights/diagnosticSettings")
     if wanted.action_group:
-        seen.event = manager.get("event", event_path(wanted))
+        seen.event = manager.settled("event", event_path(wanted))
 
 
 def _name(manager: Manager, wanted: Wanted, seen: Seen) -> None:
@@ -101,6 +105,9 @@ def _needs(wanted: Wanted, seen: Seen, each: Resource) -> Iterator[tuple[str, st
         yield "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action", group
     elif seen.vault is not None and each.path.startswith(vault_path(wanted)):
         scope = vault_path(wanted)
+    if each.kind == "vault":
+        new = [path for path in wanted.subnets if path.lower() not in subnet_rules(seen)]
+        yield from (("Microsoft.Network/virtualNetworks/subnets/joinViaServiceEndpoint/action", path) for path in new)
     if each.kind == "diagnostics":
         place = wanted.workspace if wanted.workspace.startswith("/") else group
         yield "Microsoft.OperationalInsights/workspaces/sharedKeys/action", place

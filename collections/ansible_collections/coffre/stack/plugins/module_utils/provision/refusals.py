@@ -29,6 +29,8 @@ ACTION = re.compile(r"perform action '([\w.]+/[\w./]+)'")
 SCOPE = re.compile(r"(?:over|on)(?: the following)? scope(?:\(s\))? '(/[^']+)'")
 LINKED = re.compile(r"action\(s\) '([\w./]+)' on the linked scope\(s\) '(/[^']+)'")
 TENANT = re.compile(r"must match(?: one of)? the tenants? '?https://sts\.[^/]+/([0-9a-f-]{36})", re.IGNORECASE)
+SERVICE = re.compile(r"Microsoft\.[\w.]+")
+ENDPOINT = "Microsoft.KeyVault"  # the service endpoint by which a vault knows a subnet
 NAMESPACE = re.compile(r"namespace '(Microsoft\.\w+)'", re.IGNORECASE)
 # By provider: the least of Azure's own roles that may do what is done there.
 ROLES = {
@@ -38,6 +40,7 @@ ROLES = {
     "microsoft.insights": "Monitoring Contributor",
     "microsoft.eventgrid": "EventGrid EventSubscription Contributor",
     "microsoft.compute": "Virtual Machine Contributor",
+    "microsoft.network": "Network Contributor",
     "microsoft.authorization": "Key Vault Data Access Administrator",
 }
 
@@ -143,11 +146,30 @@ def _others(wanted: Wanted, seen: Seen) -> Iterator[str]:
             yield f"The machine {path} is not there: correct `machines` in stack_vault."
         elif CONNECTED.fullmatch(path) and not (machine.get("identity") or {}).get("principalId"):
             yield f"The machine {path} has no identity: connect it to Azure Arc anew ('azcmagent connect')."
+    yield from _named(wanted, seen)
     for namespace in seen.unregistered:
         yield (
             f"The subscription is not registered for {namespace}: run 'az provider register --wait --subscription "
             f"{wanted.subscription} --namespace {namespace}'."
         )
+
+
+def _named(wanted: Wanted, seen: Seen) -> Iterator[str]:
+    """What the vault is to name, and somebody else makes."""
+    if wanted.action_group and seen.actions is None:
+        yield f"The action group {wanted.action_group} is not there: correct `action_group` in stack_vault."
+    for path, subnet in seen.subnets.items():
+        if subnet is None:
+            yield f"The subnet {path} is not there: correct `subnets` in stack_vault."
+            continue
+        told = [str(each.get("service", "")) for each in subnet.get("properties", {}).get("serviceEndpoints") or []]
+        if ENDPOINT.lower() not in (each.lower() for each in told):
+            # The command replaces the list.
+            services = " ".join([*(each for each in told if SERVICE.fullmatch(each)), ENDPOINT])
+            yield (
+                f"The subnet {path} has no service endpoint {ENDPOINT}, so the vault would let nobody in from there: "
+                f"run 'az network vnet subnet update --ids {path} --service-endpoints {services}'."
+            )
 
 
 def _rights(wanted: Wanted, seen: Seen) -> Iterator[str]:
@@ -170,8 +192,8 @@ def of_azure(error: Refused, wanted: Wanted) -> SourceError:
         if answer.code == "InvalidAuthenticationTokenTenant":
             told = theirs[1] if theirs else "TENANT"
             return SourceError(
-                f"The subscription {wanted.subscription} belongs to another tenant than this identity's, which is "
-                f"{ours}: run 'az login --tenant {told}', or set tenant_id in `credential` of stack_vault."
+                f"The subscription {_subscription(error.path, wanted)} belongs to another tenant than this identity's, "
+                f"which is {ours}: run 'az login --tenant {told}', or set tenant_id in `credential` of stack_vault."
             )
         return SourceError("Azure does not accept this identity's token: see that this machine's clock is right.")
     if answer.code == "RequestDisallowedByPolicy":
@@ -182,7 +204,7 @@ def of_azure(error: Refused, wanted: Wanted) -> SourceError:
     if answer.status == 403:
         return SourceError(_right(error, wanted))
     if answer.code == "SubscriptionNotFound":
-        return SourceError(no_subscription(wanted))
+        return SourceError(no_subscription(wanted, _subscription(error.path, wanted)))
     if answer.code in ("MissingSubscriptionRegistration", "SubscriptionNotRegistered"):
         namespace = NAMESPACE.search(answer.message)
         about = namespace[1] if namespace else _provider(error.path)[0]
@@ -215,10 +237,18 @@ def _holder(path: str, wanted: Wanted) -> str:
     return "such principal"
 
 
-def no_subscription(wanted: Wanted) -> str:
+def _subscription(path: str, wanted: Wanted) -> str:
+    """The id of the subscription that a path lies in."""
+    return next(iter(re.findall(r"^/subscriptions/([0-9a-f-]{36})", path, re.IGNORECASE)), wanted.subscription)
+
+
+def no_subscription(wanted: Wanted, which: str = "") -> str:
+    """`which` is the one that was asked, where it may be another than the vault's."""
+    asked = which or wanted.subscription
+    what = "`subscription`" if asked.lower() == wanted.subscription else "the ids"
     return (
-        f"There is no subscription {wanted.subscription} that this identity can see: correct `subscription` in "
-        "stack_vault, or log in as somebody who can ('az login', 'az account list')."
+        f"There is no subscription {asked} that this identity can see: correct {what} in stack_vault, or log in as "
+        "somebody who can ('az login', 'az account list')."
     )
 
 

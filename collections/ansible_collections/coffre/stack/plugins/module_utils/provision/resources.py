@@ -35,10 +35,10 @@ CASELESS = {"workspaceId", "roleDefinitionId", "principalId", "tenantId", "actio
 class Seen:
     """What Azure was found to have, each None where it has nothing; then, as a run goes on, what it has since.
 
-    `machines` by id; `settings` are the vault's diagnostic settings, `assignments` the role assignments at and above
-    it; `deleted` is the soft-deleted vault of this name, `taken` whether the name is somebody else's; `managed` are the
-    principals that are managed identities, where that was asked, and `unregistered` the resource providers that are not
-    registered.
+    `machines` and `subnets` by id; `actions` is the action group; `settings` are the vault's diagnostic settings,
+    `assignments` the role assignments at and above it; `deleted` is the soft-deleted vault of this name, `taken`
+    whether the name is somebody else's; `managed` are the principals that are managed identities, where that was asked,
+    and `unregistered` the resource providers that are not registered.
     """
 
     tenant: str = ""
@@ -50,6 +50,8 @@ class Seen:
     assignments: list[dict[str, Any]] = field(default_factory=list)
     event: dict[str, Any] | None = None
     machines: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    subnets: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    actions: dict[str, Any] | None = None
     deleted: dict[str, Any] | None = None
     taken: bool = False
     managed: frozenset[str] = frozenset()
@@ -227,6 +229,18 @@ def identity(wanted: Wanted, seen: Seen) -> Iterator[Resource]:
     yield Resource("identity", f"identity {wanted.identity}", identity_path(wanted), ours, seen.identity, keep)
 
 
+def subnet_rules(seen: Seen) -> dict[str, dict[str, Any]]:
+    """The vault's rules for subnets, by the subnet's id in lower case."""
+    acls = (seen.vault or {}).get("properties", {}).get("networkAcls") or {}
+    return {str(each.get("id", "")).lower(): each for each in acls.get("virtualNetworkRules") or []}
+
+
+def closed(seen: Seen) -> str:
+    """What the vault says of public access where that counts for more than its rules; "" where these decide."""
+    told = str((seen.vault or {}).get("properties", {}).get("publicNetworkAccess") or "Enabled")
+    return "" if told.lower() == "enabled" else told
+
+
 def vault(wanted: Wanted, seen: Seen) -> Iterator[Resource]:
     properties: dict[str, Any] = {"enableRbacAuthorization": True, "enableSoftDelete": True}
     properties["softDeleteRetentionInDays"] = wanted.retention_days
@@ -234,8 +248,7 @@ def vault(wanted: Wanted, seen: Seen) -> Iterator[Resource]:
         # Azure takes true or nothing: it cannot be switched off.
         properties["enablePurgeProtection"] = True
     if wanted.addresses or wanted.subnets:
-        there = ((seen.vault or {}).get("properties", {}).get("networkAcls") or {}).get("virtualNetworkRules") or []
-        rules = {str(each.get("id", "")).lower(): each for each in there}
+        rules = subnet_rules(seen)
         properties["networkAcls"] = {
             "bypass": "None",
             "defaultAction": "Deny",

@@ -11,10 +11,10 @@ from typing import Any
 
 from ..errors import CoffreError, SourceError
 from ..keyvault.arm import Manager, Refused
-from ..keyvault.refusals import ADDRESS
+from ..keyvault.refusals import ADDRESS, NETWORK
 from ..keyvault.transport import NoSuchName
 from . import look, refusals
-from .resources import Resource, Seen, recovery, resources, returned
+from .resources import Resource, Seen, closed, recovery, resources, returned
 from .settings import Wanted
 
 RIGHTS_SECONDS = 600.0  # that Azure may take to know of a role assignment
@@ -143,7 +143,12 @@ def consequences(wanted: Wanted, seen: Seen, confirm: str) -> list[str]:
             f"The identity {wanted.identity} is to write: every process of a machine that has it can replace and "
             "delete every secret of the vault; an application whose certificate only root reads would do."
         )
-    if _shuts(wanted, seen):
+    if (wanted.addresses or wanted.subnets) and (word := closed(seen)):
+        told.append(
+            f"publicNetworkAccess of the vault {wanted.name} is {word}, which this keeps: `addresses` and `subnets` "
+            "let nobody in as long as it is."
+        )
+    elif _shuts(wanted, seen):
         told.append(
             f"From then on the vault {wanted.name} answers nobody but "
             f"{', '.join([*wanted.addresses, *wanted.subnets])}: if this machine's address, as the internet sees it, "
@@ -236,7 +241,7 @@ def _until_read(wanted: Wanted, vault: Manager, granted: set[str]) -> list[str]:
         try:
             vault.get("secrets", "/secrets", "maxresults=1")
         except Refused as error:
-            if error.found.code in ("ForbiddenByFirewall", "ForbiddenByConnection"):
+            if error.found.code in NETWORK:
                 return [_shut_out(wanted, error)]
             if error.found.status != 403 or not _holds(vault, granted):
                 return [LATE] if granted else []
@@ -260,10 +265,10 @@ def _holds(vault: Manager, granted: set[str]) -> bool:
 def _shut_out(wanted: Wanted, error: Refused) -> str:
     found = ADDRESS.search(error.found.message)
     where = f"at {found[1].rstrip('.')} " if found else ""
-    return (
-        f"The vault {wanted.name} keeps this machine {where}out: add its address to `addresses` in stack_vault if make "
-        "ensure-secrets is to run here."
-    )
+    way = "add its address to `addresses` in stack_vault"
+    if error.found.code != "ForbiddenByFirewall":
+        way = "let it in by a private endpoint or a network security perimeter"
+    return f"The vault {wanted.name} keeps this machine {where}out: {way} if make ensure-secrets is to run here."
 
 
 def ids(wanted: Wanted, seen: Seen) -> dict[str, str]:
