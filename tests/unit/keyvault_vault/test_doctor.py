@@ -147,6 +147,15 @@ def test_a_shut_vault_needs_no_rules(azure: Azure) -> None:
     assert examined(azure)["vault network"].message == "reached by private endpoints only"
 
 
+@pytest.mark.parametrize("spelling", ["SecuredByPerimeter", "securedByPerimeter"])
+def test_a_vault_behind_a_perimeter_is_not_open(azure: Azure, spelling: str) -> None:
+    made(azure)
+    rules(None, spelling)(azure)
+    told = examined(azure)["vault network"]
+    assert (told.ok, told.warn) == (True, False)
+    assert told.message == ("reached by private endpoints, and by what its network security perimeter lets in, only")
+
+
 @pytest.mark.parametrize("who", ["nobody", "stranger"])
 def test_who_may_not_look_says_so_in_one_line(azure: Azure, who: str) -> None:
     made(azure)
@@ -157,17 +166,69 @@ def test_who_may_not_look_says_so_in_one_line(azure: Azure, who: str) -> None:
     assert told.message.startswith("not checked: ")
 
 
+# What is refused, which check that leaves undone ("vault itself" for a part of one), and what its line names.
+UNSEEN = {
+    "GET roleAssignments": ("vault rights", "Microsoft.Authorization/roleAssignments/read on "),
+    "GET diagnosticSettings": ("vault audit", "Microsoft.Insights/diagnosticSettings/read on "),
+    "GET eventSubscriptions": ("vault alert", "Microsoft.EventGrid/eventSubscriptions/read on "),
+    "GET virtualMachines": (
+        "vault itself",
+        f"the machine {MACHINE}. The identity {OPERATOR} lacks Microsoft.Compute/virtualMachines/read on {MACHINE}: run",
+    ),
+    "GET userAssignedIdentities": ("vault itself", "the identity shop-hosts. The identity "),
+}
+
+
+@pytest.mark.parametrize("refused", UNSEEN)
 @pytest.mark.parametrize("status", [403, 409])
-def test_alerts_that_cannot_be_seen_hide_nothing_else(azure: Azure, status: int) -> None:
+def test_what_cannot_be_seen_hides_nothing_else(azure: Azure, refused: str, status: int) -> None:
+    name, words = UNSEEN[refused]
     made(azure)
-    vault(model="policy")(azure)
-    azure.more = {**GOOD, "action_group": ""}  # so that none of them is asked for by its name
-    azure.control.fault("status", "GET eventSubscriptions", count=0, status=status)
+    vault(purge_protection=False)(azure)
+    azure.more = {**GOOD, "writers": [{"principal": OPERATOR, "type": "User"}]}  # so that nobody is looked up by a list
+    azure.control.fault("status", refused, count=0, status=status)
+    listed = provisioned.examine(azure.wanted())
+    found = {each.check: each for each in listed}
+    assert [each.check for each in listed] == list(provisioned.LOOKS) + ["vault itself"] * (name == "vault itself")
+    assert (found[name].ok, found[name].warn) == (True, True)
+    assert found[name].message.startswith("not checked: ")
+    assert words in found[name].message or status == 409
+    assert not found["vault deletion"].ok
+    assert all(each.ok for check, each in found.items() if check != "vault deletion")
+    vault(model="policy")(azure)  # which the vault tells itself
+    rights = examined(azure)["vault rights"]
+    assert not rights.ok and "goes by access policies" in rights.message
+
+
+def test_what_is_not_known_of_the_inventory_accuses_nobody(azure: Azure) -> None:
+    """The identity's own right looks like a stranger's where nobody may tell whose it is."""
+    made(azure)
+    azure.control.fault("status", "GET userAssignedIdentities", count=0, status=403)
     found = examined(azure)
-    assert list(found) == list(provisioned.LOOKS)
-    assert not found["vault rights"].ok
-    assert (found["vault alert"].ok, found["vault alert"].warn) == (True, True)
-    assert found["vault alert"].message.startswith("not checked: ")
+    assert "not in what could be seen of the inventory: Key Vault Secrets User for" in found["vault rights"].message
+
+
+def test_a_machine_is_judged_where_the_other_identities_are_not_seen(azure: Azure) -> None:
+    own = guid("object/host")
+    azure.more = {**GOOD, "writers": [{"principal": own, "type": "User"}]}
+    assert azure.run().problem == ""
+    azure.more = {**GOOD, "writers": [{"principal": own, "type": "ServicePrincipal"}]}
+    azure.control.fault("status", "GET userAssignedIdentities", count=0, status=403)
+    found = provisioned.examine(azure.wanted())
+    assert [each.message.partition(". ")[0] for each in found[-2:]] == [
+        "not checked: the identity shop-hosts",
+        "not checked: the managed identities",
+    ]
+    assert not found[0].ok and f"the writer {own} is a managed identity" in found[0].message
+
+
+def test_weather_at_one_of_them_ends_within_the_limit(azure: Azure) -> None:
+    made(azure)
+    azure.seconds = 1
+    azure.control.fault("status", "GET virtualMachines", count=0, status=503)
+    found = examined(azure)
+    assert found["vault itself"].message.startswith(f"not checked: the machine {MACHINE}. Azure, or what proves")
+    assert all(each.ok for each in found.values())
 
 
 def test_a_vault_that_is_not_made_yet(azure: Azure) -> None:

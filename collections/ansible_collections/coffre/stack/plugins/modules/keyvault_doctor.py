@@ -11,7 +11,8 @@ description:
   - Looks at who may do what on the vault, its audit log, what becomes of deleted secrets, who reaches it, and whether
     somebody is told before secrets expire.
   - A check that fails is a result, not a failure of the module. Where the vault cannot be asked about, as whoever is
-    logged in here, there is one check, which says so and warns.
+    logged in here, there is one check, which says so and warns. Where a part cannot, such as one machine, all else is
+    checked and the part has a line of that kind.
   - Asks Azure Resource Manager, never the vault, and so sees no secret.
 extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.look]
 options:

@@ -35,9 +35,7 @@ def look(manager: Manager, wanted: Wanted) -> Seen:
         seen.identity = manager.get("identity", identity_path(wanted))
     if seen.group is not None:
         seen.vault = manager.settled("vault", vault_path(wanted))
-    for path in wanted.machines:
-        kind = "connected machine" if CONNECTED.fullmatch(path) else "virtual machine"
-        seen.machines[path] = manager.get(kind, path)
+    seen.machines = {path: machine(manager, path) for path in wanted.machines}
     seen.subnets = {path: manager.get("subnet", path) for path in wanted.subnets}
     if wanted.action_group:
         seen.actions = manager.get("action group", wanted.action_group)
@@ -45,18 +43,31 @@ def look(manager: Manager, wanted: Wanted) -> Seen:
         _name(manager, wanted, seen)
     else:
         around(manager, wanted, seen)
-    seen.managed = _managed(manager, wanted, seen)
+    seen.managed = managed(manager, wanted) | of_machines(wanted, seen)
     seen.unregistered = tuple(each for each in _namespaces(wanted, seen) if not _registered(manager, wanted, each))
     return seen
 
 
 def around(manager: Manager, wanted: Wanted, seen: Seen) -> None:
     """What hangs on a vault that is there."""
-    path = vault_path(wanted)
-    seen.assignments = manager.listed("assignment", f"{path}/providers/Microsoft.Authorization/roleAssignments")
-    seen.settings = manager.listed("diagnostics", f"{path}/providers/Microsoft.Insights/diagnosticSettings")
+    seen.assignments = assignments(manager, wanted)
+    seen.settings = settings(manager, wanted)
     if wanted.action_group:
         seen.event = manager.settled("event", event_path(wanted))
+
+
+def assignments(manager: Manager, wanted: Wanted) -> list[dict[str, Any]]:
+    """The role assignments at the vault, and what it inherits."""
+    return manager.listed("assignment", f"{vault_path(wanted)}/providers/Microsoft.Authorization/roleAssignments")
+
+
+def settings(manager: Manager, wanted: Wanted) -> list[dict[str, Any]]:
+    """The vault's diagnostic settings."""
+    return manager.listed("diagnostics", f"{vault_path(wanted)}/providers/Microsoft.Insights/diagnosticSettings")
+
+
+def machine(manager: Manager, path: str) -> dict[str, Any] | None:
+    return manager.get("connected machine" if CONNECTED.fullmatch(path) else "virtual machine", path)
 
 
 def _name(manager: Manager, wanted: Wanted, seen: Seen) -> None:
@@ -70,15 +81,24 @@ def _name(manager: Manager, wanted: Wanted, seen: Seen) -> None:
         seen.deleted = next(mine, None)
 
 
-def _managed(manager: Manager, wanted: Wanted, seen: Seen) -> frozenset[str]:
-    """The managed identities, if an application is to write that may be one."""
-    asked = any(who.type == "ServicePrincipal" for who in wanted.writers)
-    if not asked or wanted.identity_writes:
+def _judges_writers(wanted: Wanted) -> bool:
+    """Whether an application is to write that may be a managed identity."""
+    return not wanted.identity_writes and any(who.type == "ServicePrincipal" for who in wanted.writers)
+
+
+def managed(manager: Manager, wanted: Wanted) -> frozenset[str]:
+    """The subscription's user-assigned managed identities, where that matters."""
+    if not _judges_writers(wanted):
         return frozenset()
     listing = f"/subscriptions/{wanted.subscription}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
     ids: list[Any] = [each.get("properties", {}).get("principalId") for each in manager.listed("identity", listing)]
-    ids += [(each.get("identity") or {}).get("principalId") for each in seen.machines.values() if each]
     return frozenset(str(each).lower() for each in ids if each)
+
+
+def of_machines(wanted: Wanted, seen: Seen) -> frozenset[str]:
+    """The identities that the machines listed have of their own, where that matters."""
+    ids = [(each.get("identity") or {}).get("principalId") for each in seen.machines.values() if each]
+    return frozenset(str(each).lower() for each in ids if each and _judges_writers(wanted))
 
 
 def lacking(manager: Manager, wanted: Wanted, seen: Seen, plan: Iterable[Resource]) -> list[tuple[str, str]]:
