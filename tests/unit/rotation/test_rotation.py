@@ -899,15 +899,17 @@ def test_metrics_tell_ages_ends_and_the_last_rotation(house: House, monkeypatch:
     monkeypatch.setattr("socket.gethostname", lambda: "one")
     house.data["secrets"][0]["max_age_days"] = 90
     house.play("r1", "client")
-    text = metrics.exposition(house.paths, house.state, house.catalogue)
+    told = metrics.of_secrets(house.paths, house.state, house.catalogue, 14)
+    text = metrics.exposition("trial", "demo", told)
     samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    client = '{host="one",stack="demo",secret="client",strategy="keycloak_client"}'
+    client = '{env="trial",host="one",stack="demo",secret="client",strategy="keycloak_client"}'
     created = float(samples[f"coffre_secret_created_timestamp_seconds{client}"])
     assert float(samples[f"coffre_secret_expiry_timestamp_seconds{client}"]) == created + 90 * 86400
+    assert float(samples[f"coffre_secret_due_timestamp_seconds{client}"]) == created + 76 * 86400
     assert 0 <= float(samples[f"coffre_secret_last_rotation_timestamp_seconds{client}"]) - created < 60
     assert float(samples[f"coffre_secret_age_seconds{client}"]) < 60
     assert sum(name.startswith("coffre_secret_last_rotation") for name in samples) == 1
-    assert samples['coffre_rotation_open{host="one",stack="demo"}'] == "0"
+    assert samples['coffre_rotation_open{env="trial",host="one",stack="demo"}'] == "0"
     kinds = [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE")]
     assert [name for name, kind in kinds if kind == "gauge"] == list(dict.fromkeys(s.split("{")[0] for s in samples))
 

@@ -41,6 +41,14 @@ options:
     type: dict
 """
 
+    DUE = r"""
+options:
+  before_days:
+    description: How many days before its end a secret is due, at most a quarter of its life.
+    type: int
+    default: 14
+"""
+
     DIRECTORY = r"""
 options:
   directory:

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - coffre.stack.stack.noswap
   - coffre.stack.stack.seal
   - coffre.stack.stack.run
+  - coffre.stack.stack.due
 options:
   images:
     description:
@@ -51,10 +52,6 @@ options:
     description: The id of the open rotation whose play is known to be dead, to take it over within its lease.
     type: str
     default: ""
-  before_days:
-    description: How many days before its end a secret is due, at most a quarter of its life.
-    type: int
-    default: 14
   rollout_timeout:
     description: Seconds that each service has to become ready at the rollout.
     type: int

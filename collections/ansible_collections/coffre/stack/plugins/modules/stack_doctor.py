@@ -21,8 +21,18 @@ extends_documentation_fragment:
   - coffre.stack.stack
   - coffre.stack.stack.catalogue
   - coffre.stack.stack.source
+  - coffre.stack.stack.due
   - coffre.stack.stack.look
 options:
+  env:
+    description: The name of the environment, which is its folder of inventory, for the metrics.
+    type: str
+    required: true
+  around:
+    description: Checks of what stands around the stack, as M(coffre.stack.keyvault_doctor) makes them, for the metrics.
+    type: list
+    elements: dict
+    default: []
   endpoints:
     description: The URLs that the stack must answer with 200.
     type: list
@@ -55,6 +65,7 @@ EXAMPLES = r"""
 - name: Check the stack
   coffre.stack.stack_doctor:
     stack: "{{ stack_name }}"
+    env: "{{ inventory_dir | basename }}"
     catalogue: "{{ stack_catalogue }}"
     compose_file: "{{ stack_compose }}"
     endpoints: ["{{ stack_public_url }}/health"]
@@ -65,13 +76,15 @@ RETURN = r"""
 checks:
   description:
     - The outcome of each check, in order. C(ok) where it passes, and C(warn) where it passes with something in
-      C(message) that a person should see to.
+      C(message) that a person should see to. C(skipped) where it was not made, because of another that failed.
   returned: success
   type: list
   elements: dict
-  sample: [{check: memory, ok: true, warn: false, message: /run/coffre is a tmpfs with noswap}]
+  sample: [{check: memory, ok: true, warn: false, message: /run/coffre is a tmpfs with noswap, skipped: false}]
 metrics:
-  description: The ages, ends and last rotations of the secrets in Prometheus' text format; empty without a state.
+  description:
+    - The outcome of each check in Prometheus' text format, and, where the state can be read, the ages, ends and last
+      rotations of the secrets.
   returned: success
   type: str
 """
@@ -106,15 +119,24 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
         ),
         source=sources.load(params["stack"], params),
     )
-    told, _ = guard(lambda: {"metrics": metrics.exposition(target.paths, target.state, target.catalogue)})
-    checks = [asdict(check) for check in doctor.examine(target)]
-    return {"changed": False, "checks": checks, **(told or {"metrics": ""})}
+    secrets, _ = guard(lambda: metrics.of_secrets(target.paths, target.state, target.catalogue, params["before_days"]))
+    checks = doctor.examine(target)
+    around = [examined.Check(**check) for check in params["around"]]
+    told = metrics.of_checks([*checks, *around]) | (secrets or {})
+    return {
+        "changed": False,
+        "checks": [asdict(check) for check in checks],
+        "metrics": metrics.exposition(params["env"], target.paths.stack, told),
+    }
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "env": {"type": "str", "required": True},
+            "around": {"type": "list", "elements": "dict", "default": []},
+            "before_days": {"type": "int", "default": 14},
             "catalogue": {"type": "dict", "required": True},
             "compose_file": {"type": "dict", "required": True},
             "endpoints": {"type": "list", "elements": "str", "default": []},

@@ -95,7 +95,7 @@ def examine(target: Target) -> list[Check]:
     found: dict[str, Check] = {}
     for each in EXAMINATIONS + (OF_THE_VAULT if target.source.vault else ()):
         if missing := [need for need in each.needs if not _usable(found[need], target)]:
-            found[each.name] = Check(each.name, False, False, f"not checked, because of: {', '.join(missing)}")
+            found[each.name] = Check(each.name, False, False, f"not checked, because of: {', '.join(missing)}", True)
             continue
         result, problem = guard(functools.partial(_run, each, target))
         if result:

@@ -29,12 +29,16 @@ MOST = 8  # findings that a check tells one by one
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check: `ok` where it passes, and `warn` where it does with something to be seen to."""
+    """The outcome of one check: `ok` where it passes, and `warn` where it does with something to be seen to.
+
+    `skipped` is one that was not made, because another failed without which it makes no sense; it is not `ok` either.
+    """
 
     check: str
     ok: bool
     warn: bool
     message: str
+    skipped: bool = False
 
 
 class Caution(str):

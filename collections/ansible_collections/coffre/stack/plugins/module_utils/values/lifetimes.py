@@ -42,4 +42,9 @@ def due(secret: Secret, record: state.Version, before_days: int, moment: datetim
         return moment
     if ends is None:
         return None
-    return ends - min(timedelta(days=before_days), (ends - parsed(record.created)) / 4)
+    return ends - margin(record, ends, before_days)
+
+
+def margin(record: state.Version, ends: datetime, before_days: int) -> timedelta:
+    """How long before its end a version is to be replaced."""
+    return min(timedelta(days=before_days), (ends - parsed(record.created)) / 4)
