@@ -1,7 +1,7 @@
 """What Microsoft documents of each type: the API versions that are served, and the keys of a body.
 
 Sources: Azure/azure-rest-api-specs, specification/{keyvault,authorization,msi,operationalinsights,monitor,eventgrid,
-resources}/resource-manager, and the models of the azure-mgmt clients, with which a test compares these tables.
+network,resources}/resource-manager, and the models of the azure-mgmt clients, with which a test compares these tables.
 """
 
 from __future__ import annotations

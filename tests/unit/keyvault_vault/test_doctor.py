@@ -173,7 +173,7 @@ UNSEEN = {
     "GET eventSubscriptions": ("vault alert", "Microsoft.EventGrid/eventSubscriptions/read on "),
     "GET virtualMachines": (
         "vault itself",
-        f"the machine {MACHINE}. The identity {OPERATOR} lacks Microsoft.Compute/virtualMachines/read on {MACHINE}: run",
+        f"the machine {MACHINE}. The identity {OPERATOR} lacks Microsoft.Compute/virtualMachines/read on {MACHINE}: ",
     ),
     "GET userAssignedIdentities": ("vault itself", "the identity shop-hosts. The identity "),
 }

@@ -14,12 +14,15 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreE
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import arm
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault import client as keyvault
 from ansible_collections.coffre.stack.plugins.module_utils.keyvault.refusals import Fault
+from ansible_collections.coffre.stack.plugins.module_utils.keyvault.settings import Credential
 from ansible_collections.coffre.stack.plugins.module_utils.provision import look, run
 from ansible_collections.coffre.stack.plugins.module_utils.provision.resources import READER, WRITER
+from ansible_collections.coffre.stack.plugins.module_utils.sources import keyvault as source
 from tests.keyvault_emulator import surface
 from tests.keyvault_emulator.access import guid
 from tests.keyvault_emulator.vault import SUBSCRIPTION
 from tests.keyvault_emulator.world import MACHINE
+from tests.unit import described
 from tests.unit.keyvault_vault.azure import ACTIONS, GROUP, NET, OPERATOR, VAULT, Azure
 
 # A diagnostic setting of the vault as it should be.
@@ -119,6 +122,20 @@ def test_a_right_that_takes_its_time_is_waited_for_and_told(azure: Azure) -> Non
     assert told.problem == ""
     assert any(note.startswith("The right to read arrived after") for note in told.notes)
     assert azure.control.count()["list"] >= 4
+
+
+def test_a_host_waits_itself_for_the_right_that_it_was_given(azure: Azure) -> None:
+    """Nobody but the host can be who it is."""
+    azure.more = {"machines": [MACHINE]}
+    azure.control.set(late_rights=4)
+    made = azure.run()
+    azure.control.put("shop", "a", "value")
+    reader = Credential("managed_identity", client_id=made.ids["client_id"])
+    entry = {"name": "a", "consumers": ["host"], "strategy": "replace"}
+    catalogue = described.parse({"secrets": [entry], "services": []})
+    found = source.read(catalogue, {}, {}, replace(azure.wanted().keyvault, read=reader), "refuse")
+    assert found.values["a"].value == b"value"
+    assert found.warnings[0].startswith("A right that was just given takes minutes to arrive, so this was asked again")
 
 
 def test_a_right_that_does_not_arrive_is_told_and_no_failure(azure: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
