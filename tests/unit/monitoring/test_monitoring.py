@@ -14,7 +14,7 @@ import yaml
 
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
-from ansible_collections.coffre.stack.plugins.module_utils.doctor.target import Check
+from ansible_collections.coffre.stack.plugins.module_utils.doctor.target import Check, History, Target
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from tests.unit import described
@@ -44,7 +44,9 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     began = "2026-08-01T00:00:00Z"
     st = state.State("shop", {"key": state.Version("1" * 32, began)})
     st.run = state.Run("r1", "r1", "kim", began, began, {})
-    samples = metrics.of_secrets(StackPaths("shop", tmp_path, tmp_path), st, catalogue, 14)
+    target = Target(StackPaths("shop", tmp_path, tmp_path), catalogue, (), None, History(None, (), ""))
+    target.__dict__["state"] = st
+    samples = metrics.of_secrets(target, 14)
     return metrics.exposition('a "b" \\', "shop", metrics.of_checks(CHECKS) | samples)
 
 

@@ -119,7 +119,7 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
         ),
         source=sources.load(params["stack"], params),
     )
-    secrets, _ = guard(lambda: metrics.of_secrets(target.paths, target.state, target.catalogue, params["before_days"]))
+    secrets, _ = guard(lambda: metrics.of_secrets(target, params["before_days"]))
     checks = doctor.examine(target)
     around = [examined.Check(**check) for check in params["around"]]
     told = metrics.of_checks([*checks, *around]) | (secrets or {})

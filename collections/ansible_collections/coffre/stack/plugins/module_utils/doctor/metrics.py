@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from ..audit import trail as audit
-from ..catalogue import Catalogue
 from ..host import state
-from ..paths import StackPaths
 from ..values import lifetimes
-from .target import Check
+from .target import Check, Target
 
 # By name: what it tells. All are gauges; times in s since 1970. Of a metric that two files tell of in different words,
 # node_exporter drops what the second has, and only logs it: so these words stay as they are.
@@ -20,7 +19,7 @@ METRICS = {
     "coffre_secret_created_timestamp_seconds": "When the version in force was made.",
     "coffre_secret_age_seconds": "How old the version in force is.",
     "coffre_secret_due_timestamp_seconds": "When the version in force is to be replaced, before its end.",
-    "coffre_secret_expiry_timestamp_seconds": "When the version in force ends, by its age or its source's date.",
+    "coffre_secret_expiry_timestamp_seconds": "When the version in force ends, by its age, its source or its certificate.",
     "coffre_secret_last_rotation_timestamp_seconds": "When the secret was last rotated.",
     "coffre_rotation_open": "Whether a rotation is open.",
     "coffre_rotation_open_since_timestamp_seconds": "Since when it is open.",
@@ -35,15 +34,17 @@ def of_checks(checks: Iterable[Check]) -> Samples:
     return {"coffre_doctor_timestamp_seconds": [({}, now)], "coffre_check_outcome": outcomes}
 
 
-def of_secrets(paths: StackPaths, st: state.State, catalogue: Catalogue, before_days: int) -> Samples:
+def of_secrets(target: Target, before_days: int) -> Samples:
     """The lives of a stack's secrets, and its open rotation. Raises CoffreError if its audit trail cannot be read."""
     found: Samples = {name: [] for name in METRICS if name.startswith(("coffre_secret_", "coffre_rotation_"))}
-    rotated, now = audit.rotations(paths), lifetimes.parsed(state.now()).timestamp()
+    rotated, now, st = audit.rotations(target.paths), lifetimes.parsed(state.now()).timestamp(), target.state
     for name, record in sorted(st.secrets.items()):
-        if (secret := catalogue.secrets.get(name)) is None:
+        if (secret := target.catalogue.secrets.get(name)) is None:
             continue
         labels = {"secret": name, "strategy": secret.strategy}
-        created, end = lifetimes.parsed(record.created).timestamp(), lifetimes.end(secret, record)
+        created = lifetimes.parsed(record.created).timestamp()
+        ends = (lifetimes.end(secret, record), _certificate_end(target.values.get(name, b"")))
+        end = min((each for each in ends if each), default=None)
         found["coffre_secret_created_timestamp_seconds"].append((labels, created))
         found["coffre_secret_age_seconds"].append((labels, now - created))
         if end:
@@ -57,6 +58,18 @@ def of_secrets(paths: StackPaths, st: state.State, catalogue: Catalogue, before_
         since = lifetimes.parsed(st.run.started).timestamp()
         found["coffre_rotation_open_since_timestamp_seconds"].append(({}, since))
     return found
+
+
+def _certificate_end(value: bytes) -> datetime | None:
+    """When the certificate in a value ends, None where there is none. Its owner may give one of any length."""
+    if b"-----BEGIN CERTIFICATE-----" not in value:
+        return None
+    from ..values import certificates
+
+    try:
+        return certificates.end(value)
+    except ValueError:  # which the check of certificates tells
+        return None
 
 
 def exposition(env: str, stack: str, samples: Samples) -> str:

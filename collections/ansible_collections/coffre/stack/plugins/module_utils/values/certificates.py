@@ -56,6 +56,11 @@ def misfit(pem: bytes, wanted: Sequence[str], moment: datetime | None = None) ->
     return None if _serves(own) else "has a certificate that is not for servers"
 
 
+def end(pem: bytes) -> datetime:
+    """When the first of a PEM's certificates ends. Raises ValueError if it has none that can be read."""
+    return min(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(pem))
+
+
 def leaf(pem: bytes) -> bytes | None:
     """The own certificate of a PEM, as DER, or None if it cannot be read."""
     try:
