@@ -250,6 +250,12 @@ ANSWERS: list[tuple[str, str, tuple[int, str, str], str]] = [
     ),
     ("PUT", given.VAULT, (403, "x", ""), 'create --role "Key Vault Contributor"'),
     ("PUT", given.VAULT, (403, "RequestDisallowedByPolicy", ""), f"A policy of Azure's forbids to PUT {given.VAULT}"),
+    (
+        "PUT",
+        given.VAULT,
+        (409, "ScopeLocked", "canary"),
+        f"A lock forbids to PUT {given.VAULT}, whoever asks: 'az lock",
+    ),
     ("PUT", SETTINGS, (403, "x", ""), "lacks Microsoft.Insights/diagnosticSettings/write on"),
     ("PUT", SETTINGS, (403, "x", ""), 'create --role "Monitoring Contributor"'),
     ("PUT", RIGHT, (403, "x", ""), 'create --role "Key Vault Data Access Administrator"'),

@@ -201,6 +201,11 @@ def of_azure(error: Refused, wanted: Wanted) -> SourceError:
             f"A policy of Azure's forbids to {error.method} {error.path}, whoever asks: the subscription's activity "
             "log names it, and whoever governs the subscription can make an exception."
         )
+    if answer.code == "ScopeLocked":
+        return SourceError(
+            f"A lock forbids to {error.method} {error.path}, whoever asks: 'az lock list --resource-group "
+            f"{wanted.resource_group}' tells it, and whoever set it can remove it."
+        )
     if answer.status == 403:
         return SourceError(_right(error, wanted))
     if answer.code == "SubscriptionNotFound":
