@@ -19,7 +19,7 @@ METRICS = {
     "coffre_secret_created_timestamp_seconds": "When the version in force was made.",
     "coffre_secret_age_seconds": "How old the version in force is.",
     "coffre_secret_due_timestamp_seconds": "When the version in force is to be replaced, before its end.",
-    "coffre_secret_expiry_timestamp_seconds": "When the version in force ends, by its age, its source or its certificate.",
+    "coffre_secret_expiry_timestamp_seconds": "When the version in force ends, by age, source or certificate.",
     "coffre_secret_last_rotation_timestamp_seconds": "When the secret was last rotated.",
     "coffre_rotation_open": "Whether a rotation is open.",
     "coffre_rotation_open_since_timestamp_seconds": "Since when it is open.",
