@@ -60,13 +60,13 @@ def spoilt(host: Any) -> Spoilt:
     current = read_state(host)["services"]["app"]["current"]
     path = f"/run/coffre/{STACK}/app/{current}/flask-secret-key"
     state = f"/var/lib/coffre/{STACK}/state.json"
-    host.check_output(f"cp --preserve {state} /root/state.json && python3 -c {shlex.quote(OLD_AND_OPEN)} {state}")
     host.check_output(f"chmod 0644 {path} && touch /run/coffre/{STACK}/app/{current}/foreign")
     host.check_output(
         f"printf 'KEY=%s\\n' \"$(cat {path})\" >/root/planted && systemctl disable --quiet docker.service"
     )
     host.check_output("nft flush chain inet coffre closed")
     host.check_output("systemd-run --quiet --unit=planted --property=EnvironmentFile=/root/planted sleep 300")
+    host.check_output(f"cp --preserve {state} /root/state.json && python3 -c {shlex.quote(OLD_AND_OPEN)} {state}")
     try:
         play = run_playbook("--limit", "debian13", "--check", playbook="doctor")
         report = json.loads(REPORT.read_text(encoding="utf-8"))
