@@ -208,15 +208,15 @@ def test_a_writer_whose_right_is_on_its_way_is_waited_for(ensuring: Ensuring) ->
     assert ensuring()["warnings"] == []
 
 
-def test_a_writer_whose_right_does_not_arrive(ensuring: Ensuring) -> None:
-    ensuring.settings["seconds"] = 1
+def test_a_writer_whose_right_does_not_arrive(ensuring: Ensuring, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyvault, "BACKOFF", (0.01, 60.0))
     ensuring.control.revoke("operator", "coffre")
     with pytest.raises(SourceError, match=r"so this was asked again for \d s\. Nothing in the vault was changed\.$"):
         ensuring()
 
 
-def test_names_the_right_that_the_writer_lacks(ensuring: Ensuring) -> None:
-    ensuring.settings["seconds"] = 1
+def test_names_the_right_that_the_writer_lacks(ensuring: Ensuring, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyvault, "BACKOFF", (0.01, 60.0))
     ensuring.control.revoke("operator", "coffre")
     ensuring.control.grant("operator", "coffre", ["get", "list"])
     with pytest.raises(SourceError, match="setSecret/action") as refusal:

@@ -100,9 +100,9 @@ def _look(manager: Manager, sight: Sight) -> None:
     if wanted.identity:
         what = f"the identity {wanted.identity}"
         seen.identity = sight.ask(what, None, manager.get, "identity", identity_path(wanted))
+    listed: frozenset[str] = sight.ask("the managed identities", frozenset(), look.managed, manager, wanted)
     for path in wanted.machines:
         seen.machines[path] = sight.ask(f"the machine {path}", None, look.machine, manager, path)
-    listed: frozenset[str] = sight.ask("the managed identities", frozenset(), look.managed, manager, wanted)
     seen.managed = listed | look.of_machines(wanted, seen)
 
 
