@@ -94,6 +94,16 @@ def test_each_fault_alone(host: Host, plant: Callable[[Host], object], sentence:
     assert problem.startswith(sentence)
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_one_that_the_engine_has_not_asked_yet_is_asked(
+    host: Host, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    host.change("app", health="starting", ready=("probe",))
+    monkeypatch.setattr(compose, "succeeds", lambda *_: answers)
+    found = host.plan(*ALL).problems
+    assert [each.split(",")[0] for each in found] == ([] if answers else ["app does not run healthy"])
+
+
 @pytest.mark.usefixtures("shelf")
 def test_five_faults_at_once(host: Host) -> None:
     host.running.pop("app")

@@ -13,7 +13,7 @@ from ..errors import Aside, CoffreError, SealError
 from ..host import bundles, memory, restore, rings, state, tmpfs
 from ..host.escrow import concerned, seal
 from ..paths import RUN, StackPaths
-from ..rollout import firewall
+from ..rollout import apply, firewall
 from ..sources.base import Source
 from ..strategies import loading
 from ..strategies.context import Context
@@ -272,8 +272,8 @@ def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> t
     for service in sorted(set(replicas) & set(st.services) - set(gone)):
         entry = st.services[service]
         mine = [each for each in running if each.service == service]
-        # The containers of a service that reloads name no bundle, and one without a health check has no health.
-        sound = [each for each in mine if each.health in ("healthy", "") and each.bundle in (entry.current, None)]
+        # The containers of a service that reloads name no bundle.
+        sound = [each for each in mine if each.bundle in (entry.current, None) and _well(each)]
         if len(sound) != len(mine) or len(mine) != replicas[service]:
             problems[service] = (
                 f"{service} does not run healthy, in {_containers(replicas[service])} with the bundle in force"
@@ -287,6 +287,11 @@ def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> t
             f"{max(second) >> 20} MiB: free some"
         )
     return told, set(problems)
+
+
+def _well(container: compose.Container) -> bool:
+    """Whether a container serves. Right after a deploy the engine may not have asked it yet: then it is asked here."""
+    return container.health in ("healthy", "") or (container.health == "starting" and not apply.failing(container))
 
 
 def begin(
