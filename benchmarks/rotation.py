@@ -88,8 +88,8 @@ def make(tree: Path, target: str, *arguments: str) -> Timed:
     with subprocess.Popen(
         ["make", target, *arguments],
         cwd=tree,
-        # With skipped tasks hidden Ansible names a task only once it has a result.
-        env={**os.environ, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"},
+        # With skipped tasks hidden Ansible names a task only once it has a result. Each checkout has roles of its own.
+        env={**os.environ, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true", "ANSIBLE_CONFIG": str(tree / "ansible.cfg")},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
