@@ -125,10 +125,7 @@ def test_another_vault_lets_nobody_in_yet(host: Host) -> None:
     """What a host holds of one vault is no right that it had at another."""
     host.fill("one")
     host.run()
-    host.control.vault("other")
-    host.control.grant("host", "other", ["get", "list"])
-    host.control.put("other", "one", "value of another", created=LONG_AGO)
-    host.options["url"] = "https://other.vault.azure.net"
+    host.move("one")
     late(host, 2)
     assert host.run() == {"one": b"value of another"}
     assert host.warnings[0].startswith(WAITED)

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - coffre.stack.stack.source
   - coffre.stack.stack.directory
   - coffre.stack.stack.noswap
+  - coffre.stack.stack.look
 options:
   ca_path:
     description: The file of the CA that the stack is asked with, which must be there unless the deploy itself makes it.
@@ -37,13 +38,6 @@ options:
   host:
     description: The host's name in the message; by default the name it gives itself.
     type: str
-attributes:
-  check_mode:
-    description: Does the same in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to show.
-    support: none
 author: [Coffre]
 """
 
