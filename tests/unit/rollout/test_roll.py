@@ -364,8 +364,12 @@ def test_how_long_a_process_has_waited_is_read_from_the_kernel() -> None:
     assert compose.queued(busy.pid) == compose.queued(0) == 0
 
 
-def test_all_are_seen_ready_and_stay_so_at_once(engine: Engine) -> None:
-    assert rollout.steady("demo", ["app"], 10) == ""
+def test_all_are_seen_ready_at_once_by_one_look(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, look = list[str](), compose.succeeds
+    with monkeypatch.context() as patched:
+        patched.setattr(compose, "succeeds", lambda identity, words: looks.append(identity) or look(identity, words))
+        assert rollout.steady("demo", ["app"], 10) == ""
+    assert "app-2" in looks and sorted(looks) == sorted(set(looks))
     engine.sick.add("postgres:1")
     found = rollout.steady("demo", ["app"], 10)
     assert found.startswith("demo-postgres-1: the container runs, but its health check fails after 10 s"), found

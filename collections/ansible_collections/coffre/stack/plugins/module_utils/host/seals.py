@@ -78,6 +78,13 @@ def unseal(path: Path, name: str) -> bytes:
     """Decrypt the file path. Raises SealError if it is missing, damaged, or sealed elsewhere or by another name."""
     if not path.is_file():
         raise SealError(f"The sealed copy {path} is missing.")
+    about = path.stat()
+    return _opened(path, name, (about.st_dev, about.st_ino, about.st_ctime_ns))
+
+
+@functools.cache
+def _opened(path: Path, name: str, _: tuple[int, ...]) -> bytes:
+    """What a file holds, which is decrypted once in a process as long as nobody changes it."""
     done = _run(["decrypt", f"--name={name}", str(path), "-"])
     if done.returncode:
         raise SealError(f"The sealed copy {path} cannot be opened: it is damaged, or was sealed on another host.")

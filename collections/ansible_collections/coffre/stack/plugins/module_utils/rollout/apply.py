@@ -669,9 +669,10 @@ def wait_ready(container: Container, seconds: float) -> str:
 
 
 def steady(project: str, services: Collection[str], seconds: float) -> str:
-    """See that a project is ready and stays so for a moment, all its containers at once: "", or what is not.
+    """See that a project is ready, all its containers at once: "", or what is not.
 
-    Who restarts meanwhile is waited for. Of services that are not named those do not count that are unhealthy already.
+    What its own check finds well at once is: that it stays so was seen when it was rolled. Who restarts meanwhile is
+    waited for, and has to stay so for a moment. Of services that are not named those do not count that are unhealthy already.
     """
     running = [each for each in compose.containers(project) if each.state in ("running", "restarting", "paused")]
     problems = [f"no container of {name} runs" for name in sorted(set(services) - {each.service for each in running})]
@@ -683,7 +684,9 @@ def steady(project: str, services: Collection[str], seconds: float) -> str:
 
 
 def _steady(container: Container, seconds: float) -> str:
-    """As `wait_ready`, also of one that is just being restarted."""
+    """As `wait_ready`, also of one that is just being restarted; one look is enough where its check succeeds."""
+    if container.state == "running" and probe(container)[1] and not failing(container):
+        return ""
     deadline = time.monotonic() + seconds
     while (problem := wait_ready(container, max(deadline - time.monotonic(), 0.0))) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
