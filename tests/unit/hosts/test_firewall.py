@@ -295,6 +295,12 @@ def all_tried():
     return sorted({{(port, made if isinstance(made, str) else "connected") for address, port in TARGETS
                    for made in [tried(address, port)]}})
 
+def heard(connection):
+    try:
+        return connection.recv(1).decode()
+    except TimeoutError:
+        return "nothing"
+
 listeners, found = listen(), {{}}
 found["before"] = all_tried()
 open_before = tried("127.0.0.1", 8443)
@@ -314,6 +320,20 @@ for address in ("127.0.0.1", "::1", "0.0.0.0", "::"):
     made = {{each: tried(each, port) for each, port in TARGETS if port == 8443}}
     found[f"held at {{address}}"] = sorted(each for each, what in made.items() if what == "waits")
     firewall.release([(address, 8443)])
+asking = tried("127.0.0.1", 8443)
+answering, peer = listeners[0].accept()
+while peer != asking.getsockname():
+    answering, peer = listeners[0].accept()
+for each in (asking, answering):
+    each.settimeout(0.3)
+firewall.hold([("127.0.0.1", 8443)], kept=True)
+asking.sendall(b"y")
+found["paused"] = [tried("127.0.0.1", 8443), heard(answering)]
+answering.sendall(b"z")
+found["an answer under way"] = heard(asking)
+firewall.release([("127.0.0.1", 8443)], kept=True)
+answering.settimeout(20)
+found["gone on"] = heard(answering)
 firewall.HELD_SECONDS = 1
 firewall.hold([("127.0.0.1", 8443)])
 found["in time"] = "waits" if tried("127.0.0.1", 8443, 20) == "waits" else "connected"
@@ -343,5 +363,8 @@ def test_who_connects_to_a_port_that_is_held_waits_and_nobody_else_does(tmp_path
         "held at ::1": ["::1"],
         "held at 0.0.0.0": ["127.0.0.1", "192.0.2.7"],
         "held at ::": ["::1"],
+        "paused": ["waits", "nothing"],
+        "an answer under way": "z",
+        "gone on": "y",
         "in time": "connected",
     }

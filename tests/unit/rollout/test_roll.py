@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
+from ansible_collections.coffre.stack.plugins.module_utils import compose_file
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, DesiredService
@@ -83,10 +84,10 @@ class Engine:
 
     def call(self, command: Sequence[str], stdin: str = "") -> str:
         if "held" in stdin:
-            verb = "hold" if "timeout" in stdin else "let in"
+            verb = ("pause" if "paused" in stdin else "hold") if "timeout" in stdin else "let in"
             ports = re.findall(r"{ 127.0.0.1 . (\d+)", stdin)
             self.events.append(" ".join([verb, *dict.fromkeys(ports)]))
-            if self.no_hold and verb == "hold":
+            if self.no_hold and verb != "let in":
                 raise CoffreError("`nft` failed")
         else:
             self.events.append(" ".join(command[:1]))
@@ -215,6 +216,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
     for name, answer in {"hold": None, "switch": "", "drain": None, "release": None, "reload": ""}.items():
         call(name, answer)
+    call("quiet", frozenset({"pages"}))
+    call("found")
     monkeypatch.setattr(proxies, "refused", lambda *_: there.unfit)
     stage(there, "app", OLD)
     stage(there, "proxy", OLD)
@@ -365,9 +368,14 @@ def test_how_long_a_process_has_waited_is_read_from_the_kernel() -> None:
 
 
 def test_all_are_seen_ready_at_once_by_one_look(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks, look = list[str](), compose.succeeds
+    looks = list[str]()
+
+    def look(identity: str, words: Sequence[str]) -> bool:
+        looks.append(identity)
+        return engine.succeeds(identity, words)
+
     with monkeypatch.context() as patched:
-        patched.setattr(compose, "succeeds", lambda identity, words: looks.append(identity) or look(identity, words))
+        patched.setattr(compose, "succeeds", look)
         assert rollout.steady("demo", ["app"], 10) == ""
     assert "app-2" in looks and sorted(looks) == sorted(set(looks))
     engine.sick.add("postgres:1")
@@ -562,6 +570,90 @@ def test_in_place_the_old_one_stops_first_and_boots_again_only_until_then(engine
         "stop postgres-1",
         "remove postgres-1",
     ]
+
+
+def needed(engine: Engine) -> Engine:
+    """The proxy publishes ports and needs the app, which needs postgres, which has a new image."""
+    engine.file["app"] = {**COMPOSE["app"], "depends_on": ["postgres"]}
+    engine.file["proxy"] = {**COMPOSE["proxy"], "depends_on": ["app"]}
+    engine.change("proxy-3", places=frozenset({("127.0.0.1", 8443)}))
+    engine.services["postgres"] = replace(engine.services["postgres"], image="postgres:2")
+    return engine
+
+
+def test_in_place_clients_of_those_who_need_it_wait_until_they_work_again(engine: Engine) -> None:
+    """What was asked is answered first."""
+    roll(needed(engine), "postgres")
+    assert engine.events == [
+        "add postgres-4",
+        "pause 8443",
+        "quiet",
+        "always postgres-1",
+        "stop postgres-1",
+        "no postgres-1",
+        "start postgres-4",
+        "found pages",
+        "let in 8443",
+        "stop postgres-1",
+        "remove postgres-1",
+        "let in 8443",
+    ]
+
+
+def test_clients_wait_for_who_was_ready_only_and_not_for_ever(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed(engine).sick = {"proxy:1"}
+    looks: list[str] = []
+
+    def looked(container: Container, _: float) -> str:
+        looks.append(container.id)
+        return "it is not ready"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            rollout, "wait_ready", lambda each, seconds: "" if each.id == "postgres-4" else looked(each, seconds)
+        )
+        roll(engine, "postgres")
+    assert looks == ["app-2"]
+    assert engine.events[-3:] == ["stop postgres-1", "remove postgres-1", "let in 8443"]
+
+
+def test_clients_wait_for_the_old_one_where_the_new_one_fails(engine: Engine) -> None:
+    needed(engine).dying.add("postgres:2")
+    with pytest.raises(CoffreError, match="demo-postgres-1 goes on, unchanged"):
+        roll(engine, "postgres")
+    assert engine.events[-4:] == ["start postgres-1", "found pages", "let in 8443", "let in 8443"]
+
+
+def test_nothing_stops_where_its_clients_would_not_wait(engine: Engine) -> None:
+    needed(engine).no_hold = True
+    with pytest.raises(
+        CoffreError, match=r"does not let connections wait: `nft` failed;.* demo-postgres-1 goes on, unch"
+    ):
+        roll(engine, "postgres")
+    assert "stop postgres-1" not in engine.events
+
+
+@pytest.mark.parametrize(
+    ("services", "found"),
+    [
+        ({"db": {}, "app": {"depends_on": ["db"]}, "other": {}}, {"app"}),
+        ({"db": {}, "app": {"depends_on": ["db"]}, "web": {"depends_on": ["app"]}}, {"app", "web"}),
+        (
+            {
+                "db": {},
+                "app": {"depends_on": ["db"], "x-coffre": {"route": {"port": 80}}},
+                "proxy": {"x-coffre": {"proxy": {"haproxy": {}}}},
+            },
+            {"app", "proxy"},
+        ),
+        ({"app": {}, "db": {"depends_on": ["app"]}}, set()),
+    ],
+)
+def test_who_needs_a_service_is_told_by_the_file(services: dict[str, dict[str, Any]], found: set[str]) -> None:
+    entries = {
+        name: compose_file.Entry(name, each, after=tuple(each.get("depends_on", ()))) for name, each in services.items()
+    }
+    assert rollout.needing(compose_file.File({"services": services}, entries), "db") == found
 
 
 def test_in_place_the_old_one_comes_back_with_its_policy(engine: Engine) -> None:

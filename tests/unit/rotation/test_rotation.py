@@ -491,10 +491,28 @@ def test_an_earlier_key_retires_without_the_operators_directory(replicas: House,
 def test_the_plan_says_what_becomes_of_requests(adopt: str, keys: dict[str, Any], told: str) -> None:
     secret = {"name": "key", "consumers": ["web"], "generate": RANDOM, "strategy": "replace"}
     services = [{"name": "web", "uid": 60611, "gid": 60611, "adopt": adopt, "compose": keys}]
-    service = described.parse({"secrets": [secret], "services": services}).services["web"]
-    said = rotation_plan.in_place(service)
+    catalogue = described.parse({"secrets": [secret], "services": services})
+    said = rotation_plan.in_place(catalogue, catalogue.services["web"])
     assert told in said
     assert bool(said) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("front", "told"),
+    [
+        ({"depends_on": ["db"], "ports": ["443:443"]}, "requests to 443 wait until it has started, 60 s at most; what"),
+        ({"ports": ["443:443"]}, "requests will be lost while it starts"),
+        ({"depends_on": ["db"]}, "requests will be lost while it starts"),
+    ],
+)
+def test_the_plan_says_who_waits_for_what_is_needed(front: dict[str, Any], told: str) -> None:
+    secret = {"name": "key", "consumers": ["db"], "generate": RANDOM, "strategy": "replace"}
+    services = [
+        {"name": "db", "uid": 60611, "gid": 60611, "adopt": "restart"},
+        {"name": "web", "uid": 60612, "gid": 60612, "adopt": "restart", "compose": front},
+    ]
+    catalogue = described.parse({"secrets": [secret], "services": services})
+    assert told in rotation_plan.in_place(catalogue, catalogue.services["db"])
 
 
 def test_a_run_that_was_opened_without_introductions_is_read_as_before() -> None:

@@ -30,6 +30,8 @@ STABLE_SECONDS = 0.75  # between two looks: readiness that flashes and goes agai
 BUSY_TIMES = 4  # the most that a wait takes on a busy host, in times its patience
 # A first start may fill a database, and one that is cut short can leave it so that no later start succeeds.
 FIRST_SECONDS = 600.0
+# Who needs a service that was away works again within this time, or its clients wait no longer for that.
+RESUME_SECONDS = 20.0
 HEADERS = ("before_header", "after_header")  # of a diff, for Ansible
 
 
@@ -460,10 +462,12 @@ def _carry_out(stack: Stack, step: Step) -> None:
     elif step.action == "reload" and step.keep:
         _reload(stack, step.service.name, step.keep)
     else:
+        pause = _pause(stack, step)
         try:
-            _replace(stack, step)
+            _replace(stack, step, pause)
         finally:
             firewall.release(_places(step))
+            firewall.release(pause.places, kept=True)
 
 
 def _reload(stack: Stack, name: str, container: Container) -> None:
@@ -508,13 +512,75 @@ def _told_to_reload(stack: Stack, name: str, container: Container) -> str:
         return str(error)
 
 
-def _replace(stack: Stack, step: Step) -> None:
+@dataclass(frozen=True)
+class Pause:
+    """While a service is away: who needs it and is ready, the proxy of these, and where on the host clients wait."""
+
+    needing: Sequence[Container] = ()
+    proxy: proxies.Proxy = field(default_factory=lambda: proxies.of(None))
+    places: frozenset[Place] = frozenset()
+
+    def begin(self) -> frozenset[str]:
+        """Have clients wait, and what they have asked answered: for what the proxy has somebody to answer.
+
+        Raises CoffreError; then nobody waits for long.
+        """
+        if not self.places:
+            return frozenset()
+        firewall.hold(self.places, kept=True)
+        return self.proxy.quiet()
+
+    def end(self, answered: frozenset[str]) -> None:
+        """Wait a while until those who need the service are ready again, and the proxy knows; then clients go on."""
+        if not self.places:
+            return
+        deadline = time.monotonic() + RESUME_SECONDS
+        with suppress(CoffreError):  # a rollout does not fail by what it only waits for
+            _each(self.needing, lambda each: wait_ready(each, RESUME_SECONDS))
+            self.proxy.found(answered, max(deadline - time.monotonic(), 0.0))
+        firewall.release(self.places, kept=True)
+
+
+def _pause(stack: Stack, step: Step) -> Pause:
+    """What a service that is recreated in place, with no container of it that stays, asks of those who need it."""
+    name, running = step.service.name, compose.containers(stack.paths.stack)
+    if step.service.adopt == "start_first" or not any(each.state == "running" for each in step.others):
+        return Pause()
+    if _staying(stack, step):
+        return Pause()
+    names = needing(stack.catalogue.file, name)
+    theirs = [each for each in running if each.state == "running" and each.service in names]
+    if not (places := frozenset(place for each in theirs for place in each.places)):
+        return Pause()
+    ready = [each for each, problem in zip(theirs, _each(theirs, failing), strict=True) if not problem]
+    return Pause(ready, proxies.of(_proxy(stack)), places)
+
+
+def needing(file: compose_file.File, service: str) -> set[str]:
+    """The services that need this one, or one that does; the proxy needs those that it has a route to."""
+    services = file.data.get("services") or {}
+    needed = {name: set(entry.after) for name, entry in file.services.items()}
+    if proxy := proxies.service(services):
+        needed[proxy] |= proxies.fronted(services)
+    found = {service}
+    while more := {name for name, those in needed.items() if found & those} - found:
+        found |= more
+    return found - {service}
+
+
+def _each(containers: Sequence[Container], ask: Callable[[Container], str]) -> list[str]:
+    """What is found of each container, all being asked at once."""
+    with ThreadPoolExecutor(max_workers=max(len(containers), 1)) as pool:
+        return list(pool.map(ask, containers))
+
+
+def _replace(stack: Stack, step: Step, pause: Pause) -> None:
     """Bring in a new container, beside the old ones or in their place, and keep the one that turns out well."""
     service, new, problem = step.service, step.keep, ""
     in_place = service.adopt != "start_first"
     staged = stack.entry(service.name).staged
     proxy = proxies.of(None if in_place else _proxy(stack))
-    leaving, coming = _addresses(step.others), frozenset[str]()
+    leaving, coming, answered = _addresses(step.others), frozenset[str](), frozenset[str]()
     try:
         if service.adopt == "reload" and staged:
             bundles.point(stack.paths, service.name, staged)
@@ -528,6 +594,7 @@ def _replace(stack: Stack, step: Step) -> None:
         firewall.cover(stack.paths)
         if in_place:
             _try_out(stack, service, staged)
+            answered = pause.begin()
             firewall.hold(_places(step))
             _step_aside(step.others)
         compose.start(new.id)
@@ -538,6 +605,7 @@ def _replace(stack: Stack, step: Step) -> None:
             problem = _told_to_reload(stack, service.name, new)
         if not problem:
             firewall.release(_places(step))
+            pause.end(answered)
             problem = proxy.switch(leaving, coming, stack.seconds)
     except CoffreError as error:
         problem = str(error)
@@ -545,6 +613,7 @@ def _replace(stack: Stack, step: Step) -> None:
         sentence = _take_back(stack, step, new, problem)
         with suppress(CoffreError):  # the next run settles it; what went wrong first is what has to be told
             proxy.release(coming)
+        pause.end(answered)
         raise CoffreError(sentence)
     if step.last:
         stack.adopted(service.name, anew=True)
@@ -672,14 +741,14 @@ def steady(project: str, services: Collection[str], seconds: float) -> str:
     """See that a project is ready, all its containers at once: "", or what is not.
 
     What its own check finds well at once is: that it stays so was seen when it was rolled. Who restarts meanwhile is
-    waited for, and has to stay so for a moment. Of services that are not named those do not count that are unhealthy already.
+    waited for, and has to stay so for a moment. Of services that are not named those do not count that are unhealthy
+    already.
     """
     running = [each for each in compose.containers(project) if each.state in ("running", "restarting", "paused")]
     problems = [f"no container of {name} runs" for name in sorted(set(services) - {each.service for each in running})]
     concerned = [each for each in running if each.service in services or each.health != "unhealthy"]
-    with ThreadPoolExecutor(max_workers=max(len(concerned), 1)) as pool:
-        found = pool.map(lambda each: _steady(each, seconds), concerned)
-        problems += [f"{each.name}: {problem}" for each, problem in zip(concerned, found, strict=True) if problem]
+    found = _each(concerned, lambda each: _steady(each, seconds))
+    problems += [f"{each.name}: {problem}" for each, problem in zip(concerned, found, strict=True) if problem]
     return "; ".join(problems)
 
 

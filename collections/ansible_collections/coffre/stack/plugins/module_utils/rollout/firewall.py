@@ -23,6 +23,7 @@ from ..paths import StackPaths
 RULES = Path("/usr/local/lib/coffre/firewall.nft")
 ADD = "add rule inet coffre "
 SHOW = "nft --stateless --terse list table inet coffre"  # without who waits just now
+SETS = {False: ("held",), True: ("held", "paused")}  # of who connects, and of who is connected already
 HELD_SECONDS = 60  # the longest that connections wait, whoever was to let them in
 
 
@@ -69,36 +70,37 @@ def cover(paths: StackPaths) -> bool:
     return True
 
 
-def hold(places: Iterable[Place]) -> None:
+def hold(places: Iterable[Place], kept: bool = False) -> None:
     """Have who connects to ports of the host wait rather than be refused, until `release`.
 
-    A first packet that nobody answers is sent again after a second. Raises CoffreError; then none waits.
+    `kept`: so must who is connected already and says something. What nobody acknowledges is sent again, a first packet
+    after a second and any other after less. Raises CoffreError; then none waits.
     """
     try:
         # What is held already is so anew, for the whole time.
-        _change(places, ("add", "delete", "add"), f"timeout {HELD_SECONDS}s ")
+        _change(places, kept, ("add", "delete", "add"), f"timeout {HELD_SECONDS}s ")
     except CoffreError as error:
         raise CoffreError(
             f"the packet filter, which playbooks/site.yml loads anew, does not let connections wait: {error}"
         ) from None
 
 
-def release(places: Iterable[Place]) -> None:
+def release(places: Iterable[Place], kept: bool = False) -> None:
     """Let those in who wait; where none do, that is well too."""
     with suppress(CoffreError):  # their time ends by itself
-        _change(places, ("add", "delete"))
+        _change(places, kept, ("add", "delete"))
 
 
-def _change(places: Iterable[Place], verbs: Sequence[str], limit: str = "") -> None:
-    elements = [each for place in sorted(places) for each in _elements(*place)]
+def _change(places: Iterable[Place], kept: bool, verbs: Sequence[str], limit: str = "") -> None:
+    elements = [f"{name}_{each}" for place in sorted(places) for each in _elements(*place) for name in SETS[kept]]
     if lines := [f"{verb} element inet coffre {each} {limit}}}\n" for each in elements for verb in verbs]:
         compose.call(["nft", "--file", "-"], "".join(lines))
 
 
 def _elements(address: str, port: int) -> Iterator[str]:
-    """A place as an open element of its set, or of both. At another address nobody would be waited for."""
+    """A place as an open element of its family's set, or of both. At another address nobody would be waited for."""
     for each in map(ipaddress.ip_address, [address] if address else ["0.0.0.0", "::"]):  # noqa: S104
-        yield f"held_{each.version} {{ {each}{'/0' if each.is_unspecified else ''} . {port}"
+        yield f"{each.version} {{ {each}{'/0' if each.is_unspecified else ''} . {port}"
 
 
 def files_of(paths: StackPaths) -> list[Path]:

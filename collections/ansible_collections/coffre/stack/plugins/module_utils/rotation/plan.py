@@ -169,7 +169,7 @@ def plan(
         broken = _sealed(paths, st)
         problems += broken + amiss
         apart = None if broken else {*unwell, *_behind(catalogue, st)}
-    asides = [told for each in rolling if (told := in_place(each))]
+    asides = [told for each in rolling if (told := in_place(catalogue, each))]
     asides += [
         f"{name}: its services roll twice, so that each container accepts the new key before one signs with it"
         for name, (change, _) in chosen.items()
@@ -193,21 +193,29 @@ def plan(
     return RotationPlan(rows, list(dict.fromkeys(problems)), unknown, asides)
 
 
-def in_place(service: Service) -> str:
+def in_place(catalogue: Catalogue, service: Service) -> str:
     """What becomes of requests to a service that is recreated in place for a secret, as a sentence; "" of others."""
     if service.adopt != "restart":
         return ""
-    what = f"{service.name} is recreated in place: "
-    if not (published := service.entry.published if service.entry else []):
+    what, entries = f"{service.name} is recreated in place: ", catalogue.file.services
+    own = {port for _, port in service.entry.published} if service.entry else set()
+    theirs = {port for name in apply.needing(catalogue.file, service.name) for _, port in entries[name].published}
+    until = f"wait until it has started, {firewall.HELD_SECONDS} s at most"
+    if own:
         return (
-            f"{what}requests will be lost while it starts (deploy.update_config.order: start-first in the Compose file "
-            "puts a second container beside the first)"
+            f"{what}new connections to {_ports(own)} {until}; what it does not finish before it stops and what other "
+            "containers ask of it meanwhile will be lost"
         )
-    ports = ", ".join(sorted({str(port) for _, port in published}))
+    if theirs:
+        return f"{what}requests to {_ports(theirs)} {until}; what containers ask of it of their own will be lost"
     return (
-        f"{what}new connections to {ports} wait until it has started, {firewall.HELD_SECONDS} s at most; what it does "
-        "not finish before it stops and what other containers ask of it meanwhile will be lost"
+        f"{what}requests will be lost while it starts (deploy.update_config.order: start-first in the Compose file "
+        "puts a second container beside the first)"
     )
+
+
+def _ports(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def _requests(catalogue: Catalogue, st: state.State, request: RotationRequest) -> list[str]:

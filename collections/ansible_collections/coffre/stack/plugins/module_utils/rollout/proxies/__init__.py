@@ -6,7 +6,7 @@ from typing import Any
 
 from ...engines.compose import Container
 from . import routes
-from .base import Proxy
+from .base import Proxy as Proxy
 from .haproxy import config
 from .haproxy.proxy import HAProxy
 from .haproxy.proxy import refused as refused
@@ -19,6 +19,11 @@ HAPROXY = "haproxy"
 def service(services: Services) -> str:
     """The service that is the stack's proxy, "" without one."""
     return next((name for name, each in services.items() if "proxy" in routes.extension(each)), "")
+
+
+def fronted(services: Services) -> set[str]:
+    """The services that the proxy has a route to."""
+    return {name for name, each in services.items() if "route" in routes.extension(each)}
 
 
 def of(container: Container | None) -> Proxy:

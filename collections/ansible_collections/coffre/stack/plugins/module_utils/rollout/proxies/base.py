@@ -16,6 +16,12 @@ class Proxy(Protocol):
     def switch(self, leaving: Addresses, coming: Addresses, seconds: float, /) -> str:
         """Send requests to those that come instead of those that leave: "", or what is wrong after these seconds."""
 
+    def quiet(self) -> frozenset[str]:
+        """Wait a while until nothing is under way; returns for what somebody answers, in its own words."""
+
+    def found(self, answered: frozenset[str], seconds: float, /) -> None:
+        """Wait, these seconds at most, until somebody answers again for all that `quiet` returned."""
+
     def drain(self, leaving: Addresses, /) -> None:
         """Wait a while for what those that leave are still answering; they get nothing more."""
 

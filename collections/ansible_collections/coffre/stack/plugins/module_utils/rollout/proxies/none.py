@@ -12,6 +12,12 @@ class NoProxy:
     def switch(self, *_: object) -> str:
         return ""
 
+    def quiet(self) -> frozenset[str]:
+        return frozenset()
+
+    def found(self, *_: object) -> None:
+        pass
+
     def drain(self, *_: object) -> None:
         pass
 

@@ -28,6 +28,8 @@ ANSWER_SECONDS = 10.0
 ANSWER_BYTES = 2**20
 POLL_SECONDS = 0.1
 DRAIN_SECONDS = 10.0
+QUIET_SECONDS = 5.0
+QUIET_LOOKS = 3  # in a row: a request that has just arrived is on no slot yet
 # In `show servers state`:
 RUNNING = "2"  # srv_op_state
 FORCED_DRAIN = 0x08  # bit of srv_admin_state
@@ -171,6 +173,21 @@ class HAProxy:
         opened = [slot for slot in slots if slot.address in coming and slot.drained]
         _set(self.container, opened, [slot for slot in slots if slot.address in leaving])
         return ""
+
+    def quiet(self) -> frozenset[str]:
+        """Wait a while until no request is under way; returns the backends that have a healthy server."""
+        slots = self._servers()
+        deadline, looks = time.monotonic() + QUIET_SECONDS, 0
+        while looks < QUIET_LOOKS and time.monotonic() < deadline:
+            looks = 0 if sessions(_master(self.container, "@1 show stat"), slots) else looks + 1
+            time.sleep(POLL_SECONDS)
+        return frozenset(slot.backend for slot in slots if slot.up)
+
+    def found(self, answered: frozenset[str], seconds: float) -> None:
+        """Wait, these seconds at most, until each of these backends has a healthy server again."""
+        deadline = time.monotonic() + seconds
+        while answered - {slot.backend for slot in self._servers() if slot.up} and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def drain(self, leaving: Addresses) -> None:
         """Wait a while for what the old containers are still answering, after which they get nothing more."""
