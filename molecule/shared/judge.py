@@ -27,6 +27,7 @@ from typing import Any
 from coffre import catalogue as catalogues
 from coffre.audit import trail as audit
 from coffre.engines import compose, containers
+from coffre.engines.base import Container
 from coffre.errors import CoffreError
 from coffre.host import bundles, escrow, rings, state
 from coffre.keyvault import settings as keyvault_settings
@@ -60,7 +61,7 @@ class Case:
         return state.load(self.paths)
 
     @cached_property
-    def containers(self) -> list[compose.Container]:
+    def containers(self) -> list[Container]:
         """Once the engine, which looks only every few seconds, has seen whether they are healthy."""
         deadline = time.monotonic() + SECONDS
         while True:
@@ -194,7 +195,7 @@ def ring(case: Case) -> Iterator[str]:
                 "refused": [_text(each) for each in refused],
             }
             command = [*secret.settings["probe"], "confirm"]
-            container = containers.healthy(case.paths.stack, consumer)
+            container = containers.healthy(case.paths, consumer)
             compose.ask(container.id, *command, stdin=json.dumps(keys), seconds=60)
 
 
@@ -205,7 +206,7 @@ def _text(value: bytes) -> str:
 def database(case: Case) -> Iterator[str]:
     """One role can log in, with the password in force; the roles are those of the catalogue."""
     for secret in case.of("postgres_role"):
-        container = containers.healthy(case.paths.stack, secret.verifier)
+        container = containers.healthy(case.paths, secret.verifier)
         server = postgres.Database(container, secret.settings.get("superuser", "postgres"))
         role, roles = case.state.secrets[secret.name].attributes["role"], secret.settings["roles"]
         owner = secret.settings["owner"]
@@ -234,7 +235,7 @@ def identity(case: Case, facts: dict[str, Any]) -> Iterator[str]:
     """Keycloak accepts the client's secret and the admin's password in force, no other, and has nothing left over."""
     with keycloak.answered("judge it"):
         for secret in case.of("keycloak_user"):
-            server = keycloak.Instance(containers.healthy(case.paths.stack, secret.verifier)).url
+            server = keycloak.Instance(containers.healthy(case.paths, secret.verifier)).url
             user = secret.settings["user"]
             for version, value in case.others(secret.name).items():
                 with keycloak.session(server, user, value.decode()) as admin:

@@ -123,7 +123,7 @@ from coffre.strategies.keycloak import session as keycloak
 
 paths = StackPaths(sys.argv[1])
 st = state.load(paths)
-server = keycloak.Instance(containers.healthy(paths.stack, "keycloak")).url
+server = keycloak.Instance(containers.healthy(paths, "keycloak")).url
 passwords = [bundles.value(paths, st, "host", "keycloak-admin-password")]
 passwords += escrow.values_by_version(paths, st.run).get("keycloak-admin-password", {}).values()
 for password in passwords:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.coffre.stack.plugins.module_utils import catalogue as catalogues
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import HOST, Catalogue
-from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import DECLARED
 
 # What a strategy must be told, where a test does not care.

@@ -21,7 +21,7 @@ from coffre.strategies.keycloak import session as keycloak
 stack = sys.argv[1]
 where = paths.StackPaths(stack)
 known = state.load(where)
-database, server = (containers.healthy(stack, service) for service in ("postgres", "keycloak"))
+database, server = (containers.healthy(where, service) for service in ("postgres", "keycloak"))
 url = keycloak.Instance(server).url
 password, secret = (
     bundles.value(where, known, "host", name).decode()

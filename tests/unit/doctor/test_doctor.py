@@ -29,6 +29,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import times as doctor_times
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container, DesiredService
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, seals, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -841,7 +842,7 @@ def test_each_container_is_asked_by_its_own_check(
 ) -> None:
     asked: list[list[str]] = []
 
-    def checked(_: compose.Container, command: list[str]) -> tuple[bool, str]:
+    def checked(_: Container, command: list[str]) -> tuple[bool, str]:
         asked.append(command)
         return own
 
@@ -863,7 +864,7 @@ def test_the_health_check_is_asked_where_there_is_no_readiness_command(
     plantation.containers[:] = [container]
     asked: list[list[str]] = []
 
-    def checked(_: compose.Container, command: list[str]) -> tuple[bool, str]:
+    def checked(_: Container, command: list[str]) -> tuple[bool, str]:
         asked.append(command)
         return True, ""
 
@@ -889,9 +890,7 @@ def test_a_container_that_the_engine_has_not_asked_yet_is_well(
     plantation.containers[:] = [container]
     plantation.paths.compose.write_text("")
     runs = compose.parse(container)
-    desired = compose.DesiredService(
-        "app", runs.config_hash, runs.image, runs.image_id, runs.bundle, "restart", runs.restart
-    )
+    desired = DesiredService("app", runs.config_hash, runs.image, runs.image_id, runs.bundle, "restart", runs.restart)
     monkeypatch.setattr(compose, "desired", lambda _: {"app": desired})
     if sentence:
         assert told(doctor_containers.containers, plantation) == sentence

@@ -2,12 +2,12 @@
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from tests.unit import described
 
 
 @pytest.fixture
-def container() -> compose.Container:
+def container() -> Container:
     return described.container(
         id="c0ffee",
         name="demo-keycloak-1",

@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose, containers
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
 
 CANARY = "canary-4f0c2b"
@@ -95,16 +97,16 @@ def test_silence_is_told() -> None:
     assert sentence.startswith("Keycloak gave no answer when asked to try")
 
 
-def test_the_newest_healthy_container_is_asked(container: compose.Container, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_healthy_container_is_asked(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     others = {"old": "healthy", "new": "healthy", "starting": "starting", "broken": "unhealthy"}
     running = [dataclasses.replace(container, id=name, health=health) for name, health in others.items()]
     running.append(dataclasses.replace(container, id="app", service="app"))
     monkeypatch.setattr(compose, "containers", lambda _stack: running)
-    assert containers.healthy("demo", "keycloak").id == "new"
+    assert containers.healthy(StackPaths("demo"), "keycloak").id == "new"
     with pytest.raises(CoffreError, match="No healthy container of service postgres runs in stack demo"):
-        containers.healthy("demo", "postgres")
+        containers.healthy(StackPaths("demo"), "postgres")
 
 
-def test_a_container_without_a_network_is_told(container: compose.Container) -> None:
+def test_a_container_without_a_network_is_told(container: Container) -> None:
     with pytest.raises(CoffreError, match="has no address"):
         containers.address(dataclasses.replace(container, addresses=frozenset()))

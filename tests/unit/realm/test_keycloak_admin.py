@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
 
@@ -39,7 +39,7 @@ def prompting(folder: Path, status: int, text: str = PROMPTING) -> None:
     script.chmod(0o755)
 
 
-def test_the_password_is_typed_and_nothing_else(command: Path, container: compose.Container) -> None:
+def test_the_password_is_typed_and_nothing_else(command: Path, container: Container) -> None:
     prompting(command, 0)
     keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
     assert (command / "typed").read_text() == f"{CANARY}|{CANARY}"
@@ -49,16 +49,14 @@ def test_the_password_is_typed_and_nothing_else(command: Path, container: compos
     assert "\n".join(words.split()) in seen
 
 
-def test_a_failed_command_is_told_without_the_password(command: Path, container: compose.Container) -> None:
+def test_a_failed_command_is_told_without_the_password(command: Path, container: Container) -> None:
     prompting(command, 3)
     with pytest.raises(CoffreError, match=r"failed \(exit status 3\)") as told:
         keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
     assert CANARY not in str(told.value)
 
 
-def test_a_command_that_hangs_is_ended(
-    command: Path, container: compose.Container, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_that_hangs_is_ended(command: Path, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     prompting(command, 0, PROMPTING.replace("echo a log line", "exec sleep 60"))
     monkeypatch.setattr(keycloak_admin, "BOOTSTRAP_SECONDS", 0.5)
     with pytest.raises(CoffreError, match="did not end within"):

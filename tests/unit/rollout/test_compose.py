@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container, DesiredService
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 
 # Cut from `docker container inspect` of Engine 20.10.
@@ -41,7 +42,7 @@ INSPECTED: dict[str, Any] = {
 
 def test_a_container_is_read_whole() -> None:
     found = compose.parse(INSPECTED)
-    assert found == compose.Container(
+    assert found == Container(
         id="3025b4db95ac",
         name="demo-app-1",
         service="app",
@@ -128,7 +129,7 @@ def test_services_are_read_with_their_hash_image_and_labels(monkeypatch: pytest.
     }
     answers(monkeypatch, services, {"coffre/app:1": "sha256:7212"})
     assert compose.desired(Path("compose.yml")) == {
-        "app": compose.DesiredService(
+        "app": DesiredService(
             "app",
             "hash-of-app",
             "coffre/app:1",
@@ -138,7 +139,7 @@ def test_services_are_read_with_their_hash_image_and_labels(monkeypatch: pytest.
             "on-failure",
             frozenset({"NO_PROXY"}),
         ),
-        "other": compose.DesiredService("other", "hash-of-other", "gone:1", None, None, "restart", "no"),
+        "other": DesiredService("other", "hash-of-other", "gone:1", None, None, "restart", "no"),
     }
 
 
@@ -166,7 +167,7 @@ def test_content_that_is_to_be_the_file_is_what_compose_reads(monkeypatch: pytes
 
 
 @pytest.fixture
-def mounted(tmp_path: Path) -> tuple[compose.Container, Path]:
+def mounted(tmp_path: Path) -> tuple[Container, Path]:
     """A stopped container that mounts one file of a bundle, and that file."""
     file = tmp_path / "run" / "demo" / "app" / "b1" / "key"
     file.parent.mkdir(parents=True)
@@ -174,25 +175,23 @@ def mounted(tmp_path: Path) -> tuple[compose.Container, Path]:
     return replace(compose.parse(INSPECTED), pid=0, mounts=((str(file), "/run/secrets/key"),)), file
 
 
-def test_a_sound_mount(mounted: tuple[compose.Container, Path], tmp_path: Path) -> None:
+def test_a_sound_mount(mounted: tuple[Container, Path], tmp_path: Path) -> None:
     assert compose.broken_mount(mounted[0], tmp_path / "run") is None
 
 
-def test_a_mount_whose_file_is_gone(mounted: tuple[compose.Container, Path], tmp_path: Path) -> None:
+def test_a_mount_whose_file_is_gone(mounted: tuple[Container, Path], tmp_path: Path) -> None:
     mounted[1].unlink()
     assert compose.broken_mount(mounted[0], tmp_path / "run") == "/run/secrets/key"
 
 
-def test_a_mount_whose_file_docker_has_made_a_directory(
-    mounted: tuple[compose.Container, Path], tmp_path: Path
-) -> None:
+def test_a_mount_whose_file_docker_has_made_a_directory(mounted: tuple[Container, Path], tmp_path: Path) -> None:
     mounted[1].unlink()
     mounted[1].mkdir()
     assert compose.broken_mount(mounted[0], tmp_path / "run") == "/run/secrets/key"
 
 
 def test_a_mount_that_is_a_file_again_but_not_in_the_container(
-    mounted: tuple[compose.Container, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: tuple[Container, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds = {str(mounted[1]): (0o100000,), "/proc/77/root/run/secrets/key": (0o040000, 1, 2)}
     monkeypatch.setattr(compose, "_identity", kinds.get)
@@ -200,7 +199,7 @@ def test_a_mount_that_is_a_file_again_but_not_in_the_container(
 
 
 def test_a_mounted_directory_that_another_took_the_place_of(
-    mounted: tuple[compose.Container, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: tuple[Container, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = mounted[1].parent
     proxy = replace(mounted[0], pid=os.getpid(), mounts=((str(folder), str(folder)),))
@@ -214,7 +213,7 @@ def test_a_mounted_directory_that_another_took_the_place_of(
     assert compose.broken_mount(proxy, tmp_path / "run") == str(folder)
 
 
-def test_mounts_from_elsewhere_are_not_ours(mounted: tuple[compose.Container, Path], tmp_path: Path) -> None:
+def test_mounts_from_elsewhere_are_not_ours(mounted: tuple[Container, Path], tmp_path: Path) -> None:
     mounted[1].unlink()
     assert compose.broken_mount(mounted[0], tmp_path / "another") is None
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, parse
-from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, DesiredService
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container, DesiredService
 from ansible_collections.coffre.stack.plugins.module_utils.rollout.apply import _order, plan, plans, probe
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import DECLARED
 from tests.unit import described

@@ -23,7 +23,7 @@ from ansible_collections.coffre.stack.plugins.module_utils import catalogue as c
 from ansible_collections.coffre.stack.plugins.module_utils import compose_file
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
-from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container, DesiredService
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container, DesiredService
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths

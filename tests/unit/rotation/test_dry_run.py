@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
-from ansible_collections.coffre.stack.plugins.module_utils.engines.compose import Container
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.host import memory
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import plan as rotation_plan
 from tests.unit.described import container

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate, Secret
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -50,7 +51,7 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def container(service: str, bundle: str | None = None, address: str = "127.0.0.1") -> compose.Container:
+def container(service: str, bundle: str | None = None, address: str = "127.0.0.1") -> Container:
     """A running container."""
     return compose.parse(
         {
@@ -76,7 +77,7 @@ class Given(Context):
 
     values: dict[Which, bytes] = field(default_factory=dict)
     admins: tuple[bytes, ...] = (b"admin-password",)
-    running: tuple[compose.Container, ...] = ()
+    running: tuple[Container, ...] = ()
     address: str = "127.0.0.1"  # of the verifier's container
     boots: list[bool] = field(default_factory=list)  # whether a container is starting, look by look; then none is
 
@@ -86,13 +87,13 @@ class Given(Context):
     def value(self, which: Which) -> bytes:
         return self.values[which]
 
-    def container(self, service: str) -> compose.Container:
+    def container(self, service: str) -> Container:
         return container(service, address=self.address)
 
     def starting(self) -> bool:
         return self.boots.pop(0) if self.boots else False
 
-    def adopters(self) -> list[compose.Container]:
+    def adopters(self) -> list[Container]:
         return list(self.running)
 
     def passwords(self, name: str, service: str) -> tuple[bytes, ...]:  # noqa: ARG002

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import compose_file
 from ..engines import compose
+from ..engines.base import Container
 from ..errors import CoffreError
 from ..host import state as states
 from ..rollout import apply as rollout
@@ -83,7 +84,7 @@ def _published(data: dict[str, Any]) -> bool:
     return any(data["HostConfig"].get("PortBindings") or {})
 
 
-def _parsed(target: Target, data: dict[str, Any]) -> compose.Container:
+def _parsed(target: Target, data: dict[str, Any]) -> Container:
     """A container, of whose variables of a proxy only those that its image does not have."""
     found = compose.parse(data)
     images = target.ask("image", [found.image_id]) if found.proxies else []

@@ -14,70 +14,22 @@ import os
 import shlex
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..compose_file import LABEL_ADOPT, LABEL_BUNDLE, LABEL_READY
 from ..errors import CoffreError
-from ..paths import SOCKET
+from ..host.api import CALL_SECONDS, engine
+from .base import Container, DesiredService, Place
 
-CALL_SECONDS = 120
 # Not root's own configuration of the docker command: its `proxies` would be in each new container's environment.
 CLIENT = "/usr/local/lib/coffre/docker"
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"})
 PROBE_SECONDS = 10.0
-
-
-Place = tuple[str, int]  # (address, port) of the host, over TCP; "" is every address
-
-
-@dataclass(frozen=True)
-class DesiredService:
-    """One service of a compose file: what a container of it must be like."""
-
-    name: str
-    config_hash: str
-    image: str
-    image_id: str | None  # None: not on this host
-    bundle: str | None
-    adopt: str  # start_first restart reload
-    restart: str  # restart policy, as the engine names it
-    variables: frozenset[str] = frozenset()  # names of those that it is given, not those of its image
-
-
-@dataclass(frozen=True)
-class Container:
-    """One container of a project, running or not."""
-
-    id: str
-    name: str
-    service: str
-    config_hash: str
-    image: str
-    image_id: str
-    bundle: str | None
-    state: str  # created running restarting paused exited dead
-    health: str  # healthy unhealthy starting, or "" without a health check
-    exit_code: int
-    out_of_memory: bool
-    restarts: int
-    created: str  # RFC 3339, sorts by time
-    pid: int
-    stop_seconds: int
-    restart: str  # restart policy
-    health_check: tuple[str, ...]  # as the engine has it: CMD word... or CMD-SHELL line
-    ready: tuple[str, ...]  # a command that must succeed too before the container counts as ready
-    addresses: frozenset[str]
-    mounts: tuple[tuple[str, str], ...]  # bind mounts: source on the host, path in the container
-    adopt: str = ""  # as its label says
-    memory: int = 0  # the most that it may take, in bytes; 0 is no limit
-    published: frozenset[str] = frozenset()  # ports of the host, as 8443/tcp
-    places: frozenset[Place] = frozenset()  # where it listens on the host
-    proxies: frozenset[str] = frozenset()  # names of variables of a proxy, which may be its image's
 
 
 def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS, quotes: bool = True) -> str:
@@ -154,37 +106,13 @@ def image_ids(references: Iterable[str]) -> dict[str, str]:
     return {name: found for one in names for name, found in image_ids([one]).items()}
 
 
-@contextmanager
-def _engine() -> Iterator[Any]:
-    """The engine's API, for what is asked often: it answers in the tenth of the time that the command takes."""
-    try:
-        from docker import APIClient  # late: most modules need no more of this file than its types
-        from docker.errors import DockerException
-        from requests.exceptions import RequestException
-    except ModuleNotFoundError as missing:
-        raise CoffreError(
-            f"The modules' Python on this host has no {missing.name}, and nothing was changed: run playbooks/site.yml, "
-            "which brings it up to date."
-        ) from None
-    try:
-        with closing(APIClient(base_url=f"unix://{SOCKET}", version="auto", timeout=CALL_SECONDS)) as client:
-            yield client
-    except (DockerException, RequestException) as error:
-        why = getattr(error, "explanation", "")
-        raise CoffreError(
-            f"Docker Engine does not tell its containers: {why[:300]}"
-            if why
-            else "Docker Engine gives no answer on this host: see `systemctl status docker`, then run again."
-        ) from None
-
-
 def containers(project: str) -> list[Container]:
     """All containers of a project, stopped ones too, oldest first."""
-    with _engine() as engine:
-        listed = engine.containers(all=True, filters={"label": f"com.docker.compose.project={project}"})
-        found = [parse(engine.inspect_container(each["Id"])) for each in listed]
+    with engine() as api:
+        listed = api.containers(all=True, filters={"label": f"com.docker.compose.project={project}"})
+        found = [parse(api.inspect_container(each["Id"])) for each in listed]
         found = [
-            replace(each, proxies=each.proxies - of_proxies(engine.inspect_image(each.image_id)["Config"]))
+            replace(each, proxies=each.proxies - of_proxies(api.inspect_image(each.image_id)["Config"]))
             if each.proxies
             else each
             for each in found
@@ -194,15 +122,15 @@ def containers(project: str) -> list[Container]:
 
 def networks(project: str) -> list[dict[str, Any]]:
     """What the engine says of each network of a project: Id, Driver, Options and more."""
-    with _engine() as engine:
-        found: list[dict[str, Any]] = engine.networks(filters={"label": f"com.docker.compose.project={project}"})
+    with engine() as api:
+        found: list[dict[str, Any]] = api.networks(filters={"label": f"com.docker.compose.project={project}"})
     return found
 
 
 def inspect(ids: Sequence[str]) -> list[Container]:
     """The containers with these ids; one that is gone meanwhile is an error."""
-    with _engine() as engine:
-        return [parse(engine.inspect_container(each)) for each in ids]
+    with engine() as api:
+        return [parse(api.inspect_container(each)) for each in ids]
 
 
 def parse(data: dict[str, Any]) -> Container:

@@ -4,41 +4,44 @@ from __future__ import annotations
 
 from ..errors import CoffreError
 from ..host import bundles, state
-from . import compose
+from ..paths import StackPaths
+from . import of
+from .base import Container
 
 
-def healthy(stack: str, service: str) -> compose.Container:
+def healthy(paths: StackPaths, service: str) -> Container:
     """The newest healthy container of a service: during a roll there are two, and the old one is about to leave.
 
     One that a rollout has just found ready may still be `starting` to the engine, which looks only every few seconds;
     one without a health check is healthy as long as it runs.
     Raises CoffreError when there is none.
     """
-    running = [each for each in compose.containers(stack) if each.service == service and each.state == "running"]
+    there = of(paths).containers(paths.stack)
+    running = [each for each in there if each.service == service and each.state == "running"]
     found = [each for health in ("", "starting", "healthy") for each in running if each.health == health]
     if not found:
         raise CoffreError(
-            f"No healthy container of service {service} runs in stack {stack}; nothing was changed: "
+            f"No healthy container of service {service} runs in stack {paths.stack}; nothing was changed: "
             f"see `docker ps --all` and the log of its container, then run site.yml again."
         )
     return found[-1]
 
 
-def address(container: compose.Container) -> str:
+def address(container: Container) -> str:
     """An IPv4 address of a running container; the host is on each of its networks. Raises CoffreError without one."""
     if not container.addresses:
         raise CoffreError(f"The container {container.name} has no address on any network; run site.yml again.")
     return min(container.addresses)
 
 
-def to_come(stack: str, st: state.State, service: str, consumer: str, secret: str) -> bool:
+def to_come(paths: StackPaths, st: state.State, service: str, consumer: str, secret: str) -> bool:
     """Whether a deploy would first have to start the service, or to stage the secret for its consumer.
 
     A check then has nobody to ask, and tells that the deploy would see to it.
     """
     try:
         bundles.in_force(st, consumer, secret)
-        healthy(stack, service)
+        healthy(paths, service)
     except CoffreError:
         return True
     return secret not in st.secrets

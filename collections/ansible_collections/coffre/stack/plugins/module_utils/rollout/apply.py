@@ -18,7 +18,7 @@ from .. import compose_file
 from ..audit import trail as audit
 from ..catalogue import Catalogue
 from ..engines import compose
-from ..engines.compose import Container, DesiredService, Place
+from ..engines.base import Container, DesiredService, Place
 from ..errors import CoffreError
 from ..host import bundles, files, rings
 from ..host import state as states

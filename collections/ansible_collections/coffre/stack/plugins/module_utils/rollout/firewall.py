@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engines import compose
-from ..engines.compose import Place
+from ..engines.base import Place
 from ..errors import CoffreError
 from ..host import files
 from ..paths import StackPaths

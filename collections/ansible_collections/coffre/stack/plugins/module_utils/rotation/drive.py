@@ -180,7 +180,7 @@ def _images(drive: Drive) -> dict[str, str]:
     """The image of each service: that which runs, for a rotation rolls out no other, or the one it would have."""
     if drive.staging.deploys:
         return dict(drive.images)
-    running = plans.images(drive.paths.stack)
+    running = plans.images(drive.paths)
     if drive.paths.compose.exists() and set(drive.catalogue.services) - set(running):
         running = {name: each.image for name, each in compose.desired(drive.paths.compose).items()} | running
     return {**drive.images, **running}

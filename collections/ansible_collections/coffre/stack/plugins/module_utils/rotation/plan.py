@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from .. import engines
 from ..audit import trail as audit
 from ..catalogue import HOST, Catalogue, Service
-from ..engines import compose
+from ..engines.base import Container
 from ..errors import Aside, CoffreError, SealError
 from ..host import bundles, memory, restore, rings, state, tmpfs
 from ..host.escrow import concerned, seal
@@ -274,7 +275,7 @@ def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> t
 
     The sentences, and the services.
     """
-    running = [each for each in compose.containers(paths.stack) if each.state == "running"]
+    running = [each for each in engines.of(paths).containers(paths.stack) if each.state == "running"]
     gone = sorted(set(st.services) - {HOST} - {each.service for each in running})
     problems = {service: f"{service} does not run" for service in gone}
     for service in sorted(set(replicas) & set(st.services) - set(gone)):
@@ -297,7 +298,7 @@ def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> t
     return told, set(problems)
 
 
-def _well(container: compose.Container) -> bool:
+def _well(container: Container) -> bool:
     """Whether a container serves. Right after a deploy the engine may not have asked it yet: then it is asked here."""
     return container.health in ("healthy", "") or (container.health == "starting" and not apply.failing(container))
 
@@ -371,9 +372,9 @@ def services(catalogue: Catalogue, st: state.State) -> list[str]:
     return sorted(concerned(catalogue, st) & set(catalogue.services))
 
 
-def images(stack: str) -> dict[str, str]:
+def images(paths: StackPaths) -> dict[str, str]:
     """The image of each service as it runs: a rotation rolls out no other."""
-    return {each.service: each.image for each in compose.containers(stack)}
+    return {each.service: each.image for each in engines.of(paths).containers(paths.stack)}
 
 
 def refusal(problems: Sequence[str]) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import engines
 from ..audit import trail as audit
 from ..catalogue import HOST, Catalogue
-from ..engines import compose
 from ..errors import CoffreError
 from ..host import bundles, files, state, tmpfs
 from ..host.escrow import collect
@@ -94,7 +94,7 @@ def _tidy(paths: StackPaths, st: state.State, result: dict[str, Any]) -> None:
     if st.run or not bundles.unused(paths, st):
         return  # while a rotation is open its rollouts do it
     try:
-        in_use = {each.bundle for each in compose.containers(paths.stack) if each.bundle}
+        in_use = {each.bundle for each in engines.of(paths).containers(paths.stack) if each.bundle}
         result["changed"] |= bool(bundles.collect(paths, st, in_use))
     except CoffreError as error:
         result["warnings"].append(f"Bundles that nobody uses any more stay on this host until the next run: {error}")

@@ -25,7 +25,7 @@ def agreeing(paths: StackPaths, catalogue: Catalogue, seconds: float) -> Callabl
         repaired, warnings = {}, []
         # Those first that the others of the same verifier are set right with, such as its admin.
         for secret in sorted(catalogue.verified_by(service), key=lambda each: not DECLARED[each.strategy].first):
-            if dry and containers.to_come(paths.stack, st, service, secret.consumers[0], secret.name):
+            if dry and containers.to_come(paths, st, service, secret.consumers[0], secret.name):
                 repaired[secret.name] = ["secret"]
                 continue
             record = st.secrets[secret.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..catalogue import HOST
-from ..engines import compose
+from ..engines.base import Container
 from ..errors import CoffreError
 from ..rollout import apply as rollout
 from .context import POLL_SECONDS, Context, Which
@@ -14,7 +14,7 @@ from .context import POLL_SECONDS, Context, Which
 PATIENCE_SECONDS = 20.0
 
 
-def adopted(context: Context, which: Which) -> list[compose.Container]:
+def adopted(context: Context, which: Which) -> list[Container]:
     """The running containers of all consumers. Raises CoffreError where one is missing or has another version."""
     version = getattr(context.change, which).version
     name, running = context.secret.name, context.adopters()
@@ -33,7 +33,7 @@ def adopted(context: Context, which: Which) -> list[compose.Container]:
     return found
 
 
-def work(context: Context, which: Which) -> list[compose.Container]:
+def work(context: Context, which: Which) -> list[Container]:
     """See each of those containers pass its own check, and return them. Raises CoffreError.
 
     It runs inside, with the file that the container has: nothing is handed to them.

@@ -6,8 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .. import engines
 from ..catalogue import HOST, Catalogue, Secret
-from ..engines import compose, containers
+from ..engines import containers
+from ..engines.base import Container
 from ..errors import CoffreError
 from ..host import bundles
 from ..host import state as states
@@ -70,12 +72,12 @@ class Context:
             return bundles.value(self.paths, self.state, self.secret.consumers[0], self.secret.name)
         return unseal(self.paths, run.id, self.secret.name, which)
 
-    def container(self, service: str) -> compose.Container:
+    def container(self, service: str) -> Container:
         """The newest healthy container of a service, waited for. Raises CoffreError."""
         deadline = time.monotonic() + self.seconds
         while True:
             try:
-                found = containers.healthy(self.paths.stack, service)
+                found = containers.healthy(self.paths, service)
                 # Right after a boot it runs, and answers errors.
                 if found.health == "healthy" or not (problem := rollout.wait_ready(found, deadline - time.monotonic())):
                     return found
@@ -88,22 +90,22 @@ class Context:
                     raise
             time.sleep(POLL_SECONDS)
 
-    def verifier(self) -> compose.Container:
+    def verifier(self) -> Container:
         """The newest healthy container of the service that checks the secret, waited for. Raises CoffreError."""
         return self.container(str(self.secret.settings["service"]))
 
     def starting(self) -> bool:
         """Whether a container of the stack is still coming up."""
-        return any(each.health == "starting" for each in compose.containers(self.paths.stack))
+        return any(each.health == "starting" for each in engines.of(self.paths).containers(self.paths.stack))
 
-    def adopters(self) -> list[compose.Container]:
+    def adopters(self) -> list[Container]:
         """The running containers, of the bundles in force, that have the secret."""
         bundles_in_force = {
             entry.current
             for service in self.secret.consumers
             if service != HOST and (entry := self.state.services.get(service))
         }
-        found = compose.containers(self.paths.stack)
+        found = engines.of(self.paths).containers(self.paths.stack)
         return [each for each in found if each.state == "running" and each.bundle in bundles_in_force]
 
     def passwords(self, name: str, service: str) -> tuple[bytes, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...engines.compose import Container
+from ...engines.base import Container
 from . import routes
 from .base import Proxy as Proxy
 from .haproxy import config

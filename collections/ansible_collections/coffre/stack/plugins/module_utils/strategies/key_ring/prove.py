@@ -10,6 +10,7 @@ from typing import get_args
 from ...audit import trail as audit
 from ...catalogue import HOST
 from ...engines import compose
+from ...engines.base import Container
 from ...errors import CoffreError
 from ...host import bundles, rings, state
 from .. import consumers as inside
@@ -71,7 +72,7 @@ def _values(context: Context, service: str) -> dict[str, bytes]:
     return bundles.versions(context.paths, context.state, service, context.secret.name) | run
 
 
-def _attempt(context: Context, container: compose.Container, step: str, which: Which) -> None:
+def _attempt(context: Context, container: Container, step: str, which: Which) -> None:
     """Have a container's program try the key, its ring, and all others, which must be refused. Raises CoffreError."""
     version, ring, values = _version(context, which), _ring(context, which), _values(context, container.service)
     current, previous = values[version], [values[each] for each in ring if each in values]

@@ -19,6 +19,7 @@ from keycloak.exceptions import KeycloakError, KeycloakGetError
 from psycopg import sql
 
 from ...engines import compose
+from ...engines.base import Container
 from ...errors import ByHand, CoffreError
 from ..postgres_role import server as postgres
 from .session import Instance, answered, login, refusal, session
@@ -201,7 +202,7 @@ def blockers(admin: KeycloakAdmin) -> list[str]:
     return []
 
 
-def bootstrap(file: Path, container: compose.Container, user: str, password: str) -> None:
+def bootstrap(file: Path, container: Container, user: str, password: str) -> None:
     """Make a temporary admin by Keycloak's own command, in a one-off container beside the running ones.
 
     A second JVM in the running container would take it to its memory limit. The command joins no
@@ -255,7 +256,7 @@ def _type(terminal: int, password: str, deadline: float) -> None:
             os.write(terminal, password.encode() + b"\r")
 
 
-def _database_options(container: compose.Container) -> list[str]:
+def _database_options(container: Container) -> list[str]:
     """How the running Keycloak was told to reach its database, which the command must be told alike."""
     command = json.loads(compose.call(["docker", "inspect", "--format", "{{json .Config.Cmd}}", container.id]))
     return [word for word in command or [] if word.startswith(("--config-file=", "--db-"))]
@@ -272,7 +273,7 @@ def _leftovers(admin: KeycloakAdmin) -> list[str] | None:
     return [user["id"] for user in users if user["username"].startswith(BOOTSTRAP_PREFIX)]
 
 
-def _why(container: compose.Container, user: str, answer: str, second_factor: Callable[[], bool], began: float) -> str:
+def _why(container: Container, user: str, answer: str, second_factor: Callable[[], bool], began: float) -> str:
     """Why Keycloak refused the admin's deployed password, as a sentence, from its answer and what it logged since."""
     if answer not in WRONG and second_factor():
         return ByHand(_two_factors(user))
@@ -289,7 +290,7 @@ def _two_factors(user: str) -> str:
     )
 
 
-def _event(container: compose.Container, user: str, began: float) -> str:
+def _event(container: Container, user: str, began: float) -> str:
     """The error that Keycloak logged last of a login of a user since a time (epoch s); "" where it cannot be read."""
     with suppress(CoffreError):
         said = compose.call(["docker", "logs", "--since", f"{began:.3f}", container.id])

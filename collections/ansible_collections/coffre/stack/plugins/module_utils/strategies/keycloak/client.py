@@ -11,6 +11,7 @@ from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakDeleteError, KeycloakGetError, KeycloakPutError, raise_error_from_response
 
 from ...engines import compose
+from ...engines.base import Container
 from ...errors import Aside, CoffreError
 from .session import Instance, answered, granted, session
 
@@ -184,7 +185,7 @@ def settle(admin: KeycloakAdmin, realm: str, client: str, secret: str) -> None:
 
 
 def _enable(
-    admin: KeycloakAdmin, container: compose.Container, realm: str, client: str, dry: bool
+    admin: KeycloakAdmin, container: Container, realm: str, client: str, dry: bool
 ) -> tuple[list[str], list[str]]:
     """Let a realm and a client be there and able to obtain a token by a secret; what was repaired and what to say.
 
@@ -246,7 +247,7 @@ def _realm(admin: KeycloakAdmin, realm: str) -> dict[str, Any] | None:
     return found
 
 
-def _imported(container: compose.Container, realm: str, client: str | None) -> dict[str, Any]:
+def _imported(container: Container, realm: str, client: str | None) -> dict[str, Any]:
     """A realm, or a client of it, as Keycloak's image has it for the import. Raises CoffreError where it has none."""
     try:
         text = compose.call(["docker", "exec", container.id, "cat", f"{IMPORTS}/{realm}-realm.json"])

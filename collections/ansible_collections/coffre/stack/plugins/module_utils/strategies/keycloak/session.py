@@ -17,7 +17,8 @@ from typing import Any
 from keycloak import KeycloakAdmin, KeycloakOpenID, KeycloakOpenIDConnection
 from keycloak.exceptions import KeycloakConnectionError, KeycloakError
 
-from ...engines import compose, containers
+from ...engines import containers
+from ...engines.base import Container
 from ...errors import CoffreError
 
 PORT = 8080
@@ -34,7 +35,7 @@ POLICY = re.compile(r"invalidPassword\w+Message")
 class Instance:
     """A running container of Keycloak, and the port at which it listens."""
 
-    container: compose.Container
+    container: Container
     port: int = PORT
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ...engines.compose import Container
+from ...engines.base import Container
 from ...errors import CoffreError
 from .. import consumers as inside
 from ..context import POLL_SECONDS, Context, Which

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from ...engines import containers
-from ...engines.compose import Container
+from ...engines.base import Container
 from ...errors import CoffreError
 from . import NAME
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ...engines import compose, containers
+from ...engines.base import Container
 from ...errors import CoffreError
 
 PORT = 6379
@@ -32,7 +33,7 @@ class NotAdmitted(CoffreError):
 class Redis:
     """A running container, and who administers it: a user, with its passwords of which one may be the live one."""
 
-    container: compose.Container
+    container: Container
     port: int
     admin: str
     passwords: tuple[bytes, ...]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....engines import compose
-from ....engines.compose import Container
+from ....engines.base import Container
 from ....errors import CoffreError
 from ..base import Addresses
 from .config import NAME
