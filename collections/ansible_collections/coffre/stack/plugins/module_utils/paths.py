@@ -60,6 +60,11 @@ class StackPaths:
     def compose(self) -> Path:
         return self.lib / "compose.yml"
 
+    @property
+    def progress(self) -> Path:
+        """What a module of the stack is at, while it runs."""
+        return self.run_root.with_name(f"{self.run_root.name}-{self.stack}.progress")
+
     def failed_log(self, service: str) -> Path:
         """The last log lines of a container that was taken back or rolled back, for root."""
         return self.lib / f"{service}.failed.log"

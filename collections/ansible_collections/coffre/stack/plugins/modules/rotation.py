@@ -129,6 +129,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import sources, stack
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
+from ansible_collections.coffre.stack.plugins.module_utils.host import progress
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import drive
@@ -140,8 +141,10 @@ from ansible_collections.coffre.stack.plugins.module_utils.staging.stage import 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Rotate, finish or look by the module's parameters. Raises CoffreError."""
     source = sources.load(params["stack"], params)
+    paths = StackPaths(params["stack"])
+    progress.begin(paths.progress, params["run"])
     driving = drive.Drive(
-        StackPaths(params["stack"]),
+        paths,
         stack.read(params["catalogue"], params["compose_file"]),
         RotationSettings(params["run"], params["operator"], source, params["lease_seconds"], params["timeout"]),
         StagingOptions(params["seal_key"], params["require_noswap"], deploys=params["begin"] == "nothing"),
@@ -187,7 +190,7 @@ def main() -> None:
     report(
         module,
         lambda: work(module.params, module.check_mode),
-        lambda: {"audit": audit.head(StackPaths(module.params["stack"]))},
+        lambda: {"progress": progress.end(), "audit": audit.head(StackPaths(module.params["stack"]))},
     )
 
 

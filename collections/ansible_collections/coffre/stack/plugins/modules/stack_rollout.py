@@ -117,6 +117,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import stack
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
+from ansible_collections.coffre.stack.plugins.module_utils.host import progress
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
@@ -127,6 +128,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.strategies.agree impo
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Roll out by the module's parameters. Raises CoffreError."""
     paths, author = StackPaths(params["stack"]), audit.Author(params["run"], params["operator"])
+    progress.begin(paths.progress, params["run"])
     catalogue = stack.read(params["catalogue"], params["compose_file"])
     agree = agreeing(paths, catalogue, params["timeout"])
     staged, images = params["bundles"], params["images"]
@@ -167,7 +169,7 @@ def main() -> None:
     report(
         module,
         lambda: work(module.params, module.check_mode),
-        lambda: {"audit": audit.head(StackPaths(module.params["stack"]))},
+        lambda: {"progress": progress.end(), "audit": audit.head(StackPaths(module.params["stack"]))},
     )
 
 

@@ -20,7 +20,7 @@ from ..catalogue import Catalogue
 from ..engines import compose
 from ..engines.base import Container, DesiredService, Place
 from ..errors import CoffreError
-from ..host import bundles, files, rings
+from ..host import bundles, files, progress, rings
 from ..host import state as states
 from ..paths import StackPaths
 from . import firewall, proxies, shim
@@ -33,6 +33,16 @@ FIRST_SECONDS = 600.0
 # Who needs a service that was away works again within this time, or its clients wait no longer for that.
 RESUME_SECONDS = 20.0
 HEADERS = ("before_header", "after_header")  # of a diff, for Ansible
+# What each action does, for whoever watches.
+DOING = {
+    "wait": "waits for it",
+    "create": "starts its container",
+    "start_first": "starts a container beside the old one",
+    "restart": "puts a new container in the place of the old one",
+    "reload": "has it read its new files",
+    "finish": "finishes an earlier rollout",
+    "heal": "puts a new container in the place of the broken one",
+}
 
 
 @dataclass(frozen=True)
@@ -296,6 +306,8 @@ def roll(
             for step in steps:
                 began = time.monotonic()
                 _recorded(stack, step, run)
+                if step.action != "nothing":
+                    progress.step(f"{step.service.name}: is ready, after {time.monotonic() - began:.0f} s")
                 agreed = agree(stack.state, step.service.name, False) if agree and step.last else Agreed()
                 done.append(Done(step, round(time.monotonic() - began, 1), agreed))
         finally:
@@ -317,6 +329,8 @@ def _recorded(stack: Stack, step: Step, run: audit.Author) -> None:
     try:
         if step.acts:
             stack.expose(name)
+        if step.action != "nothing":
+            progress.step(f"{name}: {DOING[step.action]} ({step.why})")
         _carry_out(stack, step)
     except CoffreError:
         with suppress(CoffreError, OSError):  # the next run makes up for it; what went wrong has to be told
@@ -617,6 +631,8 @@ def _replace(stack: Stack, step: Step, pause: Pause) -> None:
         raise CoffreError(sentence)
     if step.last:
         stack.adopted(service.name, anew=True)
+    if step.others:
+        progress.step(f"{service.name}: lets the old container end its work, and stops it")
     proxy.drain(leaving)
     for each in step.others:
         compose.stop(each)
@@ -721,6 +737,8 @@ def wait_ready(container: Container, seconds: float) -> str:
         starved += min(max(queued - waited, 0.0), moment - seen) if waited is not None else 0.0
         seen = moment
         failed = failing(now)
+        if failed and waited is None:
+            progress.step(f"{now.service}: waits until its {failed} passes")
         if failed or now.state != "running":
             since = None
         elif since is None:

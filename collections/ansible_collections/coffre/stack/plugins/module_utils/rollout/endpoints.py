@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import CoffreError
+from ..host import progress
 from .apply import STABLE_SECONDS
 
 HTTP_SECONDS = 10
@@ -63,11 +64,14 @@ def see(urls: Sequence[str], ca: str, seconds: float, anew: bool) -> None:
             f"{ca}, which stack_services_ca_path names, is no CA's certificate that can be read; the services run as "
             "they were rolled out: put it there and run playbooks/site.yml again."
         ) from None
-    deadline, held = time.monotonic() + seconds, not anew
+    deadline, held, told = time.monotonic() + seconds, not anew, False
     while True:
         found = problems(urls, context)
         if held and not found:
             return
+        if (found or anew) and not told:
+            told = True
+            progress.step(f"the stack: waits until it answers at {', '.join(urls)}")
         held = not found
         if found and time.monotonic() > deadline:
             raise CoffreError(

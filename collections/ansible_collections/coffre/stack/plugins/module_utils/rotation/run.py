@@ -16,7 +16,7 @@ from typing import Any
 from ..audit import trail as audit
 from ..catalogue import Catalogue
 from ..errors import CoffreError
-from ..host import rings, state
+from ..host import progress, rings, state
 from ..host.escrow import Which, collect, concerned, desired, seal
 from ..paths import StackPaths
 from ..rollout import apply as rollout
@@ -37,6 +37,19 @@ PHASES: dict[str, dict[str, tuple[str, ...]]] = {
         "retire": state.FORWARD[6:],
     },
     "back": {"publish": state.BACK[:1], "adopt": state.BACK[1:2], "retire": state.BACK[2:]},
+}
+
+# What each act does, for whoever watches.
+DOING = {
+    "made": "makes the new value",
+    "taught": "has it accepted beside the old one",
+    "proved": "tries the value that is to be in force",
+    "published": "publishes it to the source",
+    "introduced": "makes it known to all before one uses it",
+    "adopted": "hands it to its consumers",
+    "confirmed": "tries it from inside the containers",
+    "withdrawn": "withdraws the other value",
+    "refused": "sees the other value refused",
 }
 
 
@@ -92,6 +105,7 @@ def perform(paths: StackPaths, catalogue: Catalogue, phase: str, settings: Rotat
             for act, name in todo:
                 _record(paths, st, run.secrets[name], act)
                 failed = {name: [act]}
+                progress.step(f"{name}: {DOING[act]}")
                 _act(context(paths, st, catalogue, name, settings), act, settings.source, writer)
                 failed = {}
                 done[name].append(act)
@@ -314,6 +328,7 @@ def close(paths: StackPaths, catalogue: Catalogue, settings: RotationSettings) -
             raise CoffreError(f"{', '.join(behind) or 'The host'} has not adopted version {record.version} of {name}.")
     try:
         services = concerned(catalogue, st) & set(catalogue.services)
+        progress.step("sees that all that runs stays ready")
         if problem := rollout.steady(paths.stack, services, settings.patience):
             raise CoffreError(f"All have their values, but the stack does not work: {problem}.")
     finally:

@@ -1,0 +1,83 @@
+"""Shows the steps of a module that takes long while it runs: what its `host/progress.py` writes down on the host.
+
+Ansible hands on what a module says only when it has ended, so a second connection looks meanwhile.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.plugins.action.normal import ActionModule as Normal
+from ansible.utils.display import Display
+
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+LOOK_SECONDS = 2.0
+QUIET_SECONDS = 7.0  # and a look takes a moment: a line comes at least every ten
+
+
+@dataclass
+class Teller:
+    """What is to be shown next: the steps that are new, or after QUIET_SECONDS that the last still goes on."""
+
+    began: float
+    step: str = "starting"
+    shown: int = 0
+    spoke: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spoke = self.began
+
+    def lines(self, steps: Sequence[str], now: float) -> list[str]:
+        """`steps`: all so far; `now` in seconds of the clock that `began` is of."""
+        new = list(steps[self.shown :])
+        if new:
+            self.shown, self.step, self.began, self.spoke = len(steps), new[-1], now, now
+            return new
+        if now - self.spoke >= QUIET_SECONDS:
+            self.spoke = now
+            return [f"{self.step} ({now - self.began:.0f} s)"]
+        return []
+
+
+class ActionModule(Normal):
+    """Runs the module as any other is run; the steps that nobody has read yet are taken from its result."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        known = task_vars or {}
+        self._host = f"[{known['inventory_hostname']}] " if len(known.get("ansible_play_hosts_all", ())) > 1 else ""
+        teller, ended = Teller(time.monotonic()), threading.Event()
+        looker = threading.Thread(target=self._look, args=(teller, ended), daemon=True)
+        looker.start()
+        try:
+            result: dict[str, Any] = super().run(tmp, task_vars)  # type: ignore[no-untyped-call]
+        finally:
+            ended.set()
+            looker.join()
+        self._show(teller.lines(result.pop("progress", []), time.monotonic()))
+        return result
+
+    def _look(self, teller: Teller, ended: threading.Event) -> None:
+        """Until the module has ended, look what it has written down since."""
+        paths, run = StackPaths(str(self._task.args["stack"])), str(self._task.args["run"])
+        command = f"cat {shlex.quote(str(paths.progress))}"
+        while not ended.wait(LOOK_SECONDS):
+            first, *steps = self._beside()._low_level_execute_command(command)["stdout_lines"] or [""]
+            self._show(teller.lines(steps if first == run else [], time.monotonic()))
+
+    def _beside(self) -> ActionModule:
+        """This action over a connection of its own: what Ansible waits for as it becomes root is kept in there."""
+        beside = copy(self)
+        beside._connection = copy(self._connection)
+        beside._connection.become = copy(self._connection.become)
+        return beside
+
+    def _show(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            Display().display(f"  {self._host}{line}")

@@ -1,0 +1,53 @@
+"""What a module that takes long is at: a line per step, of names only, which the action plugin `progress` shows.
+
+The file is of one run, and goes with the module; the first line names the run. Whoever could not read it all has the
+lines in the module's result.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class _Told:
+    path: Path
+    lines: list[str]  # the run first
+    file: int | None = field(default=None)
+
+
+_told: _Told | None = None
+
+
+def begin(path: Path, run: str) -> None:
+    """From now on steps are written to this file, once there is one."""
+    global _told
+    _told = _Told(path, [run])
+
+
+def step(line: str) -> None:
+    """Tell what begins now. Whether it can be written makes no difference to the work."""
+    if _told is None:
+        return
+    _told.lines.append(line)
+    with suppress(OSError):
+        if _told.file is None:
+            # One of a module that was killed, or of another run, which goes on to write what nobody finds.
+            _told.path.unlink(missing_ok=True)
+            _told.file = os.open(_told.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            line = f"{_told.lines[0]}\n{line}"
+        os.write(_told.file, f"{line}\n".encode())
+
+
+def end() -> list[str]:
+    """Remove the file; all its steps."""
+    global _told
+    told, _told = _told, None
+    if told and told.file is not None:
+        with suppress(OSError):
+            os.close(told.file)
+            told.path.unlink(missing_ok=True)
+    return told.lines[1:] if told else []
