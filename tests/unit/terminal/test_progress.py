@@ -52,7 +52,7 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None
 
 def test_each_step_is_shown_once_and_the_last_again_while_it_goes_on() -> None:
     teller = Teller(100.0)
-    assert teller.lines([], 100.0 + QUIET_SECONDS) == [f"starting ({QUIET_SECONDS:.0f} s)"]
+    assert teller.lines([], 100.0 + QUIET_SECONDS) == [f"looks at what there is ({QUIET_SECONDS:.0f} s)"]
     assert teller.lines(["a", "b"], 110.0) == ["a", "b"]
     assert teller.lines(["a", "b"], 110.0 + QUIET_SECONDS - 0.1) == []
     assert teller.lines(["a", "b"], 120.0) == ["b (10 s)"]

@@ -27,7 +27,7 @@ class Teller:
     """What is to be shown next: the steps that are new, or after QUIET_SECONDS that the last still goes on."""
 
     began: float
-    step: str = "starting"
+    step: str = "looks at what there is"
     shown: int = 0
     spoke: float = field(init=False)
 

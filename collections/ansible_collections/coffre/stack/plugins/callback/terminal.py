@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible import constants as C
+from ansible import context
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.inventory.host import Host
@@ -88,6 +89,13 @@ def ending(lines: Mapping[str, Iterable[str]], most: int = LINES) -> list[str]:
             by_line.setdefault(line, []).append(host)
     told = [line if len(hosts) == len(lines) else f"{some(hosts)}: {line}" for line, hosts in by_line.items()]
     return told if len(told) <= most else [*told[: most - 1], f"and {len(told) - most + 1} more, which stand above."]
+
+
+def successful(left: Mapping[str, Mapping[str, list[str]]], changed: bool) -> list[str]:
+    """The end of a run that went well, from what its plays left by host: what they `told`, then what is `next`."""
+    after = list(dict.fromkeys(line for each in left.values() for line in each.get("next", [])))
+    told = ending({host: each.get("told", []) for host, each in left.items()}, LINES - len(after))
+    return [*([] if changed else ["Nothing was changed."]), *told, *after]
 
 
 Default: Any = default.CallbackModule  # which has no types
@@ -163,8 +171,7 @@ class CallbackModule(Default):  # type: ignore[misc]
                 told = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) if width else line
                 self._display.display(told, color=C.COLOR_ERROR)  # type: ignore[attr-defined]
             return
-        lines = {host: each["told"] for host, each in stats.custom.items() if "told" in each}
-        for line in ending(lines):
+        for line in successful(stats.custom, not context.CLIARGS["check"] and any(stats.changed.values())):
             self._display.display(line)
 
     def _done(self, result: CallbackTaskResult) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from ..catalogue import Catalogue
 from ..engines import compose
 from ..errors import CoffreError
-from ..host import state
+from ..host import progress, state
 from ..host.escrow import collect, concerned
 from ..host.outcome import guard
 from ..paths import StackPaths
@@ -58,6 +58,7 @@ def rotate(drive: Drive, request: plans.RotationRequest, check: bool) -> dict[st
         if st.run is not None:
             plans.take_over(paths, st, request, drive.settings, check)
             told = f"the rotation of {', '.join(st.run.secrets)} that was left open: {st.run.direction}\n"
+            progress.step(told.rstrip())
             result: dict[str, Any] = {
                 "changed": True,
                 "outcome": "open",
@@ -79,6 +80,7 @@ def rotate(drive: Drive, request: plans.RotationRequest, check: bool) -> dict[st
 def _planned(drive: Drive, st: state.State, request: plans.RotationRequest, check: bool) -> dict[str, Any]:
     """Plan, and open what is to be done. Raises CoffreError with all blockers; with `check` they are told."""
     source = drive.settings.source
+    progress.step("looks at what is due, and for what blocks it")
     chosen = plans.changes(drive.catalogue, st, request, source, plans.present())
     plan = plans.plan(drive.paths, drive.catalogue, st, request, chosen, source)
     refusal = plans.refusal(plan.problems)
@@ -88,6 +90,8 @@ def _planned(drive: Drive, st: state.State, request: plans.RotationRequest, chec
     if chosen and not check:
         plans.begin(drive.paths, drive.catalogue, st, chosen, drive.settings)
     text = plan.table() if chosen else "" if refusal else "nothing is due\n"
+    for line in text.splitlines() if chosen and not check else ():
+        progress.step(line)
     return {
         "changed": bool(chosen),
         "outcome": "refused" if refusal else "open" if chosen else "nothing",
@@ -154,6 +158,8 @@ def _go(drive: Drive, steps: tuple[str, ...], result: dict[str, Any]) -> dict[st
         drive.lines += [f"{step:<8} {line}\n" for line in lines]
     with state.locked(paths):
         result |= runs.close(paths, catalogue, settings)
+    for name, each in result["secrets"].items():
+        progress.step(f"{name} {each['old'][:8]} -> {each['new'][:8]}: {result['outcome']}")
     return result
 
 
