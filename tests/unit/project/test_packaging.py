@@ -54,7 +54,8 @@ def test_the_collection_is_built_from_its_files_and_nothing_else(tmp_path: Path)
     with tarfile.open(tmp_path / f"coffre-stack-{load(COLLECTION / 'galaxy.yml')['version']}.tar.gz") as archive:
         built = {member.name for member in archive if member.isfile()}
     assert built == tracked(COLLECTION) - {"galaxy.yml"} | {"MANIFEST.json", "FILES.json"}
-    assert {name.split("/")[1] for name in built if "/" in name} >= {"modules", "module_utils", "action", "lookup"}
+    kinds = {"modules", "module_utils", "action", "callback", "lookup"}
+    assert {name.split("/")[1] for name in built if "/" in name} >= kinds
 
 
 def test_the_collection_has_the_projects_version() -> None:
@@ -70,6 +71,7 @@ def test_the_collection_has_the_projects_version() -> None:
     [
         ("module", [f"coffre.stack.{name}" for name in MODULES]),
         ("lookup", [f"coffre.stack.{name}" for name in LOOKUPS]),
+        ("callback", ["coffre.stack.terminal"]),
         ("role", ROLES),
     ],
 )

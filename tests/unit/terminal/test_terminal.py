@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.coffre.stack.plugins.callback.terminal import (
     LINES,
@@ -14,7 +16,28 @@ from ansible_collections.coffre.stack.plugins.callback.terminal import (
     sentence,
     signs,
     some,
+    successful,
 )
+
+ROOT = Path(__file__).parents[3]
+
+
+def leaving(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the tasks of plays or blocks leave for the end of their run."""
+    found = [entry["ansible.builtin.set_stats"] for entry in entries if "ansible.builtin.set_stats" in entry]
+    inside = [entry.get(part, []) for entry in entries for part in ("tasks", "block", "always")]
+    return found + [each for tasks in inside for each in leaving(tasks)]
+
+
+def test_every_playbook_leaves_lines_for_its_end() -> None:
+    for path in (*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")):
+        left = leaving(yaml.safe_load(path.read_text()))
+        # The role that rotates has it.
+        assert left or path.parent.name == "tasks" or path.stem == "rotate", path
+        for each in left:
+            assert each["per_host"] is True and set(each["data"]) <= {"told", "next"}
+            for lines in each["data"].values():
+                assert isinstance(lines, str) or all(isinstance(line, str) for line in lines), path
 
 
 def test_a_quiet_task_gives_a_sign_of_life_at_least_every_ten_seconds() -> None:
@@ -34,17 +57,15 @@ def test_hosts_are_told_apart_where_there_are_several() -> None:
     ("result", "said"),
     [
         ({"msg": "It cannot be.\nSo  there."}, "It cannot be. So there."),
-        (
-            {"msg": "non-zero return code", "rc": 2, "stderr": "a\nno such file\n\n"},
-            "non-zero return code: no such file",
-        ),
-        ({"msg": "non-zero return code", "rc": 2, "stderr": "", "stdout": "bad"}, "non-zero return code: bad"),
+        ({"msg": "It failed.", "rc": 2, "stderr": "a\nworse\n\n", "stdout": "b"}, "Build: It failed: worse"),
+        ({"msg": "It failed.", "rc": 2, "stderr": "", "stdout": "b"}, "Build: It failed: b"),
+        ({"msg": "It failed.", "rc": 2}, "Build: It failed"),
         ({"msg": "One or more items failed", "results": [{"msg": "fine"}, {"msg": "bad", "failed": True}]}, "bad"),
         ({}, "it failed"),
     ],
 )
 def test_the_sentence_of_a_failure(result: dict[str, Any], said: str) -> None:
-    assert sentence(result) == said
+    assert sentence(result, "Build") == said
 
 
 def test_the_end_says_each_thing_once_and_at_most_six() -> None:
@@ -54,3 +75,12 @@ def test_the_end_says_each_thing_once_and_at_most_six() -> None:
     told = ending(many)
     assert len(told) == LINES == 6
     assert told[-1] == "and 15 more, which stand above."
+
+
+def test_a_run_that_went_well_ends_with_what_is_next() -> None:
+    left = {"a": {"told": ["healthy"], "next": ["Next: doctor"]}, "b": {"told": ["healthy"], "next": ["Next: doctor"]}}
+    assert successful(left, True) == ["healthy", "Next: doctor"]
+    assert successful({}, False) == ["Nothing was changed."]
+    many = {f"h{number}": {"told": [f"line {number}"], "next": ["Next: doctor"]} for number in range(20)}
+    told = successful(many, False)
+    assert (len(told), told[0], told[-1]) == (LINES, "Nothing was changed.", "Next: doctor")

@@ -16,6 +16,7 @@ from typing import Any
 from ansible.plugins.action.normal import ActionModule as Normal
 from ansible.utils.display import Display
 
+from ansible_collections.coffre.stack.plugins.module_utils.host.progress import LOOK
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 LOOK_SECONDS = 2.0
@@ -38,8 +39,10 @@ class Teller:
         """`steps`: all so far; `now` in seconds of the clock that `began` is of."""
         new = list(steps[self.shown :])
         if new:
-            self.shown, self.step, self.began, self.spoke = len(steps), new[-1], now, now
-            return new
+            self.shown, self.step, self.began = len(steps), new[-1].removeprefix(LOOK), now
+        if told := [each for each in new if not each.startswith(LOOK)]:
+            self.spoke = now
+            return told
         if now - self.spoke >= QUIET_SECONDS:
             self.spoke = now
             return [f"{self.step} ({now - self.began:.0f} s)"]

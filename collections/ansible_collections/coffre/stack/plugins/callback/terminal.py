@@ -72,13 +72,15 @@ def some(hosts: Sequence[str], most: int = 3) -> str:
     return ", ".join(hosts[: most - 1] if more else hosts) + more
 
 
-def sentence(result: Mapping[str, Any]) -> str:
-    """What a failed task's result says: of a command that failed, with the last that it printed."""
+def sentence(result: Mapping[str, Any], task: str) -> str:
+    """What a failed task's result says: of a command, also which task it was and the last that it printed."""
     failed = next((each for each in result.get("results", []) if each.get("failed")), result)
     said = " ".join(str(failed.get("msg", "it failed")).split())
-    printed = str(failed.get("stderr") or failed.get("stdout") or "").split("\n")
-    last = next((line.strip() for line in reversed(printed) if line.strip()), "") if "rc" in failed else ""
-    return f"{said}: {last}" if last and last not in said else said
+    if "rc" not in failed:
+        return said
+    printed = str(failed.get("stderr") or failed.get("stdout") or "").splitlines()
+    last = next((line.strip() for line in reversed(printed) if line.strip()), "")
+    return f"{task}: {said.rstrip('.')}" + (f": {last}" if last else "")
 
 
 def ending(lines: Mapping[str, Iterable[str]], most: int = LINES) -> list[str]:
@@ -93,9 +95,10 @@ def ending(lines: Mapping[str, Iterable[str]], most: int = LINES) -> list[str]:
 
 def successful(left: Mapping[str, Mapping[str, list[str]]], changed: bool) -> list[str]:
     """The end of a run that went well, from what its plays left by host: what they `told`, then what is `next`."""
-    after = list(dict.fromkeys(line for each in left.values() for line in each.get("next", [])))
-    told = ending({host: each.get("told", []) for host, each in left.items()}, LINES - len(after))
-    return [*([] if changed else ["Nothing was changed."]), *told, *after]
+    first = [] if changed else ["Nothing was changed."]
+    last = list(dict.fromkeys(line for each in left.values() for line in each.get("next", [])))
+    told = ending({host: each.get("told", []) for host, each in left.items()}, LINES - len(first + last))
+    return [*first, *told, *last]
 
 
 Default: Any = default.CallbackModule  # which has no types
@@ -188,7 +191,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         said = self._failed.setdefault(result.host.name, [])
         if getattr(result.task._parent, "rescue", None):
             said.clear()
-        said.append(sentence(result.result))
+        said.append(sentence(result.result, result.task_name))
 
     def _watch(self) -> None:
         while not self._ended.wait(1):

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+LOOK = "? "  # before a line that is shown only if it takes long
+
 
 @dataclass
 class _Told:
@@ -40,6 +42,11 @@ def step(line: str) -> None:
             _told.file = os.open(_told.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             line = f"{_told.lines[0]}\n{line}"
         os.write(_told.file, f"{line}\n".encode())
+
+
+def look(line: str) -> None:
+    """As `step`, of what changes nothing: it is worth a line only if it takes long."""
+    step(f"{LOOK}{line}")
 
 
 def end() -> list[str]:

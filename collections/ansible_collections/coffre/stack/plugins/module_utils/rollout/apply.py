@@ -35,6 +35,7 @@ RESUME_SECONDS = 20.0
 HEADERS = ("before_header", "after_header")  # of a diff, for Ansible
 # What each action does, for whoever watches.
 DOING = {
+    "nothing": "sees that it has what it is to have",
     "wait": "waits for it",
     "create": "starts its container",
     "start_first": "starts a container beside the old one",
@@ -329,8 +330,8 @@ def _recorded(stack: Stack, step: Step, run: audit.Author) -> None:
     try:
         if step.acts:
             stack.expose(name)
-        if step.action != "nothing":
-            progress.step(f"{name}: {DOING[step.action]} ({step.why})")
+        tell = progress.step if step.why else progress.look
+        tell(f"{name}: {DOING[step.action]}" + (f" ({step.why})" if step.why else ""))
         _carry_out(stack, step)
     except CoffreError:
         with suppress(CoffreError, OSError):  # the next run makes up for it; what went wrong has to be told

@@ -80,7 +80,7 @@ def rotate(drive: Drive, request: plans.RotationRequest, check: bool) -> dict[st
 def _planned(drive: Drive, st: state.State, request: plans.RotationRequest, check: bool) -> dict[str, Any]:
     """Plan, and open what is to be done. Raises CoffreError with all blockers; with `check` they are told."""
     source = drive.settings.source
-    progress.step("looks at what is due, and for what blocks it")
+    progress.look("looks at what is due, and for what blocks it")
     chosen = plans.changes(drive.catalogue, st, request, source, plans.present())
     plan = plans.plan(drive.paths, drive.catalogue, st, request, chosen, source)
     refusal = plans.refusal(plan.problems)
