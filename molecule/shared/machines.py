@@ -43,6 +43,13 @@ class Play:
     output: str
 
     @property
+    def end(self) -> list[str]:
+        """The lines after the recap."""
+        return [
+            line for line in self.output.rpartition("PLAY RECAP")[2].splitlines()[1:] if line and " : ok=" not in line
+        ]
+
+    @property
     def recap(self) -> dict[str, dict[str, int]]:
         lines = re.findall(r"^(\S+)\s+: (ok=.*)$", self.output, re.MULTILINE)
         return {host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)} for host, line in lines}

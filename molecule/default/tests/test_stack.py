@@ -190,3 +190,4 @@ def test_check_mode_sees_nothing_to_do() -> None:
     assert {host: figures["changed"] for host, figures in play.recap.items()} == {"debian12": 0, "debian13": 0}, (
         play.output
     )
+    assert play.end[0] == "Nothing was changed."

@@ -190,6 +190,8 @@ def test_an_app_that_does_not_become_ready_is_taken_back(host: Any) -> None:
     ), said
     assert "the new container was removed" in said
     assert "goes on, unchanged" in said
+    assert "\n  app: waits until its readiness check passes\n" in play.output
+    assert play.end[0].startswith("app could not adopt"), play.output
     log = f"/var/lib/coffre/{STACK}/app.failed.log"
     host.check_output(f"grep -q 'flask-secret-key ends in a newline' {log}")
     assert host.run(f"grep -qFf {OPERATOR}/flask-secret-key {log}").rc == 1

@@ -123,7 +123,9 @@ class Story:
         assert facts == self.facts
         said = " ".join(play.output.split())
         for name in changed:
-            assert f"{name} {before[name][:8]} -> {after[name][:8]}" in said, play.output
+            assert f"{name} {before[name][:8]} -> {after[name][:8]}: rotated" in said, play.output
+            assert play.output.index(f"\n  {name}: makes the new value\n") < play.output.index("changed: [debian13]")
+        assert play.end[0].startswith("Rotated "), play.output
         return play
 
 
