@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action.normal import ActionModule as Normal
 from ansible.utils.display import Display
 
@@ -89,16 +90,18 @@ def test_the_modules_that_tell_their_steps_are_those_whose_steps_are_shown() -> 
 
 def test_steps_are_shown_while_the_module_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: queue.Queue[str] = queue.Queue()
-    looks = iter([["r0", "of another run"], [], ["r1", "a"], ["r1", "a", "b"]])
+    looks = iter([["r0", "of another run"], [], None, ["r1", "a"], ["r1", "a", "b"]])
     seen: list[str] = []
 
     def module(*_: Any) -> dict[str, Any]:
         seen.extend(shown.get(timeout=10) for _ in range(2))
-        return {"changed": True, "progress": ["a", "b", "c"]}
+        return {"changed": True, "progress": ["a", "b", "? c", "d"]}
 
     def connected(_: ActionModule, command: str) -> dict[str, Any]:
         assert command == "cat /run/coffre-demo.progress"
-        return {"stdout_lines": next(looks, [])}
+        if (lines := next(looks, [])) is None:
+            raise AnsibleConnectionFailure("The second connection is cut.")
+        return {"stdout_lines": lines}
 
     monkeypatch.setattr("ansible_collections.coffre.stack.plugins.action.progress.LOOK_SECONDS", 0.001)
     monkeypatch.setattr(Normal, "run", module)
@@ -108,4 +111,4 @@ def test_steps_are_shown_while_the_module_runs(monkeypatch: pytest.MonkeyPatch) 
     action._task = SimpleNamespace(args={"stack": "demo", "run": "r1"})
     action._connection = SimpleNamespace(become=None)
     assert action.run(None, {"inventory_hostname": "h", "ansible_play_hosts_all": ["h", "i"]}) == {"changed": True}
-    assert (seen, shown.get_nowait(), shown.empty()) == (["  [h] a", "  [h] b"], "  [h] c", True)
+    assert (seen, shown.get_nowait(), shown.empty()) == (["  [h] a", "  [h] b"], "  [h] d", True)

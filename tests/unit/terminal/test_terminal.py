@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from ansible import context
+from ansible.executor.stats import AggregateStats
+from ansible.plugins.callback.default import CallbackModule as Default
 
 from ansible_collections.coffre.stack.plugins.callback.terminal import (
     LINES,
     QUIET_SECONDS,
+    CallbackModule,
     Waiting,
     ending,
     sentence,
@@ -84,3 +89,57 @@ def test_a_run_that_went_well_ends_with_what_is_next() -> None:
     many = {f"h{number}": {"told": [f"line {number}"], "next": ["Next: doctor"]} for number in range(20)}
     told = successful(many, False)
     assert (len(told), told[0], told[-1]) == (LINES, "Nothing was changed.", "Next: doctor")
+
+
+@pytest.fixture
+def callback(monkeypatch: pytest.MonkeyPatch) -> CallbackModule:
+    """The callback, which shows nothing but what it adds."""
+    for name in ("v2_runner_on_start", "v2_runner_on_ok", "v2_runner_on_failed", "v2_playbook_on_stats"):
+        monkeypatch.setattr(Default, name, lambda *_: None)
+    monkeypatch.setattr(Default, "_print_task_banner", lambda self, task: self._display.display(f"TASK {task._uuid}"))
+    monkeypatch.setattr(context, "CLIARGS", {"check": False})
+    return CallbackModule()
+
+
+def result(host: str, task: Any, **told: Any) -> Any:
+    return SimpleNamespace(host=SimpleNamespace(name=host), task=task, task_name=task.get_name(), result=told)
+
+
+def task(name: str, when: list[str] | None = None, rescue: list[str] | None = None) -> Any:
+    parent, told = SimpleNamespace(rescue=rescue or []), {"_uuid": name, "when": when or [], "loop": None}
+    return SimpleNamespace(get_name=lambda: name, action="command", _parent=parent, **told)
+
+
+def ended(callback: CallbackModule, **figures: dict[str, Any]) -> None:
+    stats = AggregateStats()
+    vars(stats).update(figures)
+    callback.v2_playbook_on_stats(stats)
+
+
+def test_a_task_is_named_when_it_begins_unless_it_may_be_skipped(
+    callback: CallbackModule, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host: Any = SimpleNamespace(name="a")
+    callback.v2_runner_on_start(host, task("builds"))
+    callback.v2_runner_on_start(host, task("perhaps", when=["changed"]))
+    assert capsys.readouterr().out == "TASK builds\n"
+    assert [each.name for each in callback._waiting.values()] == ["builds", "perhaps"]
+    callback.v2_runner_on_ok(result("a", task("builds")))
+    callback.v2_runner_on_failed(result("a", task("perhaps")))
+    assert not callback._waiting
+
+
+def test_a_failed_run_ends_with_its_sentences(callback: CallbackModule, capsys: pytest.CaptureFixture[str]) -> None:
+    callback.v2_runner_on_failed(result("a", task("ignored"), msg="never mind"), True)
+    callback.v2_runner_on_failed(result("a", task("start", rescue=["say"]), msg="no engine", rc=1))
+    callback.v2_runner_on_failed(result("a", task("say", rescue=["say"]), msg="Docker does not start on a."))
+    callback.v2_runner_on_failed(result("b", task("mended", rescue=["mend"]), msg="mended"))
+    ended(callback, failures={"a": 1}, custom={"b": {"told": ["fine"]}}, changed={"b": 1})
+    assert capsys.readouterr().out == "Docker does not start on a.\n"
+
+
+def test_a_run_that_went_well_ends_with_what_its_plays_left(
+    callback: CallbackModule, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended(callback, custom={"a": {"told": ["fine"], "next": ["Next: doctor"]}}, changed={"a": 1})
+    assert capsys.readouterr().out == "fine\nNext: doctor\n"

@@ -9,13 +9,16 @@ import shlex
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as Normal
 from ansible.utils.display import Display
 
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host.progress import LOOK
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -40,13 +43,21 @@ class Teller:
         new = list(steps[self.shown :])
         if new:
             self.shown, self.step, self.began = len(steps), new[-1].removeprefix(LOOK), now
-        if told := [each for each in new if not each.startswith(LOOK)]:
+        if told := _worth(new):
             self.spoke = now
             return told
         if now - self.spoke >= QUIET_SECONDS:
             self.spoke = now
             return [f"{self.step} ({now - self.began:.0f} s)"]
         return []
+
+    def rest(self, steps: Sequence[str]) -> list[str]:
+        """What is to be shown in the end."""
+        return _worth(steps[self.shown :])
+
+
+def _worth(steps: Sequence[str]) -> list[str]:
+    return [each for each in steps if not each.startswith(LOOK)]
 
 
 class ActionModule(Normal):
@@ -63,16 +74,23 @@ class ActionModule(Normal):
         finally:
             ended.set()
             looker.join()
-        self._show(teller.lines(result.pop("progress", []), time.monotonic()))
+        self._show(teller.rest(result.pop("progress", [])))
         return result
 
     def _look(self, teller: Teller, ended: threading.Event) -> None:
-        """Until the module has ended, look what it has written down since."""
-        paths, run = StackPaths(str(self._task.args["stack"])), str(self._task.args["run"])
-        command = f"cat {shlex.quote(str(paths.progress))}"
+        """Until the module has ended, look what it has written down since. A look that fails only sees nothing new."""
         while not ended.wait(LOOK_SECONDS):
-            first, *steps = self._beside()._low_level_execute_command(command)["stdout_lines"] or [""]
-            self._show(teller.lines(steps if first == run else [], time.monotonic()))
+            steps: list[str] = []
+            with suppress(AnsibleError, CoffreError, KeyError):
+                steps = self._steps()
+            self._show(teller.lines(steps, time.monotonic()))
+
+    def _steps(self) -> list[str]:
+        """All steps that it has written down so far. Raises AnsibleError, and what arguments that are none raise."""
+        path, run = StackPaths(self._task.args["stack"]).progress, self._task.args["run"]
+        told = self._beside()._low_level_execute_command(f"cat {shlex.quote(str(path))}")
+        first, *steps = told["stdout_lines"] or [""]
+        return steps if first == run else []
 
     def _beside(self) -> ActionModule:
         """This action over a connection of its own: what Ansible waits for as it becomes root is kept in there."""

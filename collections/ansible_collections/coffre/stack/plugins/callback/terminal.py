@@ -134,7 +134,9 @@ class CallbackModule(Default):  # type: ignore[misc]
                 self._print_task_banner(task)
             if task.action not in SPEAKING:
                 now = time.monotonic()
-                self._waiting[host.name, task._uuid] = Waiting(task.get_name().strip(), now, now)
+                self._waiting[host.name, task._uuid] = Waiting(
+                    self._last_task_name or task.get_name().strip(), now, now
+                )
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         self._done(result)
@@ -191,7 +193,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         said = self._failed.setdefault(result.host.name, [])
         if getattr(result.task._parent, "rescue", None):
             said.clear()
-        said.append(sentence(result.result, result.task_name))
+        said.append(sentence(result.result, self._last_task_name or result.task_name))
 
     def _watch(self) -> None:
         while not self._ended.wait(1):
