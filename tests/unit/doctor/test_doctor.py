@@ -25,7 +25,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.doctor import contain
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import files as doctor_files
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import host as doctor_host
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import leaks as doctor_leaks
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import lives, metrics
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import times as doctor_times
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
@@ -406,11 +406,11 @@ def test_ages(days: int, sentence: str, plantation: Plantation) -> None:
 def test_a_secret_ends_no_later_than_its_certificate(plantation: Plantation) -> None:
     """The catalogue gives `tls` no age, as an owner's certificate may have none; `api-key` has only an age."""
     target = plantation.target()
-    told = metrics.of_secrets(target, 14)["coffre_secret_expiry_timestamp_seconds"]
+    told = metrics.of_secrets(target, lives.lives(target, 14))["coffre_secret_expiry_timestamp_seconds"]
     days = {labels["secret"]: round((end - time.time()) / 86400) for labels, end in told}
     assert days == {"api-key": 90, "ca": 400, "tls": 90}
     target.values["tls"] = b"-----BEGIN CERTIFICATE-----\nnothing\n"
-    told = metrics.of_secrets(target, 14)["coffre_secret_expiry_timestamp_seconds"]
+    told = metrics.of_secrets(target, lives.lives(target, 14))["coffre_secret_expiry_timestamp_seconds"]
     assert {labels["secret"] for labels, _ in told} == {"api-key", "ca"}
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import lives, metrics
 from ansible_collections.coffre.stack.plugins.module_utils.doctor.target import Check, History, Target
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -46,7 +46,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     st.run = state.Run("r1", "r1", "kim", began, began, {})
     target = Target(StackPaths("shop", tmp_path, tmp_path), catalogue, (), None, History(None, (), ""))
     target.__dict__["state"] = st
-    samples = metrics.of_secrets(target, 14)
+    samples = metrics.of_secrets(target, lives.lives(target, 14))
     return metrics.exposition('a "b" \\', "shop", metrics.of_checks(CHECKS) | samples)
 
 

@@ -26,6 +26,10 @@ options:
         are under the empty name.
     type: dict
     default: {}
+  days:
+    description: How far back to tell of rotations.
+    type: int
+    default: 366
 author: [Coffre]
 """
 
@@ -53,15 +57,46 @@ trails:
     said:
       description: What was checked, in a sentence.
       type: str
+rotations:
+  description: The rotations of the last C(days) that the deployments' trail tells of, the first one first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    run:
+      description: Its id, the same on every host of a run.
+      type: str
+    operators:
+      description: Who ran the plays that did it; another one after a take-over.
+      type: list
+    began:
+      description: When it was opened.
+      type: str
+    ended:
+      description: When its last act was recorded.
+      type: str
+    outcome:
+      description: V(rotated), V(undone) or V(open).
+      type: str
+    secrets:
+      description: By secret, the versions before and after.
+      type: dict
+    failed:
+      description: The acts that did not work.
+      type: list
 """
+
+from dataclasses import asdict
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import compose_file
+from ansible_collections.coffre.stack.plugins.module_utils.audit import history
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -72,9 +107,10 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
     file = compose_file.parse(params["compose_file"], problems)
     if problems:
         raise CoffreError(f"The Compose file cannot be honoured, and nothing was checked: {'; '.join(problems)}.")
-    heads = params["heads"]
-    found = audit.examine(StackPaths(params["stack"]), heads.get("", []), audit.trails(file, heads))
-    return {"changed": False, **found}
+    heads, paths = params["heads"], StackPaths(params["stack"])
+    found = audit.examine(paths, heads.get("", []), audit.trails(file, heads))
+    told = history.rotations(audit.rotating(paths), state.now(-86400 * params["days"]))
+    return {"changed": False, **found, "rotations": [asdict(each) for each in told]}
 
 
 def main() -> None:
@@ -83,6 +119,7 @@ def main() -> None:
             "stack": {"type": "str", "required": True},
             "compose_file": {"type": "dict", "required": True},
             "heads": {"type": "dict", "default": {}},
+            "days": {"type": "int", "default": 366},
         },
         supports_check_mode=True,
     )

@@ -77,10 +77,43 @@ checks:
   description:
     - The outcome of each check, in order. C(ok) where it passes, and C(warn) where it passes with something in
       C(message) that a person should see to. C(skipped) where it was not made, because of another that failed.
+      C(findings) are what is wrong or to be seen to, one by one, and C(remedy) what to do about a failure.
   returned: success
   type: list
   elements: dict
-  sample: [{check: memory, ok: true, warn: false, message: /run/coffre is a tmpfs with noswap, skipped: false}]
+  sample:
+    - check: memory
+      ok: true
+      warn: false
+      message: /run/coffre is a tmpfs with noswap
+      skipped: false
+      findings: []
+      remedy: ""
+lives:
+  description:
+    - Of each secret that is deployed, when its version was made, is due and ends, when it was last rotated, the earlier
+      versions that still count, and the names and dates of its certificate.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - secret: api-key
+      version: 0f343b0931126a20f133d67c2b018a3b
+      created: "2026-09-01T08:00:00Z"
+      due: "2026-11-16T08:00:00Z"
+      ends: "2026-11-30T08:00:00Z"
+      rotated: "2026-09-01T08:00:04Z"
+      ring: []
+      certificate: null
+open:
+  description: The rotation that is open, null for none.
+  returned: success
+  type: dict
+  sample: {id: r1, operator: kim, started: "2026-11-30T08:00:00Z", direction: forward, secrets: [api-key]}
+vault:
+  description: By secret, the version that the host has, and what the vault says of the one that a run would read.
+  returned: success
+  type: dict
 metrics:
   description:
     - The outcome of each check in Prometheus' text format, and, where the state can be read, the ages, ends and last
@@ -97,8 +130,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import sources, stack
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import lives, metrics
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import target as examined
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import vault as doctor_vault
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard, report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -119,14 +153,28 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
         ),
         source=sources.load(params["stack"], params),
     )
-    secrets, _ = guard(lambda: metrics.of_secrets(target, params["before_days"]))
+    known, _ = guard(lambda: _known(target, params["before_days"]))
     checks = doctor.examine(target)
+    answers = any(check.check == "vault" and check.ok for check in checks)
+    vault, _ = guard(lambda: {"vault": doctor_vault.compared(target) if answers else {}})
     around = [examined.Check(**check) for check in params["around"]]
-    told = metrics.of_checks([*checks, *around]) | (secrets or {})
+    told = metrics.of_checks([*checks, *around]) | (known or {}).pop("samples", {})
     return {
         "changed": False,
         "checks": [asdict(check) for check in checks],
         "metrics": metrics.exposition(params["env"], target.paths.stack, told),
+        **(known or {"lives": [], "open": None}),
+        **(vault or {"vault": {}}),
+    }
+
+
+def _known(target: examined.Target, before_days: int) -> dict[str, Any]:
+    """What state and trail tell beside the checks."""
+    found = lives.lives(target, before_days)
+    return {
+        "samples": metrics.of_secrets(target, found),
+        "lives": [asdict(life) for life in found],
+        "open": lives.under_way(target),
     }
 
 

@@ -158,12 +158,18 @@ def _adoption(st: state.State, service: str, bundle: str, outcome: str) -> dict[
 
 def rotations(paths: StackPaths) -> dict[str, float]:
     """When each secret was last rotated, in s since 1970, as far as there are records of it. Raises CoffreError."""
-    records = [record for line in _read(paths.audit)[0] if (record := _parse(line))]
     return {
         str(record["secret"]): datetime.fromisoformat(record["time"]).timestamp()
-        for record in records
-        if record.get("event") == "rotation" and record.get("outcome") == "rotated" and record["old"] != record["new"]
+        for record in rotating(paths)
+        if record.get("outcome") == "rotated" and record["old"] != record["new"]
     }
+
+
+def rotating(paths: StackPaths) -> Iterator[dict[str, Any]]:
+    """Every record of an act of a rotation, in order. Raises CoffreError."""
+    for line in _read(paths.audit)[0]:
+        if (record := _parse(line)) and record.get("event") == "rotation":
+            yield record
 
 
 def rotation_known(paths: StackPaths, run: str) -> bool:

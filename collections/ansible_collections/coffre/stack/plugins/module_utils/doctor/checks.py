@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from ..errors import CoffreError
 from ..host.outcome import guard
 from . import answers as doctor_answers
 from . import containers as doctor_containers
@@ -16,7 +14,7 @@ from . import host as doctor_host
 from . import leaks as doctor_leaks
 from . import times as doctor_times
 from . import vault as doctor_vault
-from .target import Caution, Check, Target
+from .target import Check, Target, judge
 
 SITE = "run playbooks/site.yml"
 ROTATE = "rotate it (make rotate-secret)"
@@ -97,13 +95,7 @@ def examine(target: Target) -> list[Check]:
         if missing := [need for need in each.needs if not _usable(found[need], target)]:
             found[each.name] = Check(each.name, False, False, f"not checked, because of: {', '.join(missing)}", True)
             continue
-        result, problem = guard(functools.partial(_run, each, target))
-        if result:
-            note = result["note"]
-            found[each.name] = Check(each.name, True, isinstance(note, Caution), str(note))
-        else:
-            message = f"{str(problem).removesuffix('.')}. What to do: {each.remedy}."
-            found[each.name] = Check(each.name, False, False, message)
+        found[each.name] = judge(each.name, each.remedy, functools.partial(each.run, target))
     return list(found.values())
 
 
@@ -113,10 +105,3 @@ def _usable(check: Check, target: Target) -> bool:
         result, _ = guard(lambda: {"there": bool(target.state.services)})
         return bool(result and result["there"])
     return check.ok
-
-
-def _run(each: Examination, target: Target) -> dict[str, Any]:
-    try:
-        return {"note": each.run(target)}
-    except OSError as error:
-        raise CoffreError(f"{error.filename or 'something'} cannot be read ({error.strerror})") from None

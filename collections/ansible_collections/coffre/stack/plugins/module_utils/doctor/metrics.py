@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
-from ..audit import trail as audit
 from ..host import state
 from ..values import lifetimes
+from .lives import Life
 from .target import Check, Target
 
 # By name: what it tells. All are gauges; times in s since 1970. Of a metric that two files tell of in different words,
@@ -30,46 +29,33 @@ Samples = dict[str, list[tuple[dict[str, str], float]]]
 def of_checks(checks: Iterable[Check]) -> Samples:
     """What the doctor found, and when. Of a check that was not made there is no sample: what it needs has failed."""
     outcomes = [({"check": each.check}, 2.0 - 2 * each.ok + each.warn) for each in checks if not each.skipped]
-    now = lifetimes.parsed(state.now()).timestamp()
+    now = _seconds(state.now())
     return {"coffre_doctor_timestamp_seconds": [({}, now)], "coffre_check_outcome": outcomes}
 
 
-def of_secrets(target: Target, before_days: int) -> Samples:
-    """The lives of a stack's secrets, and its open rotation. Raises CoffreError if its audit trail cannot be read."""
+def of_secrets(target: Target, lives: Iterable[Life]) -> Samples:
+    """The lives of a stack's secrets, and its open rotation. Raises CoffreError if its state cannot be read."""
     found: Samples = {name: [] for name in METRICS if name.startswith(("coffre_secret_", "coffre_rotation_"))}
-    rotated, now, st = audit.rotations(target.paths), lifetimes.parsed(state.now()).timestamp(), target.state
-    for name, record in sorted(st.secrets.items()):
-        if (secret := target.catalogue.secrets.get(name)) is None:
-            continue
-        labels = {"secret": name, "strategy": secret.strategy}
-        created = lifetimes.parsed(record.created).timestamp()
-        ends = (lifetimes.end(secret, record), _certificate_end(target.values.get(name, b"")))
-        end = min((each for each in ends if each), default=None)
-        found["coffre_secret_created_timestamp_seconds"].append((labels, created))
-        found["coffre_secret_age_seconds"].append((labels, now - created))
-        if end:
-            due = end - lifetimes.margin(record, end, before_days)
-            found["coffre_secret_due_timestamp_seconds"].append((labels, due.timestamp()))
-            found["coffre_secret_expiry_timestamp_seconds"].append((labels, end.timestamp()))
-        if name in rotated:
-            found["coffre_secret_last_rotation_timestamp_seconds"].append((labels, rotated[name]))
-    found["coffre_rotation_open"].append(({}, float(st.run is not None)))
-    if st.run:
-        since = lifetimes.parsed(st.run.started).timestamp()
-        found["coffre_rotation_open_since_timestamp_seconds"].append(({}, since))
+    now, run = _seconds(state.now()), target.state.run
+    for life in lives:
+        labels = {"secret": life.secret, "strategy": target.catalogue.secrets[life.secret].strategy}
+        found["coffre_secret_age_seconds"].append((labels, now - _seconds(life.created)))
+        for what, moment in (
+            ("created", life.created),
+            ("due", life.due),
+            ("expiry", life.ends),
+            ("last_rotation", life.rotated),
+        ):
+            if moment:
+                found[f"coffre_secret_{what}_timestamp_seconds"].append((labels, _seconds(moment)))
+    found["coffre_rotation_open"].append(({}, float(run is not None)))
+    if run:
+        found["coffre_rotation_open_since_timestamp_seconds"].append(({}, _seconds(run.started)))
     return found
 
 
-def _certificate_end(value: bytes) -> datetime | None:
-    """When the certificate in a value ends, None where there is none. Its owner may give one of any length."""
-    if b"-----BEGIN CERTIFICATE-----" not in value:
-        return None
-    from ..values import certificates
-
-    try:
-        return certificates.end(value)
-    except ValueError:  # which the check of certificates tells
-        return None
+def _seconds(moment: str) -> float:
+    return lifetimes.parsed(moment).timestamp()
 
 
 def exposition(env: str, stack: str, samples: Samples) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..errors import CoffreError, SourceError
-from ..host.outcome import guard
 from ..keyvault.arm import Manager, Refused
 from ..provision import look, refusals
 from ..provision.resources import (
@@ -27,7 +26,7 @@ from ..provision.resources import (
     vault_path,
 )
 from ..provision.settings import Wanted
-from .target import Caution, Check, verdict
+from .target import Caution, Check, judge, verdict
 
 VAULT = "run make vault"
 # Roles of Azure's that are often inherited, so that a line can name them.
@@ -108,16 +107,17 @@ def _look(manager: Manager, sight: Sight) -> None:
 
 def unchecked(why: str) -> Check:
     """The line of what nobody here can ask about."""
-    return Check("vault itself", True, True, f"not checked: {why.removesuffix('.')}")
+    return _unseen("vault itself", why)
+
+
+def _unseen(name: str, why: str) -> Check:
+    return judge(name, "", lambda: Caution(f"not checked: {why.removesuffix('.')}"))
 
 
 def _checked(name: str, run: Look, remedy: str, sight: Sight) -> Check:
     if why := sight.unseen.get(LOOKS[name][1]):
-        return Check(name, True, True, f"not checked: {why.removesuffix('.')}")
-    result, problem = guard(lambda: {"note": run(sight)})
-    if result is None:
-        return Check(name, False, False, f"{str(problem).removesuffix('.')}. What to do: {remedy}.")
-    return Check(name, True, isinstance(result["note"], Caution), str(result["note"]))
+        return _unseen(name, why)
+    return judge(name, remedy, lambda: run(sight))
 
 
 def rights(sight: Sight) -> str:

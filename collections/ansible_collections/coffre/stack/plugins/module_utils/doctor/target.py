@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..engines import compose
 from ..errors import CoffreError, SealError
 from ..host import bundles
 from ..host import state as states
+from ..host.outcome import guard
 from ..keyvault.client import Properties, Vault, VaultSettings
 from ..paths import StackPaths
 from ..rollout.endpoints import trusting
@@ -32,6 +33,8 @@ class Check:
     """The outcome of one check: `ok` where it passes, and `warn` where it does with something to be seen to.
 
     `skipped` is one that was not made, because another failed without which it makes no sense; it is not `ok` either.
+    `findings` are what failed or is to be seen to, one by one, of which the message has the first; `remedy` is what to
+    do about a failure.
     """
 
     check: str
@@ -39,10 +42,41 @@ class Check:
     warn: bool
     message: str
     skipped: bool = False
+    findings: tuple[str, ...] = ()
+    remedy: str = ""
 
 
 class Caution(str):
-    """The note of a check that passes, with something in it that a person should see to."""
+    """The note of a check that passes, with something in it that a person should see to: `findings`, one by one."""
+
+    findings: tuple[str, ...] = ()
+
+
+class Wrong(CoffreError):
+    """What makes a check fail: `findings`, one by one."""
+
+    findings: tuple[str, ...] = ()
+
+
+def judge(name: str, remedy: str, look: Callable[[], str]) -> Check:
+    """The outcome of a check, by what its look returns or raises."""
+    result, problem = guard(lambda: _seen(look))
+    note = (result or {}).get("note")
+    if note is not None:
+        found = (note.findings or (str(note),)) if isinstance(note, Caution) else ()
+        return Check(name, True, isinstance(note, Caution), str(note), findings=found)
+    wrong = str(result["wrong"] if result else problem).removesuffix(".")
+    found = (result["wrong"].findings if result else ()) or (wrong,)
+    return Check(name, False, False, f"{wrong}. What to do: {remedy}.", findings=found, remedy=f"{remedy}.")
+
+
+def _seen(look: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"note": look()}
+    except Wrong as error:
+        return {"wrong": error}
+    except OSError as error:
+        raise CoffreError(f"{error.filename or 'something'} cannot be read ({error.strerror})") from None
 
 
 @dataclass(frozen=True)
@@ -154,10 +188,12 @@ def networks_of(container: dict[str, Any]) -> list[str]:
 
 
 def verdict(problems: Iterable[str], note: str, warnings: Iterable[str] = ()) -> str:
-    """Raise problems, with the warnings, as one CoffreError; without any return the warnings, or else the note."""
+    """Raise problems, with the warnings, as one Wrong; without any return the warnings, or else the note."""
     failed, warned = list(dict.fromkeys(problems)), list(dict.fromkeys(warnings))
     found = failed + warned
     text = "; ".join(found if len(found) <= MOST else [*found[:MOST], f"and {len(found) - MOST} more"])
-    if failed:
-        raise CoffreError(text)
-    return Caution(text) if warned else note
+    told = Wrong(text) if failed else Caution(text)
+    told.findings = tuple(found)
+    if isinstance(told, Wrong):
+        raise told
+    return told if warned else note

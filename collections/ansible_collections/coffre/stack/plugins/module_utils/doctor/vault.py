@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from ..catalogue import Secret
 from ..errors import CoffreError
+from ..host import state as states
 from ..keyvault.client import Properties
 from ..sources import base as sources
 from .target import Target, verdict
@@ -81,6 +82,23 @@ def protection(target: Target) -> str:
         f"a secret for good: run 'az keyvault update --name {target.vault.name} --enable-purge-protection true'"
     ]
     return verdict([], f"the recovery level is {told}", warnings if any("Purgeable" in each for each in levels) else [])
+
+
+def compared(target: Target) -> dict[str, dict[str, str | None]]:
+    """By secret: the version that the host has and the one that a run would read, since when that is there, and its end.
+
+    None where there is none; times as text. Raises CoffreError where the vault does not answer.
+    """
+    told = {}
+    for secret, found in _secrets(target):
+        offered = _offered(target, secret, found)
+        told[secret.name] = {
+            "held": _held(target, secret),
+            "offered": offered.version if offered else None,
+            "since": states.moment(offered.created) if offered else None,
+            "ends": states.moment(offered.expires) if offered and offered.expires else None,
+        }
+    return told
 
 
 def _secrets(target: Target) -> Iterator[tuple[Secret, list[Properties]]]:

@@ -56,9 +56,21 @@ def misfit(pem: bytes, wanted: Sequence[str], moment: datetime | None = None) ->
     return None if _serves(own) else "has a certificate that is not for servers"
 
 
-def end(pem: bytes) -> datetime:
-    """When the first of a PEM's certificates ends. Raises ValueError if it has none that can be read."""
-    return min(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(pem))
+def shape(pem: bytes) -> tuple[tuple[str, ...], str, str]:
+    """(the names that a PEM's first certificate is for, when it begins, when the first of all of them ends), the times
+    as text. Raises ValueError if it has none that can be read.
+    """
+    chain = x509.load_pem_x509_certificates(pem)
+    begins, ends = chain[0].not_valid_before_utc, min(each.not_valid_after_utc for each in chain)
+    return _named(chain[0]), f"{begins:%Y-%m-%dT%H:%M:%SZ}", f"{ends:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _named(own: x509.Certificate) -> tuple[str, ...]:
+    try:
+        alternatives = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return (own.subject.rfc4514_string(),)
+    return tuple(str(each.value) for each in alternatives)
 
 
 def leaf(pem: bytes) -> bytes | None:
