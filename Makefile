@@ -30,6 +30,10 @@ quickstart: $(VENV)/controller ## From a bare machine to a healthy stack: the en
 doctor: $(VENV)/controller ## Check everything, change nothing
 	$(PLAYBOOK) playbooks/doctor.yml
 
+.PHONY: report
+report: $(VENV)/controller ## Write a page on all hosts, secrets and rotations to look at: .coffre/ENV/report.html
+	$(PLAYBOOK) playbooks/report.yml
+
 .PHONY: rotate-secret
 rotate-secret: $(VENV)/controller ## Replace the secrets SECRET=a,b, or all that are due, while the stack serves
 	$(PLAYBOOK) playbooks/rotate.yml $(SECRETS)

@@ -1,0 +1,91 @@
+"""Time as a place from left to right, in percent; and times and their lengths as a person reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+DAY = timedelta(days=1)
+
+
+def parsed(text: str) -> datetime:
+    """A time as a module returns it: ISO 8601, in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def date(moment: datetime) -> str:
+    return f"{moment.day} {moment:%b %Y}"
+
+
+def clock(moment: datetime) -> str:
+    return f"{moment.day} {moment:%b %Y, %H:%M}"
+
+
+def length(seconds: float) -> str:
+    """How long something took."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 5400:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    hours = round(seconds / 3600)
+    return f"{hours} h" if hours < 48 else days(hours // 24)
+
+
+def days(number: int) -> str:
+    return f"{number} day{'' if number == 1 else 's'}"
+
+
+def away(moment: datetime, now: datetime) -> str:
+    """How far a time is from now: "in 12 days", "today", "3 days ago"."""
+    number = (moment.date() - now.date()).days
+    if number == 0:
+        return "today"
+    return f"in {days(number)}" if number > 0 else f"{days(-number)} ago"
+
+
+@dataclass(frozen=True)
+class Tick:
+    """The first of a month: where it is, and what to call it; `main` where there is little room, too."""
+
+    at: float
+    label: str
+    main: bool
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From `begins` to `ends`, as 0 to 100 percent."""
+
+    begins: datetime
+    ends: datetime
+
+    def at(self, moment: datetime) -> float:
+        """Where a time is; what is outside is at the edge."""
+        share = (moment - self.begins) / (self.ends - self.begins)
+        return round(100 * min(max(share, 0.0), 1.0), 2)
+
+    def ticks(self) -> list[Tick]:
+        """Up to a dozen months' beginnings, of which every third or so is a main one."""
+        firsts = _months(self.begins, self.ends)
+        step = -(-len(firsts) // 13)
+        shown = [each for each in firsts if (each.month - 1) % step == 0] if step > 1 else firsts
+        wide = max(1, -(-len(shown) // 5))
+        year = 0
+        ticks = []
+        for number, each in enumerate(shown):
+            main = number % wide == 0
+            label = f"{each:%b %Y}" if main and each.year != year else f"{each:%b}"
+            year = each.year if main else year
+            ticks.append(Tick(self.at(each), label, main))
+        return ticks
+
+
+def _months(begins: datetime, ends: datetime) -> list[datetime]:
+    found = []
+    year, month = begins.year, begins.month
+    while True:
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        if (first := datetime(year, month, 1, tzinfo=UTC)) >= ends:
+            return found
+        found.append(first)
