@@ -108,6 +108,8 @@ def test_the_catalogues_of_the_environments_are_right(environment: str) -> None:
     assert list(catalogue.services) == ["postgres", "keycloak", "proxy", "app"]
     assert catalogue.files(catalogue.services["keycloak"]) == {"keycloak.conf": ["keycloak-db-password"]}
     assert catalogue.consumed("postgres") == []
+    assert [file.name for file in catalogue.services["app"].files] == ["versions.json"]
+    assert not catalogue.services["app"].composed
     assert catalogue.consumed("app") == [
         "audit-log-signing-key",
         "flask-secret-key",
@@ -203,6 +205,8 @@ PROBLEMS: list[tuple[Change, str]] = [
     (template(template="x=@{blob}"), "the template of client.conf names blob, which is bytes, not text"),
     (template(value="canary"), "file number 1 has an unknown key `value`"),
     (lambda data: data["files"].append(dict(data["files"][0])), "the file client.conf is there twice"),
+    (secret(attributes={"version": "1"}), "secret api-key: the attribute version is there already"),
+    (template(template="x=@{db-password.version} @{db-password.created}"), ""),
     (template(template="x=@{db-password.owner}"), "names the attribute owner, which db-password does not have"),
     (template(template="x=@{db-password}@{BAD}"), "has an ill-formed reference after @{"),
     (template(template="nothing"), "refers to no secret"),

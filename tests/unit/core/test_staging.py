@@ -63,6 +63,16 @@ def test_a_composed_file_has_value_and_attribute(stack: Any) -> None:
     assert [path.name for path in stack.folder("db-client").iterdir()] == ["client.conf"]
 
 
+def test_a_composed_file_can_say_which_version_it_is_and_since_when(stack: Any) -> None:
+    """And the service goes on having the secret alone beside it."""
+    about = {"name": "about", "alphabet": "a-z", "template": "@{api-key.version} @{api-key.created}"}
+    stack.data["services"][0] |= {"files": [about], "compose": {"secrets": ["about", "api-key"]}}
+    stack.stage()
+    record = stack.state.secrets["api-key"]
+    assert (stack.folder("app") / "about").read_text() == f"{record.version} {record.created}"
+    assert stack.value("app", "api-key")
+
+
 def test_both_consumers_get_one_value(stack: Any) -> None:
     stack.stage()
     assert stack.value("app", "api-key-2") == stack.value("host", "api-key-2")

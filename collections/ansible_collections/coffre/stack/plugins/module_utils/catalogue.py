@@ -21,6 +21,8 @@ DNS = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a
 VAULT_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 VAULT_VERSION = re.compile(r"[0-9a-f]{32}")
 KINDS = ("text", "bytes")
+# What a file can say of any secret beside the secret's own attributes: which version it is, and since when.
+OF_VERSION = ("version", "created")
 GENERATORS = {
     "random": {"bytes"},
     "certificate_authority": {"names", "days"},
@@ -266,6 +268,7 @@ def _secret(data: Any, position: int, declared: Strategies, problems: _Problems)
     ):
         problems.append(f"{where}: attributes must map names of a-z, 0-9 and _ to texts")
         attributes = {}
+    problems.extend(f"{where}: the attribute {each} is there already" for each in OF_VERSION if each in attributes)
     strategy = declared.get(data["strategy"]) if known else None
     if strategy:
         lacks = problems.entry(f"{where}: settings", settings, set(strategy.required), set(strategy.optional))
@@ -439,6 +442,6 @@ def _references(file: FileTemplate, secrets: dict[str, Secret], known: set[str])
                 problems.append(f"{where} names the unknown secret {name}")
         elif secret.kind != "text":
             problems.append(f"{where} names {name}, which is bytes, not text")
-        elif attribute and attribute not in secret.attributes:
+        elif attribute and attribute not in (*secret.attributes, *OF_VERSION):
             problems.append(f"{where} names the attribute {attribute}, which {name} does not have")
     return problems

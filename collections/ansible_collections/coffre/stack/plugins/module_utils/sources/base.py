@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..catalogue import Catalogue, Secret
+from ..catalogue import OF_VERSION, Catalogue, Secret
 from ..host import rings, state
 from ..host.escrow import Which
 from ..keyvault.settings import VaultSettings
@@ -203,6 +203,8 @@ def misfits(
     for service in catalogue.services.values():
         for template in service.files:
             for name, attribute in dict.fromkeys(template.references):
+                if attribute in OF_VERSION:
+                    continue
                 text = attributes[name][attribute] if attribute else values[name].decode("utf-8")
                 if not template.accepts(text):
                     what = f"the attribute {attribute} of {name}" if attribute else name

@@ -256,7 +256,8 @@ def _content(catalogue: Catalogue, service: Service, values: Values) -> bundles.
 
     def lookup(secret: str, attribute: str | None) -> str:
         held = values[secret]
-        return _attributes(catalogue, secret, held)[attribute] if attribute else held.value.decode("utf-8")
+        told = {"version": held.version, "created": held.created, **_attributes(catalogue, secret, held)}
+        return told[attribute] if attribute else held.value.decode("utf-8")
 
     content = bundles.Content(
         files={file.name: file.render(lookup).encode("utf-8") for file in service.files}
