@@ -45,6 +45,9 @@ class Keycloak:
             "serviceAccountsEnabled": True,
             "attributes": {"foreign": "kept", **self._times("", PERIOD)},
         }
+        self.others: list[dict[str, Any]] = []  # the realm's other clients, whose ids are their names
+        self.roles: dict[str, list[dict[str, Any]]] = {}  # by client, and the realm's own by ""
+        self.people: dict[str, dict[str, Any]] = {}  # users that were imported, by name
         self.changes = 0
         self.deaths: dict[int, bool] = {}  # by the number of a change, whether it is still made
 
@@ -108,7 +111,11 @@ class Keycloak:
                 self.sessions.discard(body["refresh_token"])
                 return 204, None
             case "GET", _ if path == f"{iam}/clients":
-                return 200, [self.client] if self.client else []
+                return 200, [each for each in (self.client, *self.others) if each]
+            case "GET", _ if path == f"{iam}/roles":
+                return 200, self.roles.get("", [])
+            case "GET", _ if path.startswith(f"{iam}/clients/") and path.endswith("/roles"):
+                return 200, self.roles.get(path.split("/")[-2], [])
             case "GET", _ if path == f"{client}/service-account-user":
                 return 200, self.users[SERVICE]
             case "GET", _ if path == client:
@@ -139,7 +146,15 @@ class Keycloak:
                 return 204, None
             case "POST", "/admin/realms":
                 self.realms[body["realm"]] = {"realm": body["realm"], "enabled": body["enabled"]}
-                return self._apply("POST", "/clients", body["clients"][0])
+                first, *others = body["clients"]
+                self._import({"clients": others, "roles": body["roles"]})
+                return self._apply("POST", "/clients", first)
+            case "POST", "/partialImport":
+                wanted = {"users": "OVERWRITE", "clients": "SKIP"}
+                assert body["ifResourceExists"] in [rule for kind, rule in wanted.items() if kind in body]
+                self.people.update({each["username"]: each for each in body.get("users", [])})
+                self._import({"clients": [], "roles": {}, **body})
+                return 200, {}
             case "POST", "/clients":
                 rest = {"publicClient": False, "bearerOnly": False, "protocol": "openid-connect"}
                 times = {"attributes": self._times("", PERIOD), "secret": secrets.token_urlsafe(64)}
@@ -173,6 +188,13 @@ class Keycloak:
                 self.sessions.clear()
                 return 204, None
         return 500, {"error": f"the model knows no {method} {path}"}
+
+    def _import(self, body: dict[str, Any]) -> None:
+        self.others += [{"id": each["clientId"], **each} for each in body["clients"]]
+        for owner, roles in {"": body["roles"].get("realm", []), **body["roles"].get("client", {})}.items():
+            assert owner in ("", *(each["id"] for each in self.others))
+            if roles:
+                self.roles.setdefault(owner, []).extend(roles)
 
 
 @contextmanager

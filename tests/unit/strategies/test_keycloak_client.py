@@ -279,6 +279,59 @@ def test_agree_tells_what_it_repairs_and_what_somebody_may_have_wanted(model: Ke
     assert strategy.agree(context, dry=False) == Agreement()
 
 
+def imports(monkeypatch: pytest.MonkeyPatch, model: Keycloak, *, there: bool = True) -> None:
+    """Let the image have the demo's realm, whose other clients and roles are `there` already."""
+    monkeypatch.setattr(compose, "call", lambda *_: json.dumps(IMPORTED))
+    if there:
+        model.others = [{"id": each["clientId"], **each} for each in IMPORTED["clients"][1:]]
+        model.roles = copy.deepcopy(IMPORTED["roles"]["client"])
+
+
+def taken(model: Keycloak) -> Any:
+    return copy.deepcopy((model.others, model.roles))
+
+
+def test_a_realm_that_is_there_gets_what_a_newer_image_brings(model: Keycloak, monkeypatch: pytest.MonkeyPatch) -> None:
+    imports(monkeypatch, model)
+    whole, before = taken(model), rest(model)
+    assert ensure(OLD) == ([], [])
+    model.others.clear()
+    model.roles.clear()
+    assert ensure(OLD, dry=True) == (["import"], [])
+    assert model.changes == 0
+    assert ensure(OLD) == (["import"], [])
+    assert (taken(model), model.changes) == (whole, 1)
+    assert ensure(OLD) == ([], [])
+    assert rest(model) == before
+
+
+def test_of_the_import_only_what_is_missing_is_added(model: Keycloak, monkeypatch: pytest.MonkeyPatch) -> None:
+    imports(monkeypatch, model)
+    monkeypatch.setitem(IMPORTED["roles"], "realm", [{"name": "one"}, {"name": "two"}])
+    model.others[0]["redirectUris"] = ["/by-hand"]
+    model.roles[""] = [{"name": "one", "description": "by hand"}]
+    model.roles["flask-app"] = [{"name": "by-hand"}]
+    others, _ = taken(model)
+    assert ensure(OLD) == (["import"], [])
+    assert model.others == others
+    assert model.roles == {
+        "": [{"name": "one", "description": "by hand"}, {"name": "two"}],
+        "flask-app": [{"name": "by-hand"}, *IMPORTED["roles"]["client"]["flask-app"]],
+    }
+
+
+@pytest.mark.parametrize("said", ["", "{", CoffreError("no such file")], ids=["empty", "torn", "none"])
+def test_an_image_without_an_import_brings_nothing(model: Keycloak, monkeypatch: pytest.MonkeyPatch, said: Any) -> None:
+    def call(*_: Any) -> str:
+        if isinstance(said, CoffreError):
+            raise said
+        return str(said)
+
+    monkeypatch.setattr(compose, "call", call)
+    assert ensure(OLD) == ([], [])
+    assert model.changes == 0
+
+
 def shut(what: str, **changed: Any) -> Callable[[Keycloak], None]:
     return lambda model: getattr(model, what).update(changed)
 
@@ -311,7 +364,7 @@ DISABLED: dict[str, tuple[Callable[[Keycloak], Any], str, list[str]]] = {
 def test_a_client_that_cannot_authenticate_is_told_and_mended(
     model: Keycloak, monkeypatch: pytest.MonkeyPatch, shut: Any, said: str, repaired: list[str]
 ) -> None:
-    monkeypatch.setattr(compose, "call", lambda *_, **__: json.dumps(IMPORTED))
+    imports(monkeypatch, model)
     before = rest(model)
     shut(model)
     told = strategy.deployed(given("client", b"old"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from keycloak import KeycloakAdmin
@@ -72,7 +74,8 @@ def ensure_client(
     admin: tuple[str, str],
     dry: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """Make a client's secret, and its realm's rotation profile and policy, agree.
+    """Make a client's secret, and its realm's rotation profile and policy, agree, and give the realm what it lacks of
+    the clients and roles that the image has for it, which Keycloak itself imports into a new realm only.
 
     Returns what was repaired, and a sentence for each thing that somebody may have wanted otherwise. `admin` is (name,
     password) of an admin of realm master. A client whose secret is the deployed one and authenticates is left alone.
@@ -91,6 +94,7 @@ def ensure_client(
             repaired, told = ([], []) if accepted else _enable(keeper, instance.container, realm, client, dry)
             if dry and {"realm", "client"} & set(repaired):
                 return repaired, told  # there may be none to look at
+            repaired += _ensure_import(keeper, instance.container, realm, dry)
             repaired += [kind for kind, entry in ENTRIES if _ensure_entry(keeper, realm, kind, entry, dry)]
             held = _held(keeper, _identity(keeper, realm, client))
             if not (accepted or granted(server, realm, client, secret)):
@@ -247,11 +251,49 @@ def _realm(admin: KeycloakAdmin, realm: str) -> dict[str, Any] | None:
     return found
 
 
-def _imported(container: Container, realm: str, client: str | None) -> dict[str, Any]:
-    """A realm, or a client of it, as Keycloak's image has it for the import. Raises CoffreError where it has none."""
+def _ensure_import(admin: KeycloakAdmin, container: Container, realm: str, dry: bool) -> list[str]:
+    """Add the clients and roles that a realm lacks of its import, and touch no other; `import` if there were any."""
     try:
-        text = compose.call(["docker", "exec", container.id, "cat", f"{IMPORTS}/{realm}-realm.json"])
-        found: dict[str, Any] = json.loads(text)
+        wanted = _import(container, realm)
+    except (CoffreError, ValueError):
+        return []  # an image of somebody's own, without one
+    admin.change_current_realm(realm)
+    clients = [each for each in wanted.get("clients", []) if admin.get_client_id(each["clientId"]) is None]
+    roles = wanted.get("roles", {})
+    of_realm = _unnamed(roles.get("realm", []), admin.get_realm_roles)
+    of_clients = {
+        name: _unnamed(given, partial(_client_roles, admin, name)) for name, given in roles.get("client", {}).items()
+    }
+    if not (clients or of_realm or any(of_clients.values())):
+        return []
+    if not dry:
+        lacking = {"clients": clients, "roles": {"realm": of_realm, "client": of_clients}}
+        admin.partial_import_realm(realm, {"ifResourceExists": "SKIP", **lacking})
+    return ["import"]
+
+
+def _unnamed(wanted: list[dict[str, Any]], there: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Those wanted whose name none has that is there, which is looked up only if any are wanted."""
+    names = {each["name"] for each in there()} if wanted else set()
+    return [each for each in wanted if each["name"] not in names]
+
+
+def _client_roles(admin: KeycloakAdmin, client: str) -> list[dict[str, Any]]:
+    identity = admin.get_client_id(client)
+    return list(admin.get_client_roles(identity)) if identity else []
+
+
+def _import(container: Container, realm: str) -> dict[str, Any]:
+    """A realm as Keycloak's image has it for the import. Raises CoffreError or ValueError where it has none."""
+    text = compose.call(["docker", "exec", container.id, "cat", f"{IMPORTS}/{realm}-realm.json"])
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _imported(container: Container, realm: str, client: str | None) -> dict[str, Any]:
+    """A realm, or a client of it, as the image has it. Raises CoffreError where it has none."""
+    try:
+        found = _import(container, realm)
         return found if client is None else next(each for each in found["clients"] if each["clientId"] == client)
     except (CoffreError, ValueError, KeyError, StopIteration):
         what = f"Realm {realm} has no client {client}" if client else f"Keycloak has no realm {realm}"
