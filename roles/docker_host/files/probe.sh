@@ -1,5 +1,5 @@
 # Says, a line each, what this host lacks; changes nothing.
-# $1: SHA-256 of the lock of the modules' Python; $2: True for live-restore. stdin: SHA-256 and path of each of our files.
+# $1: SHA-256 of the lock of the modules' Python; $2: True for live-restore; $3: True for a host of a swarm. stdin: SHA-256 and path of each of our files.
 . /etc/os-release
 # Of Compose, which this host is to find as our modules do.
 export DOCKER_CONFIG=/usr/local/lib/coffre/docker
@@ -37,9 +37,13 @@ echo "$1  $packages/coffre.lock" | sha256sum --check --status - 2>/dev/null || e
 PYTHONPATH=/usr/local/lib/coffre PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m coffre.rollout.firewall 2>/dev/null || echo firewall
 docker version >/dev/null 2>&1 || echo engine
 [ "$2" != True ] || [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] || echo live-restore
+# What the engine was started with.
+[ "$3" != True ] || { docker info --format '{{.SecurityOptions}}' | grep -q no-new-privileges &&
+  tr '\0' '\n' <"/proc/$(cat /run/docker.pid)/environ" | grep -qx DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1; } 2>/dev/null || echo swarm
 if [ ! -d /run/systemd/system ]; then
   echo systemd
 elif ! systemctl is-enabled --quiet docker.service || ! systemctl is-enabled --quiet coffre-restore.service ||
-  systemctl show --property=NeedDaemonReload coffre-restore.service nftables.service | grep -q yes; then
+  systemctl show --property=NeedDaemonReload coffre-restore.service nftables.service docker.service | grep -q yes ||
+  { [ "$3" = True ] && ! systemctl is-enabled --quiet coffre-swarm-unlock.service; }; then
   echo boot
 fi 2>/dev/null
