@@ -96,9 +96,10 @@ def test_a_check_asks_what_runs(
 
 @pytest.mark.usefixtures("asked")
 def test_a_check_of_a_new_stack_makes_no_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack_rollout, "StackPaths", lambda _: StackPaths("demo", root / "run", root / "lib"))
+    monkeypatch.setattr(stack_rollout, "StackPaths", lambda _, **__: StackPaths("demo", root / "run", root / "lib"))
     catalogue, compose_file = described.split(CATALOGUE)
-    given = {"stack": "demo", "catalogue": catalogue, "compose_file": compose_file, "bundles": {}, "images": {}}
+    given = {"stack": "demo", "engine": "compose", "catalogue": catalogue, "compose_file": compose_file}
+    given |= {"bundles": {}, "images": {}}
     result = stack_rollout.work(given | {"timeout": 1, "run": "r1", "operator": "kim"}, True)
     assert result["changed"]
     assert {each["action"] for each in result["services"]} == {"create"}

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +37,9 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, docker: dict[str, str]
     monkeypatch.setattr(preflight, "distribution", list)
     monkeypatch.setattr(preflight, "engine", list)
     monkeypatch.setattr(tmpfs, "exposure", lambda _: None)
-    monkeypatch.setattr(preflight, "StackPaths", lambda stack: StackPaths(stack, tmp_path / "run", tmp_path / "lib"))
+    monkeypatch.setattr(
+        preflight, "StackPaths", partial(StackPaths, run_root=tmp_path / "run", lib_root=tmp_path / "lib")
+    )
 
 
 def request(data: Any, **changes: Any) -> preflight.Request:

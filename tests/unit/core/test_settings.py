@@ -17,6 +17,7 @@ PORTS = ["stack_https_port", "stack_http_port"]
 
 FIT: dict[str, list[Any]] = {
     "stack_name": ["a", "coffre-demo", "a" * 40, "a1-"],
+    "stack_engine": ["compose", "swarm"],
     "stack_public_url": [
         "https://localhost",
         "https://localhost:8443",
@@ -136,6 +137,7 @@ UNFIT: dict[str, list[Any]] = {
     "stack_environment": ["", None, ["A=b"], {"A B": "c"}, {"A": None}, {"A": ["b"]}, {1: "a"}],
     "stack_services_timeout": [0, -1, "", "3m", 86401, 1.5, True],
     "stack_services_ca_path": ["ca.pem", "~/ca.pem", "/", 1],
+    "stack_engine": ["", None, "podman", True],
     "stack_secrets_source": ["", None, "vault", "Demo"],
     "stack_secrets_directory": ["secrets", "./secrets", "~/secrets", "/"],
     "stack_secrets_trailing_newline": ["", "keep", True],

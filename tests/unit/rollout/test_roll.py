@@ -376,21 +376,23 @@ def test_all_are_seen_ready_at_once_by_one_look(engine: Engine, monkeypatch: pyt
 
     with monkeypatch.context() as patched:
         patched.setattr(compose, "succeeds", look)
-        assert rollout.steady("demo", ["app"], 10) == ""
+        assert rollout.steady(StackPaths("demo"), ["app"], 10) == ""
     assert "app-2" in looks and sorted(looks) == sorted(set(looks))
     engine.sick.add("postgres:1")
-    found = rollout.steady("demo", ["app"], 10)
+    found = rollout.steady(StackPaths("demo"), ["app"], 10)
     assert found.startswith("demo-postgres-1: the container runs, but its health check fails after 10 s"), found
     engine.sick.clear()
     engine.change("postgres-1", state="paused")
-    assert rollout.steady("demo", ["app"], 10).startswith("demo-postgres-1: it is paused after 10 s")
+    assert rollout.steady(StackPaths("demo"), ["app"], 10).startswith("demo-postgres-1: it is paused after 10 s")
     engine.change("postgres-1", health="unhealthy")  # as it was before, and no matter of the app's
-    assert rollout.steady("demo", ["app"], 10) == ""
+    assert rollout.steady(StackPaths("demo"), ["app"], 10) == ""
     engine.sick = {OLD}
-    assert "demo-app-2: the container runs, but its health check fails" in rollout.steady("demo", ["app"], 10)
+    assert "demo-app-2: the container runs, but its health check fails" in rollout.steady(
+        StackPaths("demo"), ["app"], 10
+    )
     engine.stop(engine.there["app-2"])
-    assert rollout.steady("demo", ["app"], 10) == "no container of app runs"
-    assert rollout.steady("another", [], 10) == ""
+    assert rollout.steady(StackPaths("demo"), ["app"], 10) == "no container of app runs"
+    assert rollout.steady(StackPaths("another"), [], 10) == ""
 
 
 def test_one_that_restarts_at_the_last_look_is_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +409,7 @@ def test_one_that_restarts_at_the_last_look_is_waited_for(engine: Engine, monkey
         return len(looks) == 2 or looks[-1] - looks[0] > 27
 
     monkeypatch.setattr(compose, "succeeds", flashing)
-    assert rollout.steady("demo", ["app"], 60) == ""
+    assert rollout.steady(StackPaths("demo"), ["app"], 60) == ""
     assert looks[-1] - looks[0] > 27 + rollout.STABLE_SECONDS
 
 
@@ -956,13 +958,14 @@ def test_the_module_tells_what_was_set_right_and_what_the_file_says_in_vain(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = rollout.Agreed({"key": ["role"]}, ["Somebody may have wanted it otherwise."])
-    monkeypatch.setattr(module, "StackPaths", lambda _: engine.paths)
+    monkeypatch.setattr(module, "StackPaths", lambda _, **__: engine.paths)
     monkeypatch.setattr(module, "agreeing", lambda *_: agreeing([], postgres=found))
     engine.file["app"] = {**COMPOSE["app"], "deploy": {**START_FIRST, "placement": {"constraints": ["x"]}}}
     engine.file["proxy"] = {"image": "proxy:1", "x-coffre": {"adopt": "reload"}}
     file = {"services": engine.file}
     params = {
         "stack": "demo",
+        "engine": "compose",
         "catalogue": {"secrets": []},
         "compose_file": file,
         "bundles": {},
@@ -1079,7 +1082,7 @@ def test_a_signal_after_which_it_does_not_serve_goes_back(
     assert {path.name for path in signalled.paths.service("proxy").iterdir()} == {OLD, "current"}
     if fault != "refused":
         assert sent == [NEW, OLD]  # it has read the new files, so it must read the old ones again
-    assert rollout.steady("demo", ["proxy"], 10) == ""
+    assert rollout.steady(StackPaths("demo"), ["proxy"], 10) == ""
 
 
 def test_reload(engine: Engine) -> None:

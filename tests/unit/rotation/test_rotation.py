@@ -1034,12 +1034,12 @@ def test_the_next_play_collects_what_a_closed_run_left_sealed(
 
 def planned(monkeypatch: pytest.MonkeyPatch, house: House, check: bool = False, **asked: Any) -> dict[str, Any]:
     """What the module says."""
-    monkeypatch.setattr(module, "StackPaths", lambda _: house.paths)
+    monkeypatch.setattr(module, "StackPaths", lambda _, **__: house.paths)
     catalogue, file = described.split(house.data)
     params: dict[str, Any] = {"stack": "demo", "catalogue": catalogue, "compose_file": file, "images": {}}
     params |= {"source": "demo", "keyvault": None, "hosts": 1, "begin": "rotation", "take_over": ""}
     params |= {"secrets": [], "before_days": 14, "lease_seconds": 120, "run": "r9", "operator": "kim", "timeout": 180}
-    params |= {"require_noswap": False, "seal_key": "host", "rollout_timeout": 180}
+    params |= {"require_noswap": False, "seal_key": "host", "rollout_timeout": 180, "engine": "compose"}
     return module.work(params | asked, check)
 
 

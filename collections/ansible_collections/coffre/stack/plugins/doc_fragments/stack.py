@@ -14,6 +14,15 @@ options:
     required: true
 """
 
+    ENGINE = r"""
+options:
+  engine:
+    description: What runs the stack, V(compose) on this host, or V(swarm) on the nodes of which this is a manager.
+    type: str
+    choices: [compose, swarm]
+    default: compose
+"""
+
     CATALOGUE = r"""
 options:
   catalogue:

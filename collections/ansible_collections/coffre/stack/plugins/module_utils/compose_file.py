@@ -132,6 +132,7 @@ class File:
     services: dict[str, Entry]
     harden: bool = False
     warnings: tuple[str, ...] = ()
+    plain_networks: bool = False  # on a swarm, what goes from node to node is not encrypted
 
 
 def parse(data: Any, problems: list[str]) -> File:
@@ -160,8 +161,8 @@ def parse(data: Any, problems: list[str]) -> File:
             f"service {entry.name} depends on {each}, which is none" for each in entry.after if each not in entries
         ]
     top = data.get(EXTENSION) or {}
-    harden = isinstance(top, Mapping) and bool(top.get("harden"))
-    return File(data, _ordered(entries, problems), harden, tuple(warnings))
+    harden, plain = (isinstance(top, Mapping) and bool(top.get(key)) for key in ("harden", "plain_networks"))
+    return File(data, _ordered(entries, problems), harden, tuple(warnings), plain)
 
 
 def _top(data: Mapping[str, Any]) -> Iterator[str]:
@@ -185,7 +186,8 @@ def _top(data: Mapping[str, Any]) -> Iterator[str]:
             if kind == "config" and "content" not in (entry or {}):
                 yield f"the config {name} is no text of the file's own: give it as `content`"
     top = data.get(EXTENSION) or {}
-    if not isinstance(top, Mapping) or set(top) - {"harden"} or top.get("harden") not in (None, True, False):
+    switches = {"harden", "plain_networks"}  # the second is stack_plain_networks, which the playbooks put there
+    if not isinstance(top, Mapping) or set(top) - switches or set(top.values()) - {None, True, False}:
         yield f"{EXTENSION} of the file can say harden: true, and no more"
 
 
@@ -429,10 +431,10 @@ def run_file(
     sources: dict[str, Any] = {}
     for name, entry in file.services.items():
         bundle = bundles.get(name) or {}
-        service = {**_kept(entry, file.harden), **shim(entry)}
+        service = {**hardened(entry, file.harden), **shim(entry)}
         if name in images:
             service["image"] = images[name]
-        labels = _labels(entry)
+        labels = labelled(entry)
         if bundle and entry.adopt == "reload":
             service["volumes"] = [*(service.get("volumes") or []), _folder(str(bundle["path"]))]
         elif bundle:
@@ -447,7 +449,7 @@ def run_file(
     return {"name": stack, "services": services, **copy.deepcopy(top), **({"secrets": sources} if sources else {})}
 
 
-def _kept(entry: Entry, harden: bool) -> dict[str, Any]:
+def hardened(entry: Entry, harden: bool) -> dict[str, Any]:
     """A service's own keys but those that are Coffre's to say, with what hardening fills in."""
     dropped = {EXTENSION, "depends_on", "build", "secrets", "labels", "deploy"}
     kept = {key: copy.deepcopy(value) for key, value in entry.data.items() if key not in dropped}
@@ -465,7 +467,8 @@ def _kept(entry: Entry, harden: bool) -> dict[str, Any]:
     return kept
 
 
-def _labels(entry: Entry) -> dict[str, str]:
+def labelled(entry: Entry) -> dict[str, str]:
+    """A service's own labels, with those by which the rollout knows how it adopts and when it is ready."""
     said = entry.data.get("labels") or {}
     labels = dict(each.partition("=")[::2] for each in said) if isinstance(said, list) else dict(said)
     labels[LABEL_ADOPT] = entry.adopt

@@ -9,6 +9,8 @@ from pathlib import Path
 from .errors import CatalogueError
 
 STACK = re.compile(r"[a-z][a-z0-9-]{0,39}")
+SWARM = "swarm"
+LONGEST_ON_SWARM = 31  # of a stack's name: what Swarm keeps of it is called STACK.VERSION, in 64 characters
 BUNDLE = re.compile(r"[0-9a-f]{12}")
 RUN = re.compile(r"[0-9A-Za-z-]{1,40}")
 VALUE = re.compile(rf"[a-z][a-z0-9-]*\.(?P<run>{RUN.pattern})\.(old|new)\.cred")  # the sealed value of a run
@@ -25,12 +27,22 @@ class StackPaths:
     stack: str
     run_root: Path = RUN_ROOT
     lib_root: Path = LIB_ROOT
+    engine: str = "compose"  # or swarm
 
     def __post_init__(self) -> None:
         if not isinstance(self.stack, str) or not STACK.fullmatch(self.stack):
             raise CatalogueError(
                 f"The stack name {self.stack!r} is ill-formed: use up to 40 of a-z, 0-9 and -, a letter first."
             )
+        if self.on_swarm and len(self.stack) > LONGEST_ON_SWARM:
+            raise CatalogueError(
+                f"The stack name {self.stack} is too long for Swarm: use up to {LONGEST_ON_SWARM} characters."
+            )
+
+    @property
+    def on_swarm(self) -> bool:
+        """Whether its state and values are the swarm's, not this host's."""
+        return self.engine == SWARM
 
     @property
     def run(self) -> Path:
@@ -58,7 +70,8 @@ class StackPaths:
 
     @property
     def compose(self) -> Path:
-        return self.lib / "compose.yml"
+        """The file that is run. A swarm's is called otherwise, for at a boot there is nothing to be raised for it."""
+        return self.lib / ("stack.yml" if self.on_swarm else "compose.yml")
 
     @property
     def progress(self) -> Path:

@@ -23,7 +23,7 @@ from .catalogue import Catalogue
 from .errors import CoffreError
 from .host import state, tmpfs
 from .host.memory import available
-from .paths import LIB_ROOT, RUN_ROOT, StackPaths
+from .paths import LIB_ROOT, RUN_ROOT, SWARM, StackPaths
 from .rollout import registry
 
 RELEASES = {"debian": ("12", "13")}
@@ -55,6 +55,7 @@ class Request:
     require_noswap: bool = False
     images: Any = None
     builds: bool = False
+    engine: str = "compose"
 
 
 def check(request: Request) -> list[str]:
@@ -63,7 +64,9 @@ def check(request: Request) -> list[str]:
     warnings: list[str] = []
     catalogue = None
     try:
-        state.load(StackPaths(request.stack))
+        paths = StackPaths(request.stack, engine=request.engine)
+        if not paths.on_swarm:  # whose managers are asked by a library that may not be here yet
+            state.load(paths)
     except CoffreError as error:
         problems.append(str(error))
     try:
@@ -72,10 +75,13 @@ def check(request: Request) -> list[str]:
         problems.append(str(error))
     file = compose_file.parse(request.compose_file, [])  # of one that is refused, what can be read
     problems += ports(compose_file.published(file), request.stack)
-    problems += memory(compose_file.memory(file) >> 20, request.stack)
+    if request.engine != SWARM:  # whose nodes share it
+        problems += memory(compose_file.memory(file) >> 20, request.stack)
+    if catalogue and request.engine == SWARM:
+        problems += _swarm(catalogue, request.source)
     if catalogue:
         problems += [f"{line}." for line in logins(catalogue)]
-        warnings += [f"{each}." for each in catalogue.file.warnings]
+        warnings += [f"{each}." for each in catalogue.file.warnings if request.engine != SWARM]
         try:
             # With what an older system has, which is refused below, the sources cannot even be loaded.
             warnings += _source(request, catalogue) if sys.version_info >= (3, 11) else []
@@ -94,6 +100,14 @@ def check(request: Request) -> list[str]:
     if problems:
         raise CoffreError(f"{' '.join(problems)} Nothing was changed on {request.host}.")
     return warnings
+
+
+def _swarm(catalogue: Catalogue, source: str) -> list[str]:
+    """What of a stack a swarm cannot run."""
+    from .engines.swarm import file  # late: an older system's Python cannot even load it
+
+    found = [f"On a swarm, {line}." for line in file.problems(catalogue)]
+    return found if source == "demo" else [*found, f"stack_secrets_source is {source}, {file.NOT_YET}."]
 
 
 def _source(request: Request, catalogue: Catalogue) -> list[str]:
@@ -211,9 +225,10 @@ def _foreign(address: str) -> str:
 
 
 def _publishing() -> Iterator[tuple[str, str, str, int, int]]:
-    """(Compose project, name, address, first port, last port) of what containers publish."""
-    # Not `--filter publish=`: that means the container's own port.
-    listed = _docker("ps", "--format", '{{.Label "com.docker.compose.project"}}\t{{.Names}}\t{{.Ports}}') or ""
+    """(stack, name, address, first port, last port) of what containers publish."""
+    # Not `--filter publish=`: that means the container's own port. A container has one label or the other.
+    stack = '{{.Label "com.docker.compose.project"}}{{.Label "com.docker.stack.namespace"}}'
+    listed = _docker("ps", "--format", stack + "\t{{.Names}}\t{{.Ports}}") or ""
     for line in listed.splitlines():
         project, name, published = line.split("\t")
         for address, first, last in PUBLISHED.findall(published):

@@ -200,6 +200,7 @@ PORT = number(1, 65535)
 SECONDS = number(1, 86400)
 RULES: dict[str, Rule] = {
     "stack_name": _name,
+    "stack_engine": _choice("compose", "swarm"),
     "stack_public_url": _url,
     "stack_services_url": _url,
     "stack_https_port": PORT,

@@ -19,6 +19,7 @@ description:
   - Values are made, sealed and tried on the host and stay there.
 extends_documentation_fragment:
   - coffre.stack.stack
+  - coffre.stack.stack.engine
   - coffre.stack.stack.catalogue
   - coffre.stack.stack.source
   - coffre.stack.stack.directory
@@ -141,7 +142,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.staging.stage import 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Rotate, finish or look by the module's parameters. Raises CoffreError."""
     source = sources.load(params["stack"], params)
-    paths = StackPaths(params["stack"])
+    paths = StackPaths(params["stack"], engine=params["engine"])
     progress.begin(paths.progress, params["run"])
     driving = drive.Drive(
         paths,
@@ -165,6 +166,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
             "catalogue": {"type": "dict", "required": True},
             "compose_file": {"type": "dict", "required": True},
             "images": {"type": "dict", "default": {}},
@@ -190,7 +192,7 @@ def main() -> None:
     report(
         module,
         lambda: work(module.params, module.check_mode),
-        lambda: {"progress": progress.end(), "audit": audit.head(StackPaths(module.params["stack"]))},
+        lambda: {"progress": progress.end(), "audit": audit.head(StackPaths(module.params["stack"], engine=module.params["engine"]))},
     )
 
 

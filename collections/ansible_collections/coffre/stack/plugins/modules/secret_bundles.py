@@ -17,6 +17,7 @@ description:
     no longer gives it, a warning says so.
 extends_documentation_fragment:
   - coffre.stack.stack
+  - coffre.stack.stack.engine
   - coffre.stack.stack.catalogue
   - coffre.stack.stack.source
   - coffre.stack.stack.directory
@@ -106,7 +107,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
 def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     catalogue = stack.read(params["catalogue"], params["compose_file"])
-    paths = StackPaths(params["stack"])
+    paths = StackPaths(params["stack"], engine=params["engine"])
     run = audit.Author(params["run"], params["operator"])
     resolve = functools.partial(sources.load(params["stack"], params).resolve, catalogue)
     settings = staging.StagingOptions(params["seal_key"], params["require_noswap"], check)
@@ -118,6 +119,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
             "catalogue": {"type": "dict", "required": True},
             "compose_file": {"type": "dict", "required": True},
             "source": {"type": "str", "choices": ["demo", "file", "keyvault"], "default": "demo"},
@@ -135,7 +137,7 @@ def main() -> None:
     report(
         module,
         lambda: work(module.params, module.check_mode),
-        lambda: {"audit": audit.head(StackPaths(module.params["stack"]))},
+        lambda: {"audit": audit.head(StackPaths(module.params["stack"], engine=module.params["engine"]))},
     )
 
 

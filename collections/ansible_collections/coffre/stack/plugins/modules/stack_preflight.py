@@ -18,6 +18,7 @@ description:
     asked."
 extends_documentation_fragment:
   - coffre.stack.stack
+  - coffre.stack.stack.engine
   - coffre.stack.stack.catalogue
   - coffre.stack.stack.source
   - coffre.stack.stack.directory
@@ -56,6 +57,7 @@ rotation_open:
   type: bool
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.coffre.stack.plugins.module_utils import preflight
-from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import raft, state
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
@@ -74,8 +78,19 @@ def work(request: preflight.Request) -> dict[str, Any]:
     return {
         "changed": False,
         "warnings": warnings,
-        "rotation_open": state.load(StackPaths(request.stack)).run is not None,
+        "rotation_open": _open(StackPaths(request.stack, engine=request.engine)),
     }
+
+
+def _open(paths: StackPaths) -> bool:
+    """Whether a rotation was left open; of a swarm's stack by the command alone, False without an answer."""
+    if not paths.on_swarm:
+        return state.load(paths).run is not None
+    command = ["docker", "config", "inspect", "--format", "{{json .Spec.Labels}}", raft.name(paths)]
+    try:
+        return bool(json.loads(json.loads(compose.call(command))[raft.STATE])["run"])
+    except (CoffreError, KeyError):
+        return False
 
 
 def main() -> None:
@@ -93,6 +108,7 @@ def main() -> None:
             "images": {"type": "dict", "default": {}},
             "builds": {"type": "bool", "default": False},
             "host": {"type": "str"},
+            "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
         },
         supports_check_mode=True,
     )

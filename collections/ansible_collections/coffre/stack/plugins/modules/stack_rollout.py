@@ -26,7 +26,11 @@ description:
   - Each bundle that was adopted, or refused, is recorded in the stack's audit trail.
 author:
   - The Coffre contributors
-extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.catalogue, coffre.stack.stack.run]
+extends_documentation_fragment:
+  - coffre.stack.stack
+  - coffre.stack.stack.engine
+  - coffre.stack.stack.catalogue
+  - coffre.stack.stack.run
 options:
   bundles:
     description: By service, what is staged, as the module M(coffre.stack.secret_bundles) tells it.
@@ -127,7 +131,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.strategies.agree impo
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Roll out by the module's parameters. Raises CoffreError."""
-    paths, author = StackPaths(params["stack"]), audit.Author(params["run"], params["operator"])
+    paths = StackPaths(params["stack"], engine=params["engine"])
+    author = audit.Author(params["run"], params["operator"])
     progress.begin(paths.progress, params["run"])
     catalogue = stack.read(params["catalogue"], params["compose_file"])
     agree = agreeing(paths, catalogue, params["timeout"])
@@ -143,7 +148,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
         by_hand=lambda st: by_hand(paths, catalogue, st),
         check=check,
     )
-    result["warnings"] += catalogue.file.warnings
+    result["warnings"] += () if paths.on_swarm else catalogue.file.warnings
     if not check and params["endpoints"]:
         endpoints.see(params["endpoints"], params["ca_path"], params["health_seconds"], result["changed"])
     return result
@@ -153,6 +158,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
             "catalogue": {"type": "dict", "required": True},
             "compose_file": {"type": "dict", "required": True},
             "bundles": {"type": "dict", "required": True},
@@ -169,7 +175,7 @@ def main() -> None:
     report(
         module,
         lambda: work(module.params, module.check_mode),
-        lambda: {"progress": progress.end(), "audit": audit.head(StackPaths(module.params["stack"]))},
+        lambda: {"progress": progress.end(), "audit": audit.head(StackPaths(module.params["stack"], engine=module.params["engine"]))},
     )
 
 

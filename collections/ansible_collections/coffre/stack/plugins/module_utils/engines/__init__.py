@@ -7,6 +7,10 @@ from . import compose
 from .base import Engine
 
 
-def of(_: StackPaths) -> Engine:
+def of(paths: StackPaths) -> Engine:
     """The engine that runs a stack."""
+    if paths.on_swarm:
+        from . import swarm  # late: a host's boot needs no more of this folder than Compose
+
+        return swarm
     return compose

@@ -51,6 +51,7 @@ class Container:
     published: frozenset[str] = frozenset()  # ports of the host, as 8443/tcp
     places: frozenset[Place] = frozenset()  # where it listens on the host
     proxies: frozenset[str] = frozenset()  # names of variables of a proxy, which may be its image's
+    elsewhere: bool = False  # it runs on another machine, where nothing can be run in it
 
 
 class Engine(Protocol):

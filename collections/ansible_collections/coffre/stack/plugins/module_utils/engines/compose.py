@@ -283,13 +283,16 @@ def remove(container: str) -> None:
     call(["docker", "rm", "--force", "--volumes", container])
 
 
-def save_logs(container: str, path: Path, lines: int = 200) -> bool:
-    """Write a container's last log lines to a file of root's, unread. False if it cannot, on a full disk say."""
+def save_logs(container: str, path: Path, lines: int = 200, of: Sequence[str] = ("logs",)) -> bool:
+    """Write a container's last log lines to a file of root's, unread. False if it cannot, on a full disk say.
+
+    `of` are the words of docker's command; those for a swarm's service are others.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with suppress(OSError, subprocess.SubprocessError), os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         os.fchmod(file.fileno(), 0o600)
         subprocess.run(
-            ["docker", "logs", "--tail", str(lines), container],
+            ["docker", *of, "--tail", str(lines), container],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

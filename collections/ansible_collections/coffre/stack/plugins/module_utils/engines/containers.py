@@ -16,8 +16,9 @@ def healthy(paths: StackPaths, service: str) -> Container:
     one without a health check is healthy as long as it runs.
     Raises CoffreError when there is none.
     """
-    there = of(paths).containers(paths.stack)
-    running = [each for each in there if each.service == service and each.state == "running"]
+    running = [
+        each for each in of(paths).containers(paths.stack) if each.service == service and each.state == "running"
+    ]
     found = [each for health in ("", "starting", "healthy") for each in running if each.health == health]
     if not found:
         raise CoffreError(

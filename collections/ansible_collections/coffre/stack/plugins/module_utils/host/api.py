@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import functools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +26,7 @@ def _client() -> Any:
 
 
 @contextmanager
-def engine() -> Iterator[Any]:
+def engine(refuses: str = "does not tell its containers") -> Iterator[Any]:
     """A client of this host's engine. Raises CoffreError for what goes wrong with it, in a sentence."""
     try:
         from docker.errors import DockerException
@@ -40,7 +41,28 @@ def engine() -> Iterator[Any]:
     except (DockerException, RequestException) as error:
         why = getattr(error, "explanation", "")
         raise CoffreError(
-            f"Docker Engine does not tell its containers: {why[:300]}"
+            f"Docker Engine {refuses}: {why[:300]}"
             if why
             else "Docker Engine gives no answer on this host: see `systemctl status docker`, then run again."
         ) from None
+
+
+def ask(
+    method: str, path: str, body: Any = None, *, filters: Mapping[str, Sequence[str]] | None = None, **query: Any
+) -> Any:
+    """What the engine's API answers, for what the client has no function for; None for an answer without content.
+
+    Raises CoffreError, which quotes the engine: no value is ever in what it says.
+    """
+    from docker.errors import create_api_error_from_http_exception
+    from requests.exceptions import HTTPError
+
+    given = {**query, **({"filters": json.dumps(filters)} if filters else {})}
+    with engine(f"does not do {method} {path.partition('/')[2].partition('/')[0]}") as api:
+        url = f"{api.base_url}/v{api.api_version}{path}"
+        answer = api.request(method, url, params=given, json=body, timeout=CALL_SECONDS)
+        try:
+            answer.raise_for_status()
+        except HTTPError as error:
+            create_api_error_from_http_exception(error)
+        return answer.json() if answer.content else None

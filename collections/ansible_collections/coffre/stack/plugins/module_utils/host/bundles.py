@@ -18,7 +18,7 @@ from pathlib import Path
 from ..catalogue import HOST, Catalogue
 from ..errors import CoffreError, SealError
 from ..paths import BUNDLE, LINK, StackPaths
-from . import rings, seals, state
+from . import objects, rings, seals, state
 
 FILE_MODE = 0o400
 ROOT_MODE = 0o700
@@ -82,12 +82,54 @@ def seal(paths: StackPaths, service: str, bundle: str, content: Content, choice:
 
 
 def unseal(paths: StackPaths, service: str, bundle: str) -> Content:
-    """Open the sealed copy of a bundle. Raises SealError."""
+    """Open the sealed copy of a bundle, or on a swarm what its objects hold. Raises SealError."""
+    if paths.on_swarm:
+        st = state.load(paths)
+        return _of_objects(paths, st, bundle, st.services[service].bundles[bundle])
     data = seals.unseal(paths.seal(service, bundle), _name(paths, service, bundle))
     try:
         return unpack(data)
     except tarfile.TarError:
         raise SealError(f"The sealed copy {paths.seal(service, bundle)} holds no bundle.") from None
+
+
+def _apart(bundle: state.Bundle) -> dict[str, str]:
+    """By secret that a bundle has in composed files only, its version."""
+    return {name: version for name, version in bundle.versions.items() if bundle.files.get(name) != [name]}
+
+
+def keep(paths: StackPaths, name: str, bundle: state.Bundle, content: Content) -> None:
+    """Make the objects of a bundle on a swarm that are not there yet. Raises SealError."""
+    called = objects.references(name, bundle)
+    made = {called[file]: data for file, data in content.files.items()}
+    for file, data in content.values.items():
+        secret, _, earlier = file.partition(".")
+        made[earlier or bundle.versions[secret]] = data
+    objects.keep(paths, made)
+
+
+def _of_objects(paths: StackPaths, st: state.State, name: str, bundle: state.Bundle) -> Content:
+    called, apart = objects.references(name, bundle), _apart(bundle)
+    found = objects.values(paths, {*called.values(), *apart.values()})
+    content = Content(
+        {file: found[each] for file, each in called.items()}, {secret: found[each] for secret, each in apart.items()}
+    )
+    for secret in bundle.versions:
+        for each in st.secrets[secret].ring if secret in st.secrets else ():
+            if (file := rings.file(secret, each.version)) not in bundle.files:
+                with suppress(SealError):  # one that came into the ring after the bundle was made
+                    content.values[file] = objects.values(paths, [each.version])[each.version]
+    return content
+
+
+def wanted(st: state.State) -> set[str]:
+    """What the objects are called that a state names."""
+    found = {secret.version for secret in st.secrets.values()}
+    found |= {each.version for secret in st.secrets.values() for each in secret.ring}
+    for entry in st.services.values():
+        for name, bundle in entry.bundles.items():
+            found |= {*objects.references(name, bundle).values(), *bundle.versions.values()}
+    return found
 
 
 def directory_rights(bundle: state.Bundle) -> tuple[int, int, int]:
@@ -205,7 +247,7 @@ def promote(paths: StackPaths, st: state.State, service: str) -> None:
         return
     entry.current, entry.next = entry.next, None
     state.save(paths, st)
-    if entry.bundles[entry.current].reload:
+    if entry.bundles[entry.current].reload and not paths.on_swarm:
         point(paths, service, entry.current)
 
 
@@ -216,7 +258,7 @@ def discard_next(paths: StackPaths, st: state.State, service: str) -> None:
         return
     entry.next = None
     state.save(paths, st)
-    if entry.current and entry.bundles[entry.current].reload:
+    if entry.current and entry.bundles[entry.current].reload and not paths.on_swarm:
         point(paths, service, entry.current)
 
 
@@ -265,7 +307,7 @@ def collect(paths: StackPaths, st: state.State, in_use: set[str]) -> list[str]:
     Also removes those on tmpfs and disk that state does not know. Returns `service/bundle` of each.
     """
     leaving = [pair for pair in unused(paths, st) if pair[1] not in in_use]
-    if not leaving:
+    if not leaving and not paths.on_swarm:
         return []
     for service, name in leaving:
         if service in st.services:
@@ -273,8 +315,11 @@ def collect(paths: StackPaths, st: state.State, in_use: set[str]) -> list[str]:
     for service in [service for service, entry in st.services.items() if not entry.bundles]:
         del st.services[service]
     # State first: whatever a crash leaves behind is unknown, and goes the next time.
-    state.save(paths, st)
-    for service, name in leaving:
+    if leaving:
+        state.save(paths, st)
+    if paths.on_swarm:
+        objects.forget(paths, wanted(st), st.run.id if st.run else None)
+    for service, name in [] if paths.on_swarm else leaving:
         remove(paths.bundle(service, name))
         paths.seal(service, name).unlink(missing_ok=True)
     return [f"{service}/{name}" for service, name in leaving]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..catalogue import Catalogue
 from ..paths import VALUE, StackPaths
-from . import seals, state
+from . import objects, seals, state
 
 Which = Literal["old", "new"]
 
@@ -17,12 +17,24 @@ def _name(paths: StackPaths, run: str, secret: str, which: Which) -> str:
 
 def seal(paths: StackPaths, run: str, secret: str, which: Which, value: bytes) -> None:
     """Seal a value of a run, durably. Raises SealError."""
+    if paths.on_swarm:
+        objects.keep_of_run(paths, run, secret, which, value)
+        return
     seals.seal(paths.sealed_value(run, secret, which), _name(paths, run, secret, which), value)
 
 
 def unseal(paths: StackPaths, run: str, secret: str, which: Which) -> bytes:
     """A value of a run. Raises SealError."""
+    if paths.on_swarm:
+        return objects.value_of_run(paths, run, secret, which)
     return seals.unseal(paths.sealed_value(run, secret, which), _name(paths, run, secret, which))
+
+
+def has(paths: StackPaths, run: str, secret: str, which: Which) -> bool:
+    """Whether a value of a run is there."""
+    if paths.on_swarm:
+        return (secret, which) in objects.of_run(paths, run)
+    return paths.sealed_value(run, secret, which).exists()
 
 
 def collect(paths: StackPaths, st: state.State) -> bool:
@@ -31,6 +43,8 @@ def collect(paths: StackPaths, st: state.State) -> bool:
     True if there were any.
     """
     mine = st.run.id if st.run else None
+    if paths.on_swarm:
+        return objects.forget(paths, None, mine)
     left = [
         path for path in paths.sealed.glob("*.cred") if (found := VALUE.fullmatch(path.name)) and found["run"] != mine
     ]
@@ -46,7 +60,7 @@ def values_by_version(paths: StackPaths, run: state.Run) -> dict[str, dict[str, 
         name: {
             getattr(change, which).version: unseal(paths, run.id, name, which)
             for which in sides
-            if paths.sealed_value(run.id, name, which).exists()
+            if has(paths, run.id, name, which)
         }
         for name, change in run.secrets.items()
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CoffreError
 from ..paths import StackPaths
-from . import files
+from . import files, raft
 
 FORMAT = 1
 # The acts of a rotation, on the way forward and on the way back, in their order.
@@ -153,7 +153,7 @@ def locked(paths: StackPaths, seconds: float = 60.0) -> Iterator[None]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
-            held.enter_context(files.locked(paths.lock, seconds))
+            held.enter_context(raft.locked(paths, seconds) if paths.on_swarm else files.locked(paths.lock, seconds))
         except TimeoutError:
             raise CoffreError(
                 f"Another run has been working on stack {paths.stack} for more than {seconds:.0f} s; "
@@ -167,14 +167,8 @@ def load(paths: StackPaths) -> State:
 
     Raises CoffreError if it is unreadable, of another format, or lost while sealed copies are there.
     """
-    try:
-        text = paths.state.read_bytes()
-    except FileNotFoundError:
-        if any(paths.sealed.glob("*.cred")):
-            raise CoffreError(
-                f"{paths.state} is missing while sealed bundles are there; nothing was changed: put it back from a "
-                f"backup, or remove {paths.sealed} to begin anew, with new demo secrets."
-            ) from None
+    text = _text(paths)
+    if text is None:
         return State(paths.stack)
     try:
         data = json.loads(text)
@@ -201,6 +195,21 @@ def load(paths: StackPaths) -> State:
         raise CoffreError(
             f"{paths.state} cannot be understood; nothing was changed: put it back from a backup of {paths.lib_root}."
         ) from None
+
+
+def _text(paths: StackPaths) -> bytes | None:
+    """The state as it was written, None where none was. Raises CoffreError for one that is lost."""
+    if paths.on_swarm:
+        return raft.read(paths)
+    try:
+        return paths.state.read_bytes()
+    except FileNotFoundError:
+        if any(paths.sealed.glob("*.cred")):
+            raise CoffreError(
+                f"{paths.state} is missing while sealed bundles are there; nothing was changed: put it back from a "
+                f"backup, or remove {paths.sealed} to begin anew, with new demo secrets."
+            ) from None
+        return None
 
 
 def admit(state: State, holder: str = "") -> None:
@@ -238,4 +247,7 @@ def _run(entry: dict[str, Any]) -> Run:
 
 def save(paths: StackPaths, state: State) -> None:
     """Write the state durably: a crash leaves the old one or the new one."""
+    if paths.on_swarm:
+        raft.write(paths, json.dumps(asdict(state), sort_keys=True).encode())
+        return
     files.write(paths.state, (json.dumps(asdict(state), indent=1, sort_keys=True) + "\n").encode(), 0o600)

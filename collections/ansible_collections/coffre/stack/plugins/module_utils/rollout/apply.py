@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import compose_file
+from .. import compose_file, engines
 from ..audit import trail as audit
 from ..catalogue import Catalogue
 from ..engines import compose
@@ -165,7 +165,12 @@ def probe(container: Container) -> tuple[str, list[str]]:
 
 
 def failing(container: Container) -> str:
-    """Which check of a container's own fails now, inside it: "" is none."""
+    """Which check of a container's own fails now, inside it: "" is none.
+
+    Of one on another machine its engine tells that.
+    """
+    if container.elsewhere:
+        return "" if container.health in ("", "healthy") else "health check"
     what, command = probe(container)
     return what if command and not compose.succeeds(container.id, command) else ""
 
@@ -274,6 +279,12 @@ def roll(
     Raises CoffreError when a service could not adopt: those before it have, its old container goes on, those behind it
     are as they were; or when Compose does not understand the file: then nothing was changed.
     """
+    if paths.on_swarm:
+        from . import on_swarm  # late: it takes what is said here
+
+        return on_swarm.roll(
+            paths, catalogue, images, seconds, run, agree, by_hand=by_hand, names=names, check=check, rotating=rotating
+        )
     run_file = compose_file.run_file(paths.stack, catalogue.file, staged, images, shim.of(images, check))
     content = json.dumps(run_file, indent=1) + "\n"
     names = [name for name in catalogue.services if names is None or name in names]
@@ -324,7 +335,9 @@ def _foreseen(stack: Stack, step: Step, agree: Agree | None) -> Done:
     return Done(step, agreed=agree(stack.state, step.service.name, True) if agree and asked else Agreed())
 
 
-def _recorded(stack: Stack, step: Step, run: audit.Author) -> None:
+def _recorded(
+    stack: Stack, step: Step, run: audit.Author, carry_out: Callable[[Stack, Step], None] | None = None
+) -> None:
     """Carry out a step, and record the bundle that was adopted or refused in it."""
     name, before = step.service.name, replace(stack.entry(step.service.name))
     try:
@@ -332,7 +345,7 @@ def _recorded(stack: Stack, step: Step, run: audit.Author) -> None:
             stack.expose(name)
         tell = progress.step if step.why else progress.look
         tell(f"{name}: {DOING[step.action]}" + (f" ({step.why})" if step.why else ""))
-        _carry_out(stack, step)
+        (carry_out or _carry_out)(stack, step)
     except CoffreError:
         with suppress(CoffreError, OSError):  # the next run makes up for it; what went wrong has to be told
             if before.next and not stack.entry(name).next and stack.entry(name).current == before.current:
@@ -347,7 +360,7 @@ def _recorded(stack: Stack, step: Step, run: audit.Author) -> None:
 
 def _collect(stack: Stack) -> list[str]:
     """Remove the bundles that nobody uses any more."""
-    in_use = {each.bundle for each in compose.containers(stack.paths.stack) if each.bundle}
+    in_use = {each.bundle for each in engines.of(stack.paths).containers(stack.paths.stack) if each.bundle}
     return bundles.collect(stack.paths, stack.state, in_use)
 
 
@@ -756,14 +769,18 @@ def wait_ready(container: Container, seconds: float) -> str:
         time.sleep(POLL_SECONDS if since is None else max(since + STABLE_SECONDS - time.monotonic(), 0))
 
 
-def steady(project: str, services: Collection[str], seconds: float) -> str:
-    """See that a project is ready, all its containers at once: "", or what is not.
+def steady(paths: StackPaths, services: Collection[str], seconds: float) -> str:
+    """See that a stack is ready, all its containers at once: "", or what is not.
 
     What its own check finds well at once is: that it stays so was seen when it was rolled. Who restarts meanwhile is
     waited for, and has to stay so for a moment. Of services that are not named those do not count that are unhealthy
     already.
     """
-    running = [each for each in compose.containers(project) if each.state in ("running", "restarting", "paused")]
+    if paths.on_swarm:
+        from . import on_swarm
+
+        return on_swarm.steady(paths, services, seconds)
+    running = [each for each in compose.containers(paths.stack) if each.state in ("running", "restarting", "paused")]
     problems = [f"no container of {name} runs" for name in sorted(set(services) - {each.service for each in running})]
     concerned = [each for each in running if each.service in services or each.health != "unhealthy"]
     found = _each(concerned, lambda each: _steady(each, seconds))

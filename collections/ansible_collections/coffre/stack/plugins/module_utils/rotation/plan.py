@@ -288,7 +288,9 @@ def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> t
                 f"{service} does not run healthy, in {_containers(replicas[service])} with the bundle in force"
             )
     told = [f"{'; '.join(problems.values())}: run playbooks/site.yml first"] if problems else []
-    second = [each.memory for each in running if each.service in replicas and each.adopt == "start_first"]
+    # On a swarm it is for the nodes that have room.
+    rolling = [each for each in running if each.service in replicas and not paths.on_swarm]
+    second = [each.memory for each in rolling if each.adopt == "start_first"]
     available = memory.available()
     if second and available < max(second):
         told.append(
@@ -359,8 +361,9 @@ def take_over(
         run.direction = "back"
     if check:
         return
-    tmpfs.ensure(paths.run_root)
-    restore.raise_bundles(paths, st)
+    if not paths.on_swarm:
+        tmpfs.ensure(paths.run_root)
+        restore.raise_bundles(paths, st)
     run.holder, run.lease = settings.holder, settings.lease
     run.renew()
     rotation.note(paths, st, settings, "taken over")

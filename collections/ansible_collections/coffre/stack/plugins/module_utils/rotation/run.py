@@ -329,7 +329,7 @@ def close(paths: StackPaths, catalogue: Catalogue, settings: RotationSettings) -
     try:
         services = concerned(catalogue, st) & set(catalogue.services)
         progress.step("sees that all that runs stays ready")
-        if problem := rollout.steady(paths.stack, services, settings.patience):
+        if problem := rollout.steady(paths, services, settings.patience):
             raise CoffreError(f"All have their values, but the stack does not work: {problem}.")
     finally:
         _keep(paths, st, run)

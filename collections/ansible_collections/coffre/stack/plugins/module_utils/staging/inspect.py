@@ -54,6 +54,8 @@ class Inspection:
 def inspect(paths: StackPaths, host: Host, catalogue: Catalogue) -> Inspection:
     """Look at the stack's files on tmpfs and on disk. Raises CoffreError for a folder that is none."""
     around = Deviations()
+    if paths.on_swarm:  # of what the managers keep nothing can be altered beside them
+        return Inspection(False, {key: Deviations() for key in host.contents}, around)
     empty = not paths.run.is_dir() or not any(paths.run.iterdir())
     # What lies there without a tmpfs is Docker's: it makes directories of missing files, and the mount will hide them.
     # A container that began so needs a new bundle, so nothing comes from a sealed copy then.

@@ -102,6 +102,10 @@ def _tidy(paths: StackPaths, st: state.State, result: dict[str, Any]) -> None:
 
 def _act(paths: StackPaths, plan: StagingPlan, settings: StagingOptions, report: Report) -> None:
     """Do what is planned, and add to the report what only doing it shows."""
+    if paths.on_swarm:
+        _keep(paths, plan)
+        _publish_authorities(paths, plan, report)
+        return
     _memory(paths, plan, settings, report)
     for folder in (paths.lib_root, paths.lib, paths.sealed, paths.run_root, paths.run):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -148,6 +152,15 @@ def _write(paths: StackPaths, plan: StagingPlan, settings: StagingOptions) -> No
     for each in plan.made:
         bundle = plan.state.services[each.service].bundles[each.name]
         bundles.write(paths, each.service, each.name, bundle, each.content)
+    if plan.state != plan.before:
+        state.save(paths, plan.state)
+
+
+def _keep(paths: StackPaths, plan: StagingPlan) -> None:
+    """Have the managers keep what is new; what a crash leaves without a state belongs to nobody, and is collected."""
+    paths.lib.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in plan.made:
+        bundles.keep(paths, each.name, plan.state.services[each.service].bundles[each.name], each.content)
     if plan.state != plan.before:
         state.save(paths, plan.state)
 

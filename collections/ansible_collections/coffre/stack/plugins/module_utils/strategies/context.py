@@ -14,7 +14,7 @@ from ..errors import CoffreError
 from ..host import bundles
 from ..host import state as states
 from ..host.escrow import Which as Which  # the strategies take it from here
-from ..host.escrow import unseal
+from ..host.escrow import has, unseal
 from ..paths import StackPaths
 from ..rollout import apply as rollout
 from . import DECLARED
@@ -63,7 +63,7 @@ class Context:
         run = self.state.run
         if run is None:
             return which == "old"
-        return self.paths.sealed_value(run.id, self.secret.name, which).exists()
+        return has(self.paths, run.id, self.secret.name, which)
 
     def value(self, which: Which) -> bytes:
         """The old or the new value. Before the run is open the old one comes from a bundle. Raises CoffreError."""
@@ -117,7 +117,7 @@ class Context:
         if run is None or name not in run.secrets:
             return (bundles.value(self.paths, self.state, service, name),)
         wanted: list[Which] = ["new", "old"] if run.direction == "forward" else ["old", "new"]
-        there = [which for which in wanted if self.paths.sealed_value(run.id, name, which).exists()]
+        there = [which for which in wanted if has(self.paths, run.id, name, which)]
         return tuple(unseal(self.paths, run.id, name, which) for which in there)
 
     def admin(self) -> Admin:

@@ -1,0 +1,101 @@
+"""Docker Swarm: what runs of a stack on all its nodes, and the services that it is made of."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from ...compose_file import LABEL_ADOPT, LABEL_BUNDLE, LABEL_READY
+from ...host.api import ask
+from ..base import Container
+
+NAMESPACE = "com.docker.stack.namespace"  # the label by which `docker stack` knows what is a stack's
+SPEC = "coffre.spec"  # the label with the hash of a rendered service
+# What a task's state is in the words of a container's. One that is `running` has passed its health check.
+STATES = {
+    "starting": "running",
+    "running": "running",
+    "complete": "exited",
+    "shutdown": "exited",
+    "failed": "exited",
+    "rejected": "dead",
+    "orphaned": "dead",
+    "remove": "dead",
+}
+GRACE = 10_000_000_000  # ns that a task has to stop unless it says otherwise
+
+
+def services(stack: str) -> dict[str, dict[str, Any]]:
+    """What the managers say of each service of a stack, by its name in the file."""
+    found = ask("GET", "/services", filters={"label": [f"{NAMESPACE}={stack}"]})
+    return {each["Spec"]["Name"].removeprefix(f"{stack}_"): each for each in found}
+
+
+def tasks(stack: str) -> list[dict[str, Any]]:
+    """What the managers say of each task of a stack, those of before too, oldest first."""
+    found: list[dict[str, Any]] = ask("GET", "/tasks", filters={"label": [f"{NAMESPACE}={stack}"]})
+    return sorted(found, key=lambda each: str(each["CreatedAt"]))
+
+
+def node() -> str:
+    """The id of this node. Raises CoffreError where it has no part in a swarm."""
+    return str(ask("GET", "/info")["Swarm"]["NodeID"])
+
+
+def containers(stack: str) -> list[Container]:
+    """The tasks of a stack that are to run, on every node, oldest first."""
+    names = {each["ID"]: name for name, each in services(stack).items()}
+    here = node()
+    return [
+        container(each, names[each["ServiceID"]], here)
+        for each in tasks(stack)
+        if each["DesiredState"] == "running" and each["ServiceID"] in names
+    ]
+
+
+def container(task: Mapping[str, Any], service: str, here: str) -> Container:
+    """A task in the words of a container. On another node than `here` its id is the task's, and it has no process."""
+    spec, status = task["Spec"]["ContainerSpec"], task["Status"]
+    about = status.get("ContainerStatus") or {}
+    labels: dict[str, str] = spec.get("Labels") or {}
+    check = tuple((spec.get("Healthcheck") or {}).get("Test") or ())
+    mine = task.get("NodeID") == here
+    state = STATES.get(status["State"], "created")
+    health = "healthy" if status["State"] == "running" else "starting"
+    limits = (task["Spec"].get("Resources") or {}).get("Limits") or {}
+    return Container(
+        id=about.get("ContainerID") or task["ID"] if mine else task["ID"],
+        name=f"{service}.{task.get('Slot') or task.get('NodeID', '')}.{task['ID']}",
+        service=service,
+        config_hash=labels.get(SPEC, ""),
+        image=spec["Image"],
+        image_id=spec["Image"],
+        bundle=labels.get(LABEL_BUNDLE),
+        state=state,
+        health=health if check and state == "running" else "",
+        exit_code=int(about.get("ExitCode") or 0),
+        out_of_memory=False,
+        restarts=0,
+        created=task["CreatedAt"],
+        pid=int(about.get("PID") or 0) if mine else 0,
+        stop_seconds=int(spec.get("StopGracePeriod") or GRACE) // 1_000_000_000,
+        restart="",
+        health_check=check,
+        ready=tuple(shlex.split(labels.get(LABEL_READY, ""))),
+        addresses=addresses(task),
+        mounts=(),
+        adopt=labels.get(LABEL_ADOPT, ""),
+        memory=int(limits.get("MemoryBytes") or 0),
+        elsewhere=not mine,
+    )
+
+
+def addresses(task: Mapping[str, Any]) -> frozenset[str]:
+    """Where other tasks of its networks reach a task."""
+    return frozenset(
+        address.partition("/")[0]
+        for each in task.get("NetworksAttachments") or []
+        if not each["Network"]["Spec"].get("Ingress")
+        for address in each.get("Addresses") or []
+    )

@@ -1,0 +1,156 @@
+"""Bringing one service of a stack to what its file says, and back where its tasks do not come up."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import CoffreError
+from ...host.api import ask
+from .. import compose
+from . import SPEC, services, tasks
+from .file import of_one
+
+POLL_SECONDS = 0.25
+STABLE_SECONDS = 0.75  # between two looks: what comes up and goes again does not count
+FAILURES = 3  # tasks of a new service that ended, after which it is not waited for any longer
+GOING = ("updating", "rollback_started")
+UNDONE = ("paused", "rollback_paused", "rollback_completed")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a service is: `wanted` and `right` are tasks, `update` is what Swarm says of its last change."""
+
+    exists: bool
+    spec: str = ""
+    wanted: int = 0
+    right: int = 0
+    others: int = 0
+    update: str = ""
+    ended: Sequence[str] = ()  # why tasks of the wanted kind ended, the last one last
+    pending: str = ""  # why one of them does not start
+
+    @property
+    def settled(self) -> bool:
+        """Whether all tasks are as they are wanted, and run."""
+        return self.exists and self.right == self.wanted and not self.others and self.update not in GOING
+
+
+def standing(
+    service: Mapping[str, Any] | None, its_tasks: Sequence[Mapping[str, Any]], spec: str, nodes: int = 0
+) -> Standing:
+    """What the managers' answers say of a service beside the hash that it is to have; `nodes` if it has one on each."""
+    if service is None:
+        return Standing(False)
+    mode = service["Spec"]["Mode"]
+    wanted = mode["Replicated"]["Replicas"] if "Replicated" in mode else nodes
+    mine = [each for each in its_tasks if each["ServiceID"] == service["ID"]]
+    kind = [each for each in mine if (each["Spec"]["ContainerSpec"].get("Labels") or {}).get(SPEC) == spec]
+    live = [each for each in mine if each["DesiredState"] in ("running", "ready")]
+    running = [each for each in live if each in kind and each["Status"]["State"] == "running"]
+    waiting = [each["Status"].get("Err") for each in live if each in kind and each["Status"]["State"] == "pending"]
+    return Standing(
+        True,
+        (service["Spec"].get("Labels") or {}).get(SPEC, ""),
+        wanted,
+        len(running),
+        len([each for each in live if each not in kind]),
+        (service.get("UpdateStatus") or {}).get("State", ""),
+        tuple(_why(each) for each in kind if each["Status"]["State"] in ("failed", "rejected", "complete")),
+        next((str(each) for each in waiting if each), ""),
+    )
+
+
+def _why(task: Mapping[str, Any]) -> str:
+    status = task["Status"]
+    code = (status.get("ContainerStatus") or {}).get("ExitCode")
+    return str(status.get("Err") or (f"it exited with code {code}" if code is not None else status["State"]))[:300]
+
+
+def look(stack: str, name: str, spec: str) -> Standing:
+    """How far a service is now. Raises CoffreError."""
+    return standing(services(stack).get(name), tasks(stack), spec)
+
+
+def spec_of(whole: Mapping[str, Any], name: str) -> str:
+    """The hash of a service in the rendered file."""
+    return str(whole["services"][name]["deploy"]["labels"][SPEC])
+
+
+def deploy(stack: str, whole: Mapping[str, Any], name: str, seconds: float, log: Path) -> str:
+    """Bring a service to the rendered file and wait for its tasks: "", or why it was taken back.
+
+    Swarm itself puts back the tasks of before where new ones end; where they never run, that is done here in the end.
+    The last log lines of a service that was taken back are put into `log`.
+    Raises CoffreError where Swarm does not take the file: then nothing was changed.
+    """
+    spec = spec_of(whole, name)
+    there = name in services(stack)
+    text = json.dumps(of_one(whole, name))
+    compose.call(["docker", "stack", "deploy", "--resolve-image", "never", "--detach=true", "-c", "-", stack], text)
+    if not (problem := wait(stack, name, spec, seconds)):
+        return ""
+    if compose.save_logs(f"{stack}_{name}", log, of=("service", "logs", "--raw")):
+        problem += f", the last log lines are in {log}"
+    if there:
+        return f"{problem}; {_rolled_back(stack, name, seconds)}"
+    compose.call(["docker", "service", "rm", f"{stack}_{name}"])
+    return f"{problem}; it was removed, for there is no older one to go back to"
+
+
+def wait(stack: str, name: str, spec: str, seconds: float) -> str:
+    """Wait until all tasks of a service are of this hash, run and stay so for a moment: "", or why not."""
+    began = time.monotonic()
+    since = None
+    while True:
+        now = look(stack, name, spec)
+        if problem := _failed(now, spec):
+            return problem
+        if not now.settled:
+            since = None
+        elif since is None:
+            since = time.monotonic()
+        elif time.monotonic() - since >= STABLE_SECONDS:
+            return ""
+        if time.monotonic() > began + seconds:
+            why = now.pending or (now.ended[-1] if now.ended else "they are starting")
+            return f"{now.right} of {now.wanted} tasks run after {time.monotonic() - began:.0f} s: {why}"
+        time.sleep(POLL_SECONDS)
+
+
+def _failed(now: Standing, spec: str) -> str:
+    """Why a service is not to be waited for any longer, "" if it is."""
+    if not now.exists:
+        return "it is gone"
+    last = now.ended[-1] if now.ended else "nobody says why"
+    if now.spec != spec or now.update in UNDONE:
+        return f"Swarm went back to what was there before: {last}"
+    if not now.update and len(now.ended) >= FAILURES and not now.settled:
+        return f"its tasks end again and again: {last}"
+    return ""
+
+
+def _rolled_back(stack: str, name: str, seconds: float) -> str:
+    """Have Swarm put back what a service was before its last change; what became of it."""
+    service = services(stack)[name]
+    state = (service.get("UpdateStatus") or {}).get("State", "")
+    if not state.startswith("rollback"):
+        try:
+            version = service["Version"]["Index"]
+            ask("POST", f"/services/{service['ID']}/update", service["Spec"], version=version, rollback="previous")
+        except CoffreError as error:
+            return f"and what was there before could not be put back: {error}"
+    deadline = time.monotonic() + seconds
+    while True:
+        service = services(stack)[name]
+        now = standing(service, tasks(stack), (service["Spec"].get("Labels") or {}).get(SPEC, ""))
+        if now.settled:
+            return "what was there before serves again"
+        if time.monotonic() > deadline:
+            return "what was there before was to serve again, and does not yet"
+        time.sleep(POLL_SECONDS)

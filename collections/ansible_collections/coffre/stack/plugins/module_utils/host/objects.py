@@ -1,0 +1,219 @@
+"""The values of a stack on a swarm: secret objects, which all managers have and no interface gives back.
+
+An object is called STACK.VERSION, after the version of a secret, or STACK.BUNDLE.NUMBER, after a file of a bundle that
+is composed; labels say whose it is, and nothing is derived from a value. To read some, a task on this host mounts them,
+and they are read where the engine put them, in memory: it runs while a module needs it, and ends with the module.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import io
+import re
+import secrets
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import CoffreError, SealError
+from ..paths import StackPaths
+from . import api, raft, rings, state
+
+IMAGE = "coffre/host:1"
+READER_SECONDS = 60.0
+POLL_SECONDS = 0.1
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,30}[A-Za-z0-9])?")  # of a version or a file, behind the stack's
+
+RUN, SECRET, WHICH = "coffre.run", "coffre.secret", "coffre.which"  # labels of the values of a rotation
+
+# By stack, the values that this process has made or read.
+_known: dict[str, dict[str, bytes]] = {}
+
+
+def references(bundle: str, about: state.Bundle) -> dict[str, str]:
+    """By file of a bundle, what its object is called behind the stack's name."""
+    found = {}
+    for number, (file, inside) in enumerate(sorted(about.files.items())):
+        earlier = rings.version(file, inside[0]) if inside else None
+        found[file] = about.versions[file] if inside == [file] else earlier or f"{bundle}.{number}"
+    return found
+
+
+def there(paths: StackPaths) -> dict[str, dict[str, Any]]:
+    """The stack's objects as the managers have them: by what they are called behind the stack's name."""
+    found = api.ask("GET", "/secrets", filters={"label": [f"{raft.STACK}={paths.stack}"]})
+    mine = f"{paths.stack}."
+    return {each["Spec"]["Name"].removeprefix(mine): each for each in found if each["Spec"]["Name"].startswith(mine)}
+
+
+def keep(paths: StackPaths, values: Mapping[str, bytes], labels: Mapping[str, str] | None = None) -> None:
+    """Make the objects that are not there yet. Raises SealError where the managers do not take one."""
+    for called in sorted(set(values) - set(there(paths))):
+        if not NAME.fullmatch(called):
+            raise SealError(f"{called!r} cannot be the name of a Swarm secret, and it was not made.")
+        spec = {
+            "Name": f"{paths.stack}.{called}",
+            "Labels": {raft.STACK: paths.stack, **(labels or {})},
+            "Data": base64.b64encode(values[called]).decode("ascii"),
+        }
+        try:
+            api.ask("POST", "/secrets/create", spec)
+        except CoffreError as error:
+            raise SealError(f"The Swarm secret {spec['Name']} could not be made: {error}") from None
+    _known.setdefault(paths.stack, {}).update(values)
+
+
+def forget(paths: StackPaths, wanted: Collection[str] | None, run: str | None) -> bool:
+    """Remove the objects of all rotations but one, and all others that are not wanted, if that is given.
+
+    Those that a service still mounts stay. Returns whether any went.
+    """
+    gone = False
+    for called, each in there(paths).items():
+        of = each["Spec"]["Labels"].get(RUN)
+        if of != run if of else wanted is not None and called not in wanted:
+            with suppress(CoffreError):  # a service that is about to leave has it still
+                api.ask("DELETE", f"/secrets/{each['ID']}")
+                gone = True
+    return gone
+
+
+def of_run(paths: StackPaths, run: str) -> dict[tuple[str, str], str]:
+    """By secret and which of its two values, what the objects of a rotation are called."""
+    found = {called: each["Spec"]["Labels"] for called, each in there(paths).items()}
+    return {(each[SECRET], each[WHICH]): called for called, each in found.items() if each.get(RUN) == run}
+
+
+def keep_of_run(paths: StackPaths, run: str, secret: str, which: str, value: bytes) -> None:
+    """Make the object of a value of a rotation, by a name of its own. Raises SealError."""
+    keep(paths, {secrets.token_hex(16): value}, {RUN: run, SECRET: secret, WHICH: which})
+
+
+def value_of_run(paths: StackPaths, run: str, secret: str, which: str) -> bytes:
+    """A value of a rotation. Raises SealError."""
+    called = of_run(paths, run).get((secret, which))
+    if called is None:
+        raise SealError(f"The swarm has no {which} value of {secret} of the rotation {run}.")
+    return values(paths, [called])[called]
+
+
+def values(paths: StackPaths, wanted: Collection[str]) -> dict[str, bytes]:
+    """Values, by what their objects are called. Raises SealError with those that are not there."""
+    known = _known.setdefault(paths.stack, {})
+    if set(wanted) - set(known):
+        known.update(_read(paths))
+    if lacking := sorted(set(wanted) - set(known)):
+        raise SealError(f"The swarm has no secret {', '.join(f'{paths.stack}.{each}' for each in lacking)}.")
+    return {called: known[called] for called in wanted}
+
+
+def _read(paths: StackPaths) -> dict[str, bytes]:
+    """All values of a stack, as the reader's task has them."""
+    mounted = there(paths)
+    if not mounted:
+        return {}
+    folder = Path(f"/proc/{reader(paths, mounted)}/root/run/secrets")
+    try:
+        return {called: (folder / called).read_bytes() for called in mounted}
+    except OSError as error:
+        raise SealError(
+            f"The values of {paths.stack} cannot be read where the engine put them: {error.strerror}."
+        ) from None
+
+
+def reader(paths: StackPaths, mounted: Mapping[str, Mapping[str, Any]]) -> int:
+    """Have a task on this host that mounts these objects; returns its process. Raises CoffreError."""
+    _image()
+    node = api.ask("GET", "/info")["Swarm"]["NodeID"]
+    dismiss(paths)
+    atexit.register(dismiss, paths)
+    made = api.ask("POST", "/services/create", _service(paths, node, mounted))
+    deadline = time.monotonic() + READER_SECONDS
+    while True:
+        tasks = api.ask("GET", "/tasks", filters={"service": [made["ID"]]})
+        for each in tasks:
+            if each["Status"]["State"] == "running" and (pid := each["Status"]["ContainerStatus"].get("PID")):
+                return int(pid)
+        if time.monotonic() > deadline:
+            why = next((each["Status"].get("Err") or each["Status"]["State"] for each in tasks), "it has no task")
+            raise CoffreError(
+                f"The service {_called(paths)}, which reads the values of {paths.stack} on this manager, does not "
+                f"start ({why}): see `docker service ps {_called(paths)}`, then run again."
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _called(paths: StackPaths) -> str:
+    return f"{paths.stack}_host"
+
+
+def dismiss(paths: StackPaths) -> None:
+    """End the reader, if it is there."""
+    with suppress(CoffreError):
+        api.ask("DELETE", f"/services/{_called(paths)}")
+
+
+def _service(paths: StackPaths, node: str, mounted: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The reader as the engine's API takes it."""
+    files = [
+        {
+            "SecretID": each["ID"],
+            "SecretName": each["Spec"]["Name"],
+            "File": {"Name": called, "UID": "0", "GID": "0", "Mode": 0o400},
+        }
+        for called, each in sorted(mounted.items())
+    ]
+    container = {
+        "Image": IMAGE,
+        "Command": [_sleep(), "infinity"],
+        "User": "0:0",
+        "ReadOnly": True,
+        "CapabilityDrop": ["ALL"],
+        "StopGracePeriod": 0,
+        "Secrets": files,
+    }
+    return {
+        "Name": _called(paths),
+        "Labels": {raft.STACK: paths.stack},
+        "TaskTemplate": {
+            "ContainerSpec": container,
+            "Placement": {"Constraints": [f"node.id=={node}"]},
+            "RestartPolicy": {"Condition": "none"},
+            "Resources": {"Limits": {"MemoryBytes": 32 << 20, "Pids": 8}},
+            "LogDriver": {"Name": "none"},
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def _sleep() -> str:
+    return shutil.which("sleep") or "/usr/bin/sleep"
+
+
+def _image() -> None:
+    """Have the reader's image, which is made of this host's own `sleep` and what that is linked with."""
+    try:
+        api.ask("GET", f"/images/{IMAGE}/json")
+        return
+    except CoffreError:
+        pass
+    linked = re.findall(
+        r"(/\S+) \(0x", subprocess.run(["ldd", _sleep()], capture_output=True, text=True, check=True).stdout
+    )
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for path in [_sleep(), *linked]:
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            data = Path(path).read_bytes()
+            entry.size, entry.mode = len(data), 0o755
+            archive.addfile(entry, io.BytesIO(data))
+    name, _, tag = IMAGE.partition(":")
+    with api.engine("does not make the image of its values' reader") as client:
+        client.import_image_from_data(content.getvalue(), repository=name, tag=tag)

@@ -1,0 +1,150 @@
+"""A rollout on a swarm: each service by Swarm's own update, one after another, as `apply.roll` does it on one host."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from ..audit import trail as audit
+from ..catalogue import Catalogue
+from ..compose_file import LABEL_BUNDLE
+from ..engines import swarm
+from ..engines.base import DesiredService
+from ..engines.swarm import deploy, file
+from ..errors import CoffreError
+from ..host import files
+from ..host import state as states
+from ..paths import StackPaths
+from . import shim
+from .apply import FIRST_SECONDS, HEADERS, Agree, Agreed, Done, Stack, Step, _collect, _order, _recorded, _report
+
+
+def roll(
+    paths: StackPaths,
+    catalogue: Catalogue,
+    images: Mapping[str, str],
+    seconds: float,
+    run: audit.Author,
+    agree: Agree | None = None,
+    *,
+    by_hand: Callable[[states.State], str] = lambda _: "",
+    names: Collection[str] | None = None,
+    check: bool = False,
+    rotating: bool = False,
+) -> dict[str, Any]:
+    """As `apply.roll`; what is staged is the state's, which all managers have."""
+    if problems := file.problems(catalogue):
+        raise CoffreError(f"Swarm cannot run this Compose file, and nothing was changed: {'; '.join(problems)}.")
+    names = [name for name in catalogue.services if names is None or name in names]
+    with states.locked(paths):
+        st = states.load(paths)
+        (states.require_holder if rotating else states.admit)(st, run.name)
+        whole = file.rendered(
+            paths.stack, catalogue.file, st, images, catalogue.file.plain_networks, shim.of(images, check)
+        )
+        content = json.dumps(whole, indent=1) + "\n"
+        before = paths.compose.read_text(encoding="utf-8", errors="replace") if paths.compose.exists() else ""
+        stack = Stack(paths, catalogue, st, None, seconds)
+        steps = _steps(stack, whole, names)
+        if (check or any(step.acts for step in steps)) and (problem := by_hand(st)):
+            raise CoffreError(problem)
+        diff = [_diff(steps)]
+        if content != before:
+            diff.insert(0, {"before": before, "after": content} | dict.fromkeys(HEADERS, str(paths.compose)))
+        if check:
+            return _report([Done(step) for step in steps], any(step.acts for step in steps), [], diff)
+        late = audit.adopted(paths, stack.state, run)
+        done = []
+        try:
+            for step in steps:
+                began = time.monotonic()
+                _recorded(stack, step, run, lambda stack, step: _carry_out(stack, whole, step))
+                agreed = agree(stack.state, step.service.name, False) if agree else Agreed()
+                done.append(Done(step, round(time.monotonic() - began, 1), agreed))
+        finally:
+            stack.renew()
+        files.write(paths.compose, content.encode(), 0o600)
+        return _report(done, late, _collect(stack), diff)
+
+
+def _steps(stack: Stack, whole: Mapping[str, Any], names: Sequence[str]) -> list[Step]:
+    """What each service needs. Raises CoffreError for one that is not in the file."""
+    there, running = swarm.services(stack.paths.stack), swarm.tasks(stack.paths.stack)
+    steps = []
+    for name in _order(stack.catalogue, names, set(there)):
+        spec = deploy.spec_of(whole, name)
+        now = deploy.standing(there.get(name), running, spec)
+        rendered = whole["services"][name]
+        service = DesiredService(
+            name, spec, rendered["image"], None, stack.entry(name).staged, stack.catalogue.services[name].adopt, ""
+        )
+        steps.append(_step(service, now, there.get(name)))
+    return steps
+
+
+def _step(service: DesiredService, now: deploy.Standing, there: Mapping[str, Any] | None) -> Step:
+    """Decide for one service."""
+    if there is None:
+        return Step(service, "create", "it has no service")
+    if now.spec != service.config_hash:
+        way = "start_first" if service.adopt == "start_first" else "restart"
+        return Step(service, way, _differs(service, there))
+    if now.settled:
+        return Step(service, "nothing")
+    if now.update in deploy.UNDONE or now.others:
+        return Step(service, "finish", "an earlier rollout was cut short")
+    return Step(service, "wait", now.pending or "its tasks are starting")
+
+
+def _differs(service: DesiredService, there: Mapping[str, Any]) -> str:
+    """In what a service is not what is desired, in words joined by commas."""
+    container = there["Spec"]["TaskTemplate"]["ContainerSpec"]
+    found = []
+    if (container.get("Labels") or {}).get(LABEL_BUNDLE) != service.bundle:
+        found.append("bundle")
+    if container["Image"] != service.image:
+        found.append("image")
+    return ", ".join(found or ["configuration"])
+
+
+def _diff(steps: Sequence[Step]) -> dict[str, str]:
+    """A line per service that changes."""
+    after = "".join(
+        f"{step.service.name}: image {step.service.image}"
+        + (f", bundle {step.service.bundle}" if step.service.bundle else "")
+        + f" ({step.action}: {step.why})\n"
+        for step in steps
+        if step.acts
+    )
+    return {"before": "", "after": after}
+
+
+def _carry_out(stack: Stack, whole: Mapping[str, Any], step: Step) -> None:
+    name, problem = step.service.name, ""
+    if step.action == "wait":
+        problem = deploy.wait(stack.paths.stack, name, step.service.config_hash, stack.seconds)
+    elif step.acts:
+        seconds = max(stack.seconds, FIRST_SECONDS) if step.action == "create" else stack.seconds
+        problem = deploy.deploy(stack.paths.stack, whole, name, seconds, stack.paths.failed_log(name))
+    if problem:
+        bundle = f" with bundle {step.service.bundle}" if step.service.bundle else ""
+        if step.acts:
+            stack.refused(name)
+        raise CoffreError(
+            f"{name} could not adopt {step.service.image}{bundle}: {problem}. Mend the cause, then {stack.again}."
+        )
+    stack.adopted(name, anew=step.acts)
+
+
+def steady(paths: StackPaths, services: Collection[str], seconds: float) -> str:
+    """As `apply.steady`: that all tasks of the named services run and go on running for a moment."""
+    there = swarm.services(paths.stack)
+    problems = [f"{name} has no service" for name in sorted(set(services) - set(there))]
+    deadline = time.monotonic() + seconds
+    for name in sorted(set(services) & set(there)):
+        spec = (there[name]["Spec"].get("Labels") or {}).get(swarm.SPEC, "")
+        if problem := deploy.wait(paths.stack, name, spec, max(deadline - time.monotonic(), 0.0)):
+            problems.append(f"{name}: {problem}")
+    return "; ".join(problems)

@@ -1,0 +1,180 @@
+"""How far a service is, from what the managers tell, and what becomes of one whose tasks do not come up."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose, swarm
+from ansible_collections.coffre.stack.plugins.module_utils.engines.swarm import deploy
+from tests.unit.swarm.managers import Managers
+
+NEW, OLD = "new", "old"
+
+
+def service(spec: str = NEW, replicas: int = 1, update: str = "") -> dict[str, Any]:
+    labels = {swarm.SPEC: spec, swarm.NAMESPACE: "demo"}
+    about = {"Name": "demo_app", "Labels": labels, "Mode": {"Replicated": {"Replicas": replicas}}}
+    state = {"UpdateStatus": {"State": update}} if update else {}
+    return {"ID": "s1", "Version": {"Index": 1}, "Spec": about, **state}
+
+
+def task(
+    spec: str = NEW, state: str = "running", wanted: str = "running", error: str = "", code: int | None = None
+) -> dict[str, Any]:
+    status: dict[str, Any] = {"State": state, "Err": error}
+    if code is not None:
+        status["ContainerStatus"] = {"ExitCode": code}
+    container = {"Image": "i", "Labels": {swarm.SPEC: spec, swarm.NAMESPACE: "demo"}}
+    return {
+        "ID": "t1",
+        "ServiceID": "s1",
+        "CreatedAt": "2026-01-01T00:00:00Z",
+        "DesiredState": wanted,
+        "Status": status,
+        "Spec": {"ContainerSpec": container},
+    }
+
+
+@pytest.mark.parametrize(
+    ("there", "tasks", "settled"),
+    [
+        (service(), [task()], True),
+        (service(update="completed"), [task(), task(OLD, "shutdown", "shutdown")], True),
+        (service(replicas=2), [task()], False),
+        (service(), [task(state="starting")], False),
+        (service(), [task(), task(OLD)], False),
+        (service(update="updating"), [task()], False),
+        (service(), [task(wanted="shutdown")], False),
+        (service(), [], False),
+        (None, [], False),
+    ],
+)
+def test_a_service_is_settled_when_all_its_tasks_are_of_its_kind_and_run(
+    there: dict[str, Any] | None, tasks: list[dict[str, Any]], settled: bool
+) -> None:
+    assert deploy.standing(there, tasks, NEW).settled is settled
+
+
+def test_tasks_of_another_service_do_not_count() -> None:
+    assert deploy.standing(service(), [task() | {"ServiceID": "s2"}], NEW).right == 0
+
+
+def test_why_tasks_ended_and_why_one_waits_is_told() -> None:
+    ended = [task(state="failed", wanted="shutdown", code=3), task(state="rejected", error="No such image: x:1")]
+    now = deploy.standing(service(), [*ended, task(state="pending", error="no suitable node")], NEW)
+    assert (now.ended, now.pending) == (("it exited with code 3", "No such image: x:1"), "no suitable node")
+
+
+@pytest.fixture
+def stage(managers: Managers, monkeypatch: pytest.MonkeyPatch) -> Managers:
+    """A service of before, and a clock that goes on by what is slept."""
+    now = [0.0]
+    managers.services["s1"] = service(OLD)
+    managers.tasks = [task(OLD)]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(compose, "save_logs", lambda *_, **__: False)
+    return managers
+
+
+WHOLE = {"services": {"app": {"deploy": {"labels": {swarm.SPEC: NEW}}}}}
+
+
+def test_a_service_that_comes_up_is_done(stage: Managers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def call(command: list[str], _: str) -> str:
+        assert command[:5] == ["docker", "stack", "deploy", "--resolve-image", "never"]
+        stage.services["s1"] = service(NEW, update="completed")
+        stage.tasks = [task(NEW), task(OLD, "shutdown", "shutdown")]
+        return ""
+
+    monkeypatch.setattr(compose, "call", call)
+    assert deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log") == ""
+
+
+def test_what_swarm_has_put_back_is_told_with_the_reason(
+    stage: Managers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def call(*_: Any) -> str:
+        stage.services["s1"] = service(OLD, update="rollback_completed")
+        stage.tasks = [task(OLD), task(NEW, "rejected", "shutdown", "No such image: x:1")]
+        return ""
+
+    monkeypatch.setattr(compose, "call", call)
+    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log")
+    assert told == ("Swarm went back to what was there before: No such image: x:1; what was there before serves again")
+
+
+def test_a_task_that_finds_no_node_is_taken_back_when_its_time_is_over(
+    stage: Managers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def call(*_: Any) -> str:
+        stage.services["s1"] = service(NEW, update="updating")
+        stage.tasks = [task(OLD), task(NEW, "pending", error="no suitable node")]
+        return ""
+
+    def ask(method: str, path: str, *given: Any, **query: Any) -> Any:
+        if method == "POST":
+            asked.append(query)
+            stage.services["s1"], stage.tasks = service(OLD, update="rollback_completed"), [task(OLD)]
+            return None
+        return stage.ask(method, path, *given, **query)
+
+    monkeypatch.setattr(compose, "call", call)
+    monkeypatch.setattr(deploy, "ask", ask)
+    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log")
+    assert told.startswith("0 of 1 tasks run after 60 s: no suitable node")
+    assert told.endswith("; what was there before serves again")
+    assert asked == [{"version": 1, "rollback": "previous"}]
+
+
+def test_a_new_service_whose_tasks_end_again_and_again_is_removed(
+    stage: Managers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    called: list[list[str]] = []
+    stage.services.clear()
+    stage.tasks.clear()
+
+    def call(command: list[str], *_: Any) -> str:
+        called.append(command[:3])
+        stage.services["s1"] = service(NEW)
+        stage.tasks = [task(NEW, "failed", "shutdown", code=1)] * deploy.FAILURES
+        return ""
+
+    monkeypatch.setattr(compose, "call", call)
+    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log")
+    assert told.startswith("its tasks end again and again: it exited with code 1; it was removed")
+    assert called[-1] == ["docker", "service", "rm"]
+
+
+def test_a_flash_of_readiness_does_not_count(stage: Managers, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = iter([[task(NEW)], [task(NEW, "failed", "shutdown")], *([[task(NEW)]] * 5)])
+    stage.services["s1"] = service(NEW)
+
+    def ask(method: str, path: str, *given: Any, **query: Any) -> Any:
+        if path == "/tasks":
+            stage.tasks = next(turns)
+        return stage.ask(method, path, *given, **query)
+
+    monkeypatch.setattr(swarm, "ask", ask)
+    assert deploy.wait("demo", "app", NEW, 60) == ""
+    assert len(list(turns)) < 2
+
+
+def test_tasks_are_told_as_containers() -> None:
+    told = task() | {
+        "NodeID": "there",
+        "Slot": 2,
+        "NetworksAttachments": [{"Network": {"Spec": {}}, "Addresses": ["10.0.1.5/24"]}],
+    }
+    told["Spec"]["ContainerSpec"] |= {"Healthcheck": {"Test": ["CMD", "true"]}}
+    told["Status"]["ContainerStatus"] = {"ContainerID": "c1", "PID": 42}
+    here, elsewhere = (swarm.container(told, "app", node) for node in ("there", "here"))
+    assert (here.id, here.pid, here.elsewhere) == ("c1", 42, False)
+    assert (elsewhere.id, elsewhere.pid, elsewhere.elsewhere) == ("t1", 0, True)
+    assert (here.state, here.health, here.addresses) == ("running", "healthy", frozenset({"10.0.1.5"}))

@@ -1,0 +1,147 @@
+"""Values on a swarm: what their objects are called, when one is made, and when it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
+from ansible_collections.coffre.stack.plugins.module_utils.errors import SealError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, escrow, objects, state
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
+from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
+from tests.unit import described
+from tests.unit.swarm.managers import Managers
+
+RANDOM = {"type": "random", "bytes": 16}
+DATA: dict[str, Any] = {
+    "secrets": [
+        {"name": "ring", "consumers": ["app", "host"], "generate": RANDOM, "strategy": "key_ring"},
+        {"name": "password", "consumers": ["client"], "generate": RANDOM, "strategy": "replace"},
+    ],
+    "services": [
+        {"name": "app", "uid": 60611, "gid": 60611, "adopt": "start_first"},
+        {
+            "name": "client",
+            "uid": 60612,
+            "gid": 60612,
+            "adopt": "restart",
+            "files": [{"name": "client.conf", "alphabet": "A-Za-z0-9_-", "template": "password=@{password}\n"}],
+        },
+    ],
+}
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return described.parse(DATA)
+
+
+def stage(paths: StackPaths, catalogue: Catalogue, check: bool = False) -> dict[str, Any]:
+    with state.locked(paths):
+        options = staging.StagingOptions(check=check)
+        return staging.stage(paths, catalogue, lambda *given: Demo("demo").resolve(catalogue, *given), options)
+
+
+def adopt(paths: StackPaths) -> None:
+    with state.locked(paths):
+        st = state.load(paths)
+        for service in st.services:
+            bundles.promote(paths, st, service)
+
+
+def test_staging_keeps_each_value_once_and_the_second_time_none(
+    paths: StackPaths, managers: Managers, catalogue: Catalogue
+) -> None:
+    assert stage(paths, catalogue)["changed"]
+    st = state.load(paths)
+    (ring, password), client = (st.secrets[name].version for name in ("ring", "password")), st.services["client"].next
+    assert managers.names == {f"demo.{ring}", f"demo.{password}", f"demo.{client}.0"}
+    assert managers.value(f"demo.{client}.0") == b"password=" + managers.value(f"demo.{password}") + b"\n"
+    adopt(paths)
+    before = dict(managers.secrets)
+    objects._known.clear()  # another module
+    assert not stage(paths, catalogue)["changed"]
+    assert managers.secrets == before
+
+
+def test_no_label_of_an_object_tells_of_its_value(paths: StackPaths, managers: Managers, catalogue: Catalogue) -> None:
+    stage(paths, catalogue)
+    assert {str(each["Spec"]["Labels"]) for each in managers.secrets.values()} == {"{'coffre.stack': 'demo'}"}
+
+
+def test_a_check_keeps_nothing(paths: StackPaths, managers: Managers, catalogue: Catalogue) -> None:
+    assert stage(paths, catalogue, check=True)["changed"]
+    assert (managers.secrets, state.load(paths)) == ({}, state.State("demo"))
+
+
+def test_a_crash_before_the_state_leaves_objects_that_the_next_collection_removes(
+    paths: StackPaths, managers: Managers, catalogue: Catalogue
+) -> None:
+    objects.keep(paths, {"0" * 32: b"of a run that died"})
+    stage(paths, catalogue)
+    adopt(paths)
+    with state.locked(paths):
+        st = state.load(paths)
+        bundles.collect(paths, st, set())
+    assert f"demo.{'0' * 32}" not in managers.names
+    assert len(managers.names) == 3
+
+
+def test_what_a_service_still_mounts_stays_until_it_does_not(paths: StackPaths, managers: Managers) -> None:
+    objects.keep(paths, {"a": b"1", "b": b"2"})
+    managers.mounted = {"demo.a"}
+    assert objects.forget(paths, set(), None)
+    assert managers.names == {"demo.a"}
+    assert not objects.forget(paths, set(), None)
+
+
+def test_the_values_of_an_open_rotation_stay_and_go_with_it(paths: StackPaths, managers: Managers) -> None:
+    escrow.seal(paths, "run-1", "ring", "new", b"next")
+    assert escrow.has(paths, "run-1", "ring", "new")
+    assert not escrow.has(paths, "run-1", "ring", "old")
+    assert escrow.unseal(paths, "run-1", "ring", "new") == b"next"
+    with pytest.raises(SealError, match="no old value of ring of the rotation run-1"):
+        escrow.unseal(paths, "run-1", "ring", "old")
+    assert not objects.forget(paths, set(), "run-1")
+    assert escrow.collect(paths, state.State("demo"))
+    assert managers.secrets == {}
+
+
+def test_values_of_another_stack_are_nobodys_here(paths: StackPaths) -> None:
+    objects.keep(StackPaths("demo-2", engine="swarm"), {"a": b"1"})
+    assert objects.there(paths) == {}
+    with pytest.raises(SealError, match=r"has no secret demo\.a"):
+        objects.values(paths, ["a"])
+
+
+@pytest.mark.parametrize("called", ["", "-a", "a" * 33, "a/b", "a b", "a."])
+def test_a_version_that_can_be_no_name_is_refused(paths: StackPaths, managers: Managers, called: str) -> None:
+    with pytest.raises(SealError, match="cannot be the name of a Swarm secret"):
+        objects.keep(paths, {called: b"1"})
+    assert managers.secrets == {}
+
+
+def test_a_bundle_that_cannot_be_read_whole_is_made_anew(
+    paths: StackPaths, managers: Managers, catalogue: Catalogue
+) -> None:
+    stage(paths, catalogue)
+    adopt(paths)
+    version = state.load(paths).secrets["password"].version
+    objects._known.clear()
+    managers.ask("DELETE", f"/secrets/demo.{version}")
+    assert stage(paths, catalogue)["new"]
+
+
+def test_files_are_called_after_versions_and_composed_ones_after_their_bundle() -> None:
+    about = state.Bundle(
+        {"b.conf": ["x"], "x": ["x"], f"x.{'1' * 32}": ["x"], "a.conf": ["x"]}, {"x": "2" * 32}, "", 1, 1
+    )
+    assert objects.references("0a1b2c3d4e5f", about) == {
+        "a.conf": "0a1b2c3d4e5f.0",
+        "b.conf": "0a1b2c3d4e5f.1",
+        "x": "2" * 32,
+        f"x.{'1' * 32}": "1" * 32,
+    }
