@@ -22,7 +22,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate, Secret
-from ansible_collections.coffre.stack.plugins.module_utils.doctor import metrics
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import lives, metrics
 from ansible_collections.coffre.stack.plugins.module_utils.doctor.target import History, Target
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, files, state
@@ -919,7 +919,7 @@ def test_metrics_tell_ages_ends_and_the_last_rotation(house: House, monkeypatch:
     house.data["secrets"][0]["max_age_days"] = 90
     house.play("r1", "client")
     target = Target(house.paths, house.catalogue, (), None, History(None, (), ""))
-    told = metrics.of_secrets(target, 14)
+    told = metrics.of_secrets(target, lives.lives(target, 14))
     text = metrics.exposition("trial", "demo", told)
     samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     client = '{env="trial",host="one",stack="demo",secret="client",strategy="keycloak_client"}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class ActionModule(ActionBase):
         _, asked = self.validate_argument_spec(  # type: ignore[no-untyped-call]
             {"path": required, "env": required, "hosts": several | {"required": True}, "around": several}
         )
+        asked = json.loads(json.dumps(asked))  # Ansible's own kinds of texts and mappings are not to reach the core
         path = Path(asked["path"])
         hosts = [given.host(each) for each in asked["hosts"]]
         around = given.checks(asked["around"] or [])
@@ -35,8 +37,8 @@ class ActionModule(ActionBase):
             files.write(path, text.encode(), 0o600)
         except OSError as error:
             raise AnsibleActionFail(
-                f"The report could not be written to {path} on the controller ({error.strerror}); no host is concerned: "
-                "mend that, and run it again."
+                f"The report could not be written to {path} on the controller ({error.strerror}); no host is "
+                "concerned: mend that, and run it again."
             ) from None
         grades = [each.grade for each in told.matters(hosts, around)]
         result |= {"changed": False, "needs": len(grades) - grades.count(told.WARNS), "warns": grades.count(told.WARNS)}

@@ -87,7 +87,6 @@ rotations:
 """
 
 from dataclasses import asdict
-
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule

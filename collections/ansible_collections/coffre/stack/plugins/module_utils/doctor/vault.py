@@ -85,7 +85,7 @@ def protection(target: Target) -> str:
 
 
 def compared(target: Target) -> dict[str, dict[str, str | None]]:
-    """By secret: the version that the host has and the one that a run would read, since when that is there, and its end.
+    """By secret: the version that the host has, and the one that a run would read, since when it is there, and its end.
 
     None where there is none; times as text. Raises CoffreError where the vault does not answer.
     """

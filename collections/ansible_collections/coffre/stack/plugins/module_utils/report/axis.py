@@ -46,11 +46,18 @@ def away(moment: datetime, now: datetime) -> str:
 
 @dataclass(frozen=True)
 class Tick:
-    """The first of a month: where it is, and what to call it; `main` where there is little room, too."""
+    """The first of a month: where it is, and what to call it; `main` where there is little room, too.
+
+    `shift` is how far its name is drawn to the left, in percent of itself, so that none leaves the line.
+    """
 
     at: float
     label: str
     main: bool
+
+    @property
+    def shift(self) -> int:
+        return 0 if self.at < 4 else -100 if self.at > 96 else -50
 
 
 @dataclass(frozen=True)
@@ -66,23 +73,17 @@ class Axis:
         return round(100 * min(max(share, 0.0), 1.0), 2)
 
     def ticks(self) -> list[Tick]:
-        """Up to a dozen months' beginnings, of which every third or so is a main one."""
+        """Up to a dozen months' beginnings, of which up to four are main ones, with their year."""
         firsts = _months(self.begins, self.ends)
         step = -(-len(firsts) // 13)
         shown = [each for each in firsts if (each.month - 1) % step == 0] if step > 1 else firsts
-        wide = max(1, -(-len(shown) // 5))
-        year = 0
-        ticks = []
-        for number, each in enumerate(shown):
-            main = number % wide == 0
-            label = f"{each:%b %Y}" if main and each.year != year else f"{each:%b}"
-            year = each.year if main else year
-            ticks.append(Tick(self.at(each), label, main))
-        return ticks
+        wide = max(1, -(-len(shown) // 4))
+        main = shown[wide // 2 :: wide]
+        return [Tick(self.at(each), f"{each:%b %Y}" if each in main else f"{each:%b}", each in main) for each in shown]
 
 
 def _months(begins: datetime, ends: datetime) -> list[datetime]:
-    found = []
+    found: list[datetime] = []
     year, month = begins.year, begins.month
     while True:
         year, month = (year, month + 1) if month < 12 else (year + 1, 1)

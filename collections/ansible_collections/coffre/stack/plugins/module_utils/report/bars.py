@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ..catalogue import HOST, Catalogue, Secret
 from ..doctor.lives import Life
-from .axis import DAY, Axis, away, date, parsed
+from .axis import DAY, Axis, away, date, days, parsed
 from .given import Host
 from .told import Beside
 
@@ -16,6 +16,7 @@ BACK, AHEAD = timedelta(days=365), timedelta(days=365)  # the most that an axis 
 LEAST = timedelta(days=60)
 LINES = 3  # versions of a ring that have a line each
 DIFFERENT = 3  # lives of one secret on several hosts that have a row each
+ALIKE = timedelta(days=7)  # lives whose dates are no further apart share one
 
 ENDED, DUE, SOON, FAR, NEVER = "ended", "due", "soon", "far", "never"
 ORDER = (ENDED, DUE, SOON, FAR, NEVER)
@@ -39,7 +40,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Row:
-    """A secret on the hosts on which it lives the same days."""
+    """A secret on the hosts on which its life is alike: what is told is that of the one where it is due first."""
 
     secret: str
     hosts: tuple[str, ...]
@@ -56,9 +57,6 @@ class Row:
     bar: Bar
     more: str
     beside: tuple[Beside, ...]
-
-
-Days = tuple[str, str | None, str | None, tuple[tuple[str, str | None], ...]]
 
 
 def axis(lives: Iterable[Life], now: datetime) -> Axis:
@@ -78,23 +76,42 @@ def rows(
 ) -> list[Row]:
     """The secrets of one stack, what ends first first. Of those that no host has, nothing is known."""
     deployed = sum(1 for host in hosts if host.lives)
-    found: dict[str, dict[Days, list[tuple[str, Life]]]] = {}
+    found: dict[str, list[tuple[str, Life]]] = {}
     for host in hosts:
         for life in host.lives:
-            found.setdefault(life.secret, {}).setdefault(_days(life), []).append((host.name, life))
+            found.setdefault(life.secret, []).append((host.name, life))
     told = [
         row
-        for name, groups in found.items()
+        for name, lives in found.items()
         if (secret := catalogue.secrets.get(name))
-        for row in _of_secret(secret, list(groups.values()), deployed, shown, now, tuple(beside.get(name, ())))
+        for row in _of_secret(secret, _alike(lives, now), deployed, shown, now, tuple(beside.get(name, ())))
     ]
     return [row for _, row in sorted(told, key=lambda each: each[0])]
 
 
-def _days(life: Life) -> Days:
-    """What a bar shows of a life, to the day."""
-    ring = tuple((each.created[:10], each.retires and each.retires[:10]) for each in life.ring)
-    return life.created[:10], life.due and life.due[:10], life.ends and life.ends[:10], ring
+def _alike(lives: list[tuple[str, Life]], now: datetime) -> list[list[tuple[str, Life]]]:
+    """Groups of (host, life) that a bar can show as one, what is due first first."""
+    groups: list[list[tuple[str, Life]]] = []
+    for each in sorted(lives, key=lambda one: _first(one[1], now)):
+        if groups and _near(groups[-1][0][1], each[1]):
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups
+
+
+def _near(one: Life, other: Life) -> bool:
+    pairs = ((one.created, other.created), (one.due, other.due), (one.ends, other.ends))
+    return len(one.ring) == len(other.ring) and all(
+        a == b or (a and b and abs(parsed(a) - parsed(b)) <= ALIKE) for a, b in pairs
+    )
+
+
+def _apart(group: list[tuple[str, Life]]) -> str:
+    """How far the lives of a group are from each other."""
+    dates = [parsed(life.created) for _, life in group]
+    number = (max(dates) - min(dates)).days
+    return f"{days(number)} apart at most, the first of them here" if number else ""
 
 
 def _of_secret(
@@ -105,13 +122,13 @@ def _of_secret(
     now: datetime,
     beside: tuple[Beside, ...],
 ) -> list[tuple[tuple[int, str, str], Row]]:
-    groups.sort(key=lambda group: _first(group[0][1], now))
     rest = [name for group in groups[DIFFERENT:] for name, _ in group]
     found = []
     for number, group in enumerate(groups[:DIFFERENT]):
         last = number == DIFFERENT - 1 and rest
-        more = f"{len(rest)} more hosts have later dates" if last else ""
-        life, names = group[0][1], tuple(name for name, _ in group)
+        later = f"{len(rest)} more hosts have later dates" if last else ""
+        more = "; ".join(filter(None, [_apart(group), later]))
+        life, names = group[0][1], tuple(sorted(name for name, _ in group))
         mine = beside if number == 0 else ()
         row = _row(secret, life, names, len(names) == deployed, shown, now, more, mine)
         found.append(((*_first(life, now), secret.name), row))
@@ -194,7 +211,7 @@ def _bar(secret: Secret, life: Life, shown: Axis, now: datetime) -> Bar:
         endless=ends is None,
         clipped=bool(ends and ends > shown.ends),
         kept=tuple(kept[:LINES]),
-        label=f"{secret.name}: {', '.join([*words, *filter(None, [_ring(life)])])}; {_word(_state(life, now), life, now)}",
+        label=f"{secret.name}: {', '.join(filter(None, [*words, _ring(life), _word(_state(life, now), life, now)]))}",
     )
 
 

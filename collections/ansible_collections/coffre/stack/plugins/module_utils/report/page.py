@@ -12,7 +12,7 @@ import jinja2
 from ..catalogue import Catalogue
 from ..doctor.target import Check
 from . import bars, rotations, told
-from .axis import Axis, away, clock, date, parsed
+from .axis import DAY, Axis, away, clock, date, parsed
 from .given import Host
 from .picture import Picture, picture
 
@@ -167,8 +167,7 @@ def _later(rows: Sequence[bars.Row]) -> str:
 
 
 def _worst(beside: Iterable[told.Beside]) -> str:
-    grade = min((each.grade for each in beside), key=told.GRADES.index)
-    return "failed" if grade == told.FAILED else "see to it"
+    return min((each.grade for each in beside), key=told.GRADES.index)
 
 
 def _looked(host: Host) -> Looked:
@@ -217,7 +216,7 @@ def _papers(hosts: Sequence[Host], now: datetime, beside: Mapping[str, list[told
                 key = (life.secret, each.names, each.begins[:10], each.ends[:10])
                 found.setdefault(key, []).append(host.name)
     papers = sorted(found.items(), key=lambda each: each[0][3])
-    return [_paper(*key, tuple(names), now, beside) for key, names in papers]
+    return [_paper(*key, tuple(names), now, tuple(beside.get(key[0], ()))) for key, names in papers]
 
 
 def _paper(
@@ -227,14 +226,13 @@ def _paper(
     ends: str,
     hosts: tuple[str, ...],
     now: datetime,
-    beside: Mapping[str, list[told.Beside]],
+    beside: tuple[told.Beside, ...],
 ) -> Paper:
-    end = parsed(f"{ends}T00:00:00+00:00")
-    state = bars.ENDED if end <= now else bars.SOON if end <= now + 30 * bars.DAY else bars.FAR
+    begin, end = (parsed(f"{text}T00:00:00+00:00") for text in (begins, ends))
+    state = bars.ENDED if end <= now else bars.SOON if end <= now + 30 * DAY else bars.FAR
     word = f"{'expired' if state == bars.ENDED else 'expires'} {away(end, now)}"
-    mine = tuple(each for each in beside.get(secret, ()) if each.check == "certificates" and set(each.hosts) & {*hosts})
-    dates = (date(parsed(f"{text}T00:00:00+00:00")) for text in (begins, ends))
-    return Paper(secret, names, *dates, state, word, hosts, mine)
+    mine = tuple(each for each in beside if each.check == "certificates" and set(each.hosts) & set(hosts))
+    return Paper(secret, names, date(begin), date(end), state, word, hosts, mine)
 
 
 def _drifts(hosts: Sequence[Host], catalogue: Catalogue, beside: Mapping[str, list[told.Beside]]) -> list[Drift]:
@@ -243,8 +241,8 @@ def _drifts(hosts: Sequence[Host], catalogue: Catalogue, beside: Mapping[str, li
         for name in catalogue.secrets:
             each = host.vault.get(name)
             if each and each["held"] != each["offered"]:
-                dates = (clock(parsed(text)) if (text := each[key]) else "" for key in ("since", "ends"))
-                key = (name, each["held"] or "none", each["offered"] or "none", *dates)
+                since, ends = (clock(parsed(text)) if (text := each[which]) else "" for which in ("since", "ends"))
+                key = (name, each["held"] or "none", each["offered"] or "none", since, ends)
                 found.setdefault(key, []).append(host.name)
     return [
         Drift(*key, tuple(names), tuple(each for each in beside.get(key[0], ()) if each.check.startswith("vault")))

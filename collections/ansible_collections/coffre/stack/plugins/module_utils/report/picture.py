@@ -61,7 +61,7 @@ class Picture:
 
 
 def picture(catalogue: Catalogue, problems: Mapping[str, str]) -> Picture:
-    """The services from the last to the first that comes up, so that lines lead down; `problems` are words by service."""
+    """The services from the last to the first that comes up, so that lines lead down. `problems` are grades."""
     verifiers = [name for name in reversed(catalogue.file.services) if catalogue.verified_by(name)]
     lanes = {name: 10 + LANE * number for number, name in enumerate(verifiers)}
     left = 14 + LANE * len(lanes)
