@@ -126,7 +126,10 @@ def spoiled(name: str, message: str) -> dict[str, Any]:
     site, rotate = "run playbooks/site.yml.", "rotate it (make rotate-secret), or give the source a new value."
     match name:
         case "state":
-            found = "the rotation of session-key, db-password by kim is open since 2026-11-29T21:04:10Z: if nobody is at it any more, run playbooks/rotate.yml, which finishes or undoes it"
+            found = (
+                "the rotation of session-key, db-password by kim is open since 2026-11-29T21:04:10Z: if nobody is at it any "
+                "more, run playbooks/rotate.yml, which finishes or undoes it"
+            )
             return check(name, found, found, ok=False, remedy=site)
         case "ages":
             found = "db-password is due for rotation since 2026-11-19"
@@ -142,7 +145,10 @@ def spoiled(name: str, message: str) -> dict[str, Any]:
         case "hardening":
             return check(name, "proxy runs as root", "proxy runs as root")
         case "vault versions":
-            found = "client-secret is 0003 here and 9f2c in the vault, since 2026-11-28 10:02 UTC: the next playbooks/site.yml adopts that"
+            found = (
+                "client-secret is 0003 here and 9f2c in the vault, since 2026-11-28 10:02 UTC: the next playbooks/site.yml "
+                "adopts that"
+            )
             return check(name, found, found)
     return check(name, message)
 
@@ -179,11 +185,11 @@ def host(name: str, count: int, shift: int = 0, spoilt: bool = False) -> dict[st
     vault = {
         each["secret"]: {
             "held": each["version"],
-            "offered": "9f2c" * 8 if spoilt and each["secret"] == "client-secret" else each["version"],
+            "offered": "9f2c" * 8 if spoilt and number == 3 else each["version"],
             "since": each["created"],
             "ends": each["ends"],
         }
-        for each in lives
+        for number, each in enumerate(lives)
     }
     began = {"id": "run-8", "operator": "kim", "started": "2026-11-29T21:04:10Z", "direction": "forward"}
     return {

@@ -127,16 +127,21 @@ def page(env: str, now: datetime, hosts: Sequence[Host], around: Sequence[Check]
         year=year,
         rotations=rotations.told(hosts, year),
         trails=_grouped((text, host.name) for host in hosts for text in host.trail),
-        beside_vault=[
-            told.Beside(
-                each.grade, each.check, sentence.text, each.remedy, each.id, sentence.hosts or tuple(each.hosts)
-            )
-            for each in found
-            if each.check.startswith("vault")
-            for sentence in each.sentences
-        ],
+        beside_vault=_of_vault(found, stacks),
         secrets=sum(len({row.secret for row in stack.rows}) for stack in stacks),
     )
+
+
+def _of_vault(found: Sequence[told.Matter], stacks: Sequence[Stack]) -> list[told.Beside]:
+    """What is told of the vault and stands beside none of its secrets."""
+    there = {each.text for stack in stacks for drift in stack.drifts for each in drift.beside}
+    return [
+        told.Beside(each.grade, each.check, sentence.text, each.remedy, each.id, sentence.hosts or tuple(each.hosts))
+        for each in found
+        if each.check.startswith("vault")
+        for sentence in each.sentences
+        if sentence.text not in there
+    ]
 
 
 def _stack(name: str, hosts: list[Host], matters: list[told.Matter], shown: Axis, now: datetime) -> Stack:
