@@ -46,6 +46,10 @@ rotate-secret-dry: $(VENV)/controller ## Show which secrets that would replace a
 verify-audit: $(VENV)/controller ## Check the audit trails against the heads that were kept here
 	$(PLAYBOOK) playbooks/verify_audit.yml
 
+.PHONY: demo-user
+demo-user: $(VENV)/controller ## Make users to sign in to the demo with, each with a new password
+	$(PLAYBOOK) playbooks/demo_user.yml
+
 .PHONY: teardown
 teardown: $(VENV)/controller ## Remove the stack; keep seals and data
 	$(PLAYBOOK) playbooks/teardown.yml

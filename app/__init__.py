@@ -8,8 +8,9 @@ from pathlib import Path
 from flask import Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import logs
+from app import login, logs, overview
 from app.api import health, home, session
+from app.api import login as login_api
 from app.audit import AuditError, AuditLog
 from app.config.settings import SECRET_NAMES, Config, Secret
 from app.keycloak import Client, SharedAnswer
@@ -21,7 +22,8 @@ _logger = logging.getLogger(__name__)
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -55,8 +57,11 @@ def create_app(settings: Config | None = None) -> Flask:
         audit=_record_loads(Path(settings.audit_log), found),
         token=SharedAnswer(client.problem),
     )
-    for blueprint in (health.blueprint, home.blueprint, session.blueprint):
+    login.register(app, settings)
+    for blueprint in (health.blueprint, home.blueprint, login_api.blueprint, session.blueprint):
         app.register_blueprint(blueprint)
+    app.add_template_filter(overview.ago)
+    app.add_template_filter(overview.clock)
     app.after_request(_with_headers)
     # One hop: the proxy, which overwrites these headers.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]

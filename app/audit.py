@@ -3,7 +3,7 @@
 A record is one line of JSON in canonical form: seq (1, 2, ...), time, instance, event and its details, previous, which
 is the SHA-256 (hex) of the line before ("" in the first), and mac, the HMAC-SHA256 (hex) of all the rest under the
 audit key. Writers hold a lock on the file, so restarts and instances side by side continue one chain, each signing with
-the key it was given. `make verify-audit` checks it on the host.
+the key it was given. `make verify-audit` checks it on the host, which has all keys; the app has the one in force.
 """
 
 import errno
@@ -13,7 +13,8 @@ import hmac
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,18 @@ class Head:
 
     seq: int = 0
     digest: str = ""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A chain that is whole: how many records it has, how many of them the key in force has signed, the last ones.
+
+    Each vouches for those before it, so the last that this key signed does so for all that other keys have.
+    """
+
+    records: int
+    signed: int
+    last: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,25 @@ class AuditLog:
         with _opened(self.path):
             pass
 
+    def verify(self, last: int = 8) -> Verified:
+        """Read the chain from its beginning. AuditError at the first record that is not one, or not in its place."""
+        head, signed, kept = Head(), 0, deque[Mapping[str, Any]](maxlen=last)
+        with _opened(self.path) as file, os.fdopen(os.dup(file), "rb") as lines:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            lines.seek(0)
+            for line in lines:
+                record = _record(line)
+                if record is None or (record["seq"], record.get("previous")) != (head.seq + 1, head.digest):
+                    raise AuditError(f"Record {head.seq + 1} of the audit log is damaged: run make verify-audit.")
+                mac = self._mac({key: value for key, value in record.items() if key != "mac"})
+                signed += hmac.compare_digest(mac, str(record.get("mac", "")))
+                head = Head(head.seq + 1, _digest(line))
+                kept.append(record)
+        return Verified(head.seq, signed, list(reversed(kept)))
+
+    def _mac(self, record: Mapping[str, Any]) -> str:
+        return hmac.new(self.key, _canonical(record), hashlib.sha256).hexdigest()
+
     def _write(
         self, file: int, head: Head, size: int, event: str, details: Mapping[str, str | int]
     ) -> tuple[Head, int]:
@@ -68,8 +100,7 @@ class AuditLog:
             "event": event,
             "previous": head.digest,
         }
-        mac = hmac.new(self.key, _canonical(record), hashlib.sha256).hexdigest()
-        line = _canonical(record | {"mac": mac}) + b"\n"
+        line = _canonical(record | {"mac": self._mac(record)}) + b"\n"
         try:
             if os.write(file, line) < len(line):
                 raise OSError(errno.ENOSPC, "short write")
@@ -103,20 +134,20 @@ def _last(file: int, path: Path) -> tuple[Head, int, int]:
     if not whole and not start:
         return Head(), 0, torn
     line = whole[whole.rfind(b"\n", 0, -1) + 1 :]
-    seq = _seq(line)
-    if seq is None:
+    record = _record(line)
+    if record is None:
         raise AuditError(f"The last record of the audit log {path} is damaged: move the file away and restart.")
-    return Head(seq, _digest(line)), size - torn, torn
+    return Head(record["seq"], _digest(line)), size - torn, torn
 
 
-def _seq(line: bytes) -> int | None:
-    """A record's number, or None if the line is not exactly a record."""
+def _record(line: bytes) -> dict[str, Any] | None:
+    """A record, or None if the line is not exactly one."""
     try:
         record = json.loads(line)
         whole = line == _canonical(record) + b"\n"
     except (ValueError, RecursionError):
         return None
-    return record["seq"] if whole and isinstance(record, dict) and isinstance(record.get("seq"), int) else None
+    return record if whole and isinstance(record, dict) and isinstance(record.get("seq"), int) else None
 
 
 def _canonical(record: Mapping[str, Any]) -> bytes:

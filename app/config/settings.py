@@ -1,9 +1,11 @@
 """Where the app finds its secrets and its settings."""
 
+import json
 import os
 import re
 import secrets
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +13,8 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _VERSION = re.compile(r"[0-9a-f]{32}")
 SECRET_NAMES = ("flask-secret-key", "keycloak-service-client-secret", "audit-log-signing-key")
 DEMO_MARK = "demo-"
+# What the catalogue tells of the versions: {secret: {version, created}}. It holds no value.
+VERSIONS = "versions.json"
 _demo_values: defaultdict[str, str] = defaultdict(lambda: DEMO_MARK + secrets.token_urlsafe(32))
 
 
@@ -38,18 +42,29 @@ class Config:
     keycloak_url: str = _setting("KEYCLOAK_URL", "http://localhost:8080")
     keycloak_realm: str = _setting("KEYCLOAK_REALM", "iam")
     keycloak_client_id: str = _setting("KEYCLOAK_CLIENT_ID", "automation-cli")
+    login_client_id: str = _setting("LOGIN_CLIENT_ID", "flask-app")
     public_url: str = _setting("PUBLIC_URL", "https://localhost:8443")
     audit_log: str = _setting("AUDIT_LOG", "/var/lib/coffre-app/audit.jsonl")
 
     @property
+    def issuer(self) -> str:
+        """The realm as a browser reaches it, and as its tokens name it."""
+        return f"{self.public_url}/realms/{self.keycloak_realm}"
+
+    @property
+    def realm_url(self) -> str:
+        """The realm on the back channel."""
+        return f"{self.keycloak_url}/realms/{self.keycloak_realm}"
+
+    @property
     def token_url(self) -> str:
         """The realm's token endpoint, on the back channel."""
-        return f"{self.keycloak_url}/realms/{self.keycloak_realm}/protocol/openid-connect/token"
+        return f"{self.realm_url}/protocol/openid-connect/token"
 
     @property
     def account_url(self) -> str:
         """The realm's account page, as a browser reaches it."""
-        return f"{self.public_url}/realms/{self.keycloak_realm}/account/"
+        return f"{self.issuer}/account/"
 
     @staticmethod
     def get_secret(name: str, default: str | None = None) -> str:
@@ -82,15 +97,55 @@ class Config:
         raise ValueError(f"The secret {name} is missing: neither a file nor an environment variable has it.")
 
 
+@dataclass(frozen=True)
+class Given:
+    """What anybody may be told of a secret: no value. `source` is None if it is missing.
+
+    `version` and `created` (ISO 8601, UTC) are "" where nobody tells them; `previous` has the versions before it that
+    still count.
+    """
+
+    name: str
+    source: str | None
+    version: str = ""
+    created: str = ""
+    previous: tuple[str, ...] = ()
+
+
+def given(sources: Mapping[str, str | None]) -> list[Given]:
+    """What is known of secrets that came from these sources; only what comes as a file has versions."""
+    told = _versions() if "file" in sources.values() else {}
+    return [
+        Given(name, source, **told.get(name, {}), previous=tuple(_previous_versions(name)))
+        if source == "file"
+        else Given(name, source)
+        for name, source in sources.items()
+    ]
+
+
+def _versions() -> dict[str, dict[str, str]]:
+    """What `VERSIONS` has; nothing where it is not there or not understood."""
+    try:
+        read = json.loads(_from_file(VERSIONS) or b"{}")
+        return {name: {key: str(each[key]) for key in ("version", "created")} for name, each in read.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def _directory() -> Path:
     return Path(os.environ.get("SECRETS_DIR", "/run/secrets"))
 
 
 def _previous(name: str) -> tuple[str, ...]:
     """The values in the files <name>.<version>."""
-    names = sorted(path.name for path in _directory().iterdir() if path.name.startswith(f"{name}."))
-    rings = [each for each in names if _VERSION.fullmatch(each.removeprefix(f"{name}."))]
-    return tuple(decoded(each, _from_file(each) or b"") for each in rings)
+    files = [f"{name}.{version}" for version in _previous_versions(name)]
+    return tuple(decoded(each, _from_file(each) or b"") for each in files)
+
+
+def _previous_versions(name: str) -> list[str]:
+    """The versions that the files <name>.<version> are of."""
+    found = (path.name.removeprefix(f"{name}.") for path in _directory().iterdir())
+    return sorted(each for each in found if _VERSION.fullmatch(each))
 
 
 def _from_file(name: str) -> bytes | None:

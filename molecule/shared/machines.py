@@ -152,7 +152,12 @@ def read_state(host: Any, stack: str = STACK) -> dict[str, Any]:
 
 
 def fetch(
-    host: Any, path: str, *, ca: str = f"/var/lib/coffre/{STACK}/ca.crt", url: str = "https://localhost:8443"
+    host: Any,
+    path: str,
+    *,
+    ca: str = f"/var/lib/coffre/{STACK}/ca.crt",
+    url: str = "https://localhost:8443",
+    cookie: str = "",
 ) -> tuple[int, str]:
     """Ask the stack as a user of the host would; trusting a CA, or what the host does. Status 0: no answer."""
     script = (
@@ -163,14 +168,15 @@ def fetch(
         "handler = urllib.request.HTTPSHandler(context=context)\n"
         "opener = urllib.request.build_opener(handler, urllib.request.ProxyHandler({}), Stay)\n"
         "try:\n"
-        "    answer = opener.open(sys.argv[1], timeout=10)\n"
+        "    asked = urllib.request.Request(sys.argv[1], headers={'Cookie': sys.argv[3]})\n"
+        "    answer = opener.open(asked, timeout=10)\n"
         "except urllib.error.HTTPError as error:\n"
         "    answer = error\n"
         "except OSError as error:\n"
         "    print(0, error); sys.exit()\n"
         "print(answer.status, answer.headers.get('Location') or answer.read().decode())"
     )
-    output = host.check_output(f"python3 -c {shlex.quote(script)} {shlex.quote(url + path)} {shlex.quote(ca)}")
+    output = host.check_output(f"python3 -c {shlex.join([script, url + path, ca, cookie])}")
     status, _, body = output.partition(" ")
     return int(status), body
 

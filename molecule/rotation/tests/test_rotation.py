@@ -1,14 +1,23 @@
-"""Every strategy rotates under load, by name and again when all is due: nothing is lost, nothing is left over."""
+"""Every strategy rotates under load, by name and again when all is due: nothing is lost, nothing is left over.
+
+Meanwhile somebody is signed in to the app, in a browser, with a form that they have begun.
+"""
 
 from __future__ import annotations
 
 import json
 import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import browser
+import environments
 import pytest
-from machines import Play, adding, list_containers, on_machine, read_state
+from browser import Person
+from machines import Play, adding, fetch, list_containers, on_machine, read_state
 from rotations import Site, demo
 from traffic import traffic
 
@@ -26,6 +35,7 @@ ALL = [
     "deployment-audit-key",
     "proxy-tls",
 ]
+WHO = "Demo Operator"
 # The others keep what was before them for a month.
 KEPT_FOR_GOOD = {"audit-log-signing-key", "deployment-audit-key"}
 # Somebody who logs in to Keycloak in a browser, through the proxy: `login`, and later `refresh`. Prints the status.
@@ -68,6 +78,13 @@ path.write_text(json.dumps(state))
 
 
 @pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Where a browser keeps all it has."""
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+@pytest.fixture(scope="module")
 def site() -> Site:
     return demo(*adding(NEIGHBOURS, app={"secrets": [each["name"] for each in NEIGHBOURS]}))
 
@@ -92,6 +109,54 @@ def containers(host: Any) -> dict[str, str]:
 
 def visitor(what: str) -> str:
     return on_machine(f"python3 - {what}", VISITOR)
+
+
+def taken_for_them(host: Any, cookie: str) -> bool:
+    """Whether the app takes whoever has this cookie for the person who is signed in."""
+    status, page = fetch(host, "/", cookie=f"__Host-session={cookie}")
+    assert status == 200
+    return WHO in page
+
+
+def throwing_out(secret: str) -> str:
+    """As variables of a run, the catalogue with which no earlier version of a key counts."""
+    secrets = environments.variables("demo")["stack_catalogue_secrets"]
+    (entry,) = (each for each in secrets if each["name"] == secret)
+    entry["settings"]["keep_days"] = 0
+    return json.dumps({"stack_catalogue_secrets": [*secrets, *NEIGHBOURS]})
+
+
+def sign_in(host: Any, somebody: Person) -> str:
+    """As the operator of the demo, who begins to write a note; the cookie of then."""
+    somebody.sign_in("demo", host.check_output("cat /run/coffre/coffre-demo.people/demo"))
+    somebody.write("half a ")
+    return somebody.cookie
+
+
+@contextmanager
+def staying(somebody: Person | None) -> Iterator[None]:
+    """Whoever is signed in stays so, page by page."""
+    with somebody.staying() if somebody else nullcontext([WHO]) as said:
+        yield
+    assert set(said) == {WHO}
+
+
+def finish_the_form(somebody: Person) -> None:
+    """It is as they left it, and counts."""
+    assert somebody.written == "half a "
+    somebody.write("note")
+    assert somebody.send()[0] == "half a note"
+
+
+def throw_out_and_come_back(host: Any, site: Site, somebody: Person) -> None:
+    """With its key a cookie ends, whoever has it; who is signed in to Keycloak needs no password for another."""
+    cookie = somebody.cookie
+    assert taken_for_them(host, cookie)
+    thrown_out = site.rotate("flask-secret-key", arguments=["-e", throwing_out("flask-secret-key")])
+    assert thrown_out.status == 0, thrown_out.output
+    assert not taken_for_them(host, cookie)
+    somebody.sign_in_again()
+    somebody.sign_out()
 
 
 def look(host: Any) -> str:
@@ -129,11 +194,13 @@ class Story:
         return play
 
 
-def test_rotations_under_load(host: Any, site: Site, tmp_path: Path) -> None:
+def test_rotations_under_load(host: Any, site: Site, tmp_path: Path, folder: Path) -> None:
     try:
-        with traffic(host, 5000):
-            assert (play := site.play("site")).status == 0, play.output
+        assert (play := site.play("site")).status == 0, play.output
+        assert (play := site.play("demo_user")).status == 0, play.output
+        with traffic(host, 5000), browser.person(host, folder) as somebody:
             story = Story(host, site)
+            cookie = sign_in(host, somebody) if somebody else ""
 
             before = look(host)
             planned = site.rotate("keycloak-db-password", arguments=["--check"])
@@ -143,7 +210,9 @@ def test_rotations_under_load(host: Any, site: Site, tmp_path: Path) -> None:
             neighbour = digest(host, "api-key-2")
             assert visitor("login") == "200"
             some = {"api-key", *ALL} - {"keycloak-admin-password"}
-            story.rotate(*some, changed=some, rolled={"app", "keycloak"})
+            with staying(somebody):
+                story.rotate(*some, changed=some, rolled={"app", "keycloak"})
+            assert not cookie or taken_for_them(host, cookie)
             assert digest(host, "api-key-2") == neighbour
             assert visitor("refresh") == "200"
             once = rings(host)
@@ -155,12 +224,17 @@ def test_rotations_under_load(host: Any, site: Site, tmp_path: Path) -> None:
             assert look(host) == before
             on_machine("python3 -", AGE)
             # Once more: what was in force is kept, and what was before it only where it is kept for good.
-            story.rotate(changed={*ALL}, rolled={"app", "keycloak"})
+            with staying(somebody):
+                story.rotate(changed={*ALL}, rolled={"app", "keycloak"})
             assert visitor("refresh") == "400 invalid_grant"
             assert {name: ring[1:] for name, ring in rings(host).items()} == {
                 name: ring if name in KEPT_FOR_GOOD else ring[:1] for name, ring in once.items()
             }
             assert digest(host, "api-key-2") == neighbour
+            if somebody:
+                finish_the_form(somebody)
+                assert not taken_for_them(host, cookie)
+                throw_out_and_come_back(host, site, somebody)
         verified = site.play("verify_audit")
         assert verified.status == 0, verified.output
     finally:

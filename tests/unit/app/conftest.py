@@ -1,14 +1,17 @@
-"""Canary secrets, a clean environment, the app, and a token endpoint that is a real server on the loopback."""
+"""Canary secrets, a clean environment, the app, and Keycloak's endpoints as a real server on the loopback has them."""
 
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 from flask import Flask
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 from app import create_app
 from app.config.settings import SECRET_NAMES
@@ -36,11 +39,19 @@ def secrets_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+KEY = RSAKey.generate_key(2048, {"kid": "one"})
+
+
 class TokenServer(ThreadingHTTPServer):
-    """Answers the right client secret with a token; what it got is in `forms`. `answer` overrides what it says."""
+    """Answers the right client secret with a token; what it got is in `forms`. `answer` overrides what it says.
+
+    A code it answers with an ID token of `claims`, signed with `key`, of which it publishes `KEY` alone.
+    """
 
     forms: list[dict[str, list[str]]]
     answer: tuple[int, bytes] | None = None
+    claims: dict[str, Any]
+    key: RSAKey = KEY
 
     @property
     def url(self) -> str:
@@ -54,9 +65,18 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
         self.server.forms.append(form)
-        right = form.get("client_secret") == [CANARIES["keycloak-service-client-secret"]]
-        token = (200, json.dumps({"access_token": "canary-token"}).encode())
-        status, body = self.server.answer or (token if right else (401, b'{"error": "unauthorized_client"}'))
+        right = form.get("client_secret") == [CANARIES["keycloak-service-client-secret"]] or "code" in form
+        answer = {"access_token": "canary-token", "token_type": "Bearer"}
+        if "code" in form:
+            answer["id_token"] = jwt.encode({"alg": "RS256", "kid": "one"}, self.server.claims, self.server.key)
+        token = (200, json.dumps(answer).encode())
+        self._send(*(self.server.answer or (token if right else (401, b'{"error": "unauthorized_client"}'))))
+
+    def do_GET(self) -> None:
+        assert self.path == "/realms/iam/protocol/openid-connect/certs"
+        self._send(200, json.dumps({"keys": [KEY.as_dict(private=False)]}).encode())
+
+    def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Location", "/elsewhere")
@@ -71,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 def token_server() -> Iterator[TokenServer]:
     """Keycloak's token endpoint, as far as the app uses it."""
     server = TokenServer(("127.0.0.1", 0), _Handler)
-    server.forms = []
+    server.forms, server.claims = [], {}
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server

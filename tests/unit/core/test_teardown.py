@@ -67,9 +67,18 @@ def rotate(paths: StackPaths, lease: float) -> None:
 @pytest.mark.usefixtures("neighbour")
 def test_the_stack_goes_and_its_seals_stay(staged: Stack, engine: Engine) -> None:
     before = staged.tree()
+    staged.paths.people.mkdir()
+    (staged.paths.people / "kim").touch()
     told = core.teardown(staged.paths)
+    assert not staged.paths.people.exists()
     assert told["changed"] and told["warnings"] == []
-    assert told["removed"] == ["2 containers", "1 networks", str(staged.paths.run), str(staged.paths.compose)]
+    assert told["removed"] == [
+        "2 containers",
+        "1 networks",
+        str(staged.paths.run),
+        str(staged.paths.people),
+        str(staged.paths.compose),
+    ]
     assert engine.removed == ["docker stop c1 c2", "docker rm --force --volumes c1 c2", "docker network rm n1"]
     gone = {path for path in before if path not in staged.tree()}
     assert all(path.startswith(str(staged.paths.run)) or path == str(staged.paths.compose) for path in gone)

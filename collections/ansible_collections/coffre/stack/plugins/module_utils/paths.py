@@ -49,6 +49,11 @@ class StackPaths:
         return self.run_root / self.stack
 
     @property
+    def people(self) -> Path:
+        """The passwords of users that were made for somebody to try the stack with, until the host is off."""
+        return self.run_root / f"{self.stack}.people"
+
+    @property
     def lib(self) -> Path:
         return self.lib_root / self.stack
 

@@ -175,7 +175,10 @@ def main() -> None:
     report(
         module,
         lambda: work(module.params, module.check_mode),
-        lambda: {"progress": progress.end(), "audit": audit.head(StackPaths(module.params["stack"], engine=module.params["engine"]))},
+        lambda: {
+            "progress": progress.end(),
+            "audit": audit.head(StackPaths(module.params["stack"], engine=module.params["engine"])),
+        },
     )
 
 

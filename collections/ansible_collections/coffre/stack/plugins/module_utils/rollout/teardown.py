@@ -37,7 +37,7 @@ def teardown(paths: StackPaths, destroy: str = "", check: bool = False) -> dict[
         listed = [(name, ways, ids) for name, listing, ways in kinds if (ids := _ids(paths.stack, listing))]
         # Without the Compose file the boot unit leaves the stack's secrets sealed.
         kept = [paths.lib] if destroy else [paths.compose]
-        trees = [path for path in (paths.run, *firewall.files_of(paths), *kept) if _there(path)]
+        trees = [path for path in (paths.run, paths.people, *firewall.files_of(paths), *kept) if _there(path)]
         unmounts = _last(paths)
         if not check:
             _remove(paths, [[*way, *ids] for _, ways, ids in listed for way in ways], trees, unmounts)
@@ -80,7 +80,7 @@ def _ids(stack: str, listing: list[str]) -> list[str]:
 
 def _last(paths: StackPaths) -> bool:
     """Whether the memory is mounted and holds nothing but this stack's secrets."""
-    return tmpfs.options(paths.run_root) is not None and set(paths.run_root.iterdir()) <= {paths.run}
+    return tmpfs.options(paths.run_root) is not None and set(paths.run_root.iterdir()) <= {paths.run, paths.people}
 
 
 def _remove(paths: StackPaths, commands: list[list[str]], trees: list[Path], unmounts: bool) -> None:
