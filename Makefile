@@ -54,6 +54,11 @@ demo-user: $(VENV)/controller ## Make users to sign in to the demo with, each wi
 teardown: $(VENV)/controller ## Remove the stack; keep seals and data
 	$(PLAYBOOK) playbooks/teardown.yml
 
+.PHONY: swarm-node
+swarm-node: $(VENV)/controller ## A node of a swarm: DRAIN=host, ACTIVATE=host or REMOVE=host
+	$(PLAYBOOK) playbooks/nodes.yml $(if $(DRAIN),-e 'drain="$(DRAIN)"') $(if $(ACTIVATE),-e 'activate="$(ACTIVATE)"') \
+	  $(if $(REMOVE),-e 'remove="$(REMOVE)"')
+
 .PHONY: vault
 vault: $(VENV)/controller ## Make the vault that stack_vault describes, and what stands around it: [CONFIRM=its name]
 	$(PLAYBOOK) playbooks/vault.yml $(if $(CONFIRM),-e 'confirm="$(CONFIRM)"')

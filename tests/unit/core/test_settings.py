@@ -56,6 +56,8 @@ FIT: dict[str, list[Any]] = {
     "container_images_cache": ["/root/.cache/coffre/images"],
     "docker_host_blocked_addresses": [[], ["169.254.0.0/16", "fe80::/10", "168.63.129.16"]],
     "docker_host_container_interfaces": [["docker*", "br-*", "eth0.1"]],
+    "swarm_cluster_address": ["", "192.0.2.1"],
+    "swarm_cluster_address_pool": ["10.255.0.0/16", "172.20.0.0/22"],
 }
 UNFIT: dict[str, list[Any]] = {
     "stack_name": ["", None, "..", "a/b", "A", "1a", "a b", "a\n", "a" * 41, 1, True, ["a"]],
@@ -153,9 +155,13 @@ UNFIT: dict[str, list[Any]] = {
     "container_images_cache": ["", None, "images", "~/images", "/"],
     "docker_host_blocked_addresses": ["169.254.0.0/16", None, ["metadata"], [""], [1], ["1.2.3.4/33"]],
     "docker_host_container_interfaces": ["docker*", None, [""], ['a"'], ["a b"], ["br-*x"], ["a" * 16]],
+    "swarm_cluster_address": [None, "eth0", "192.0.2.1:2377", "::1", 1],
+    "swarm_cluster_address_pool": ["", None, "10.255.0.0", "10.255.0.1/16", "10.255.0.0/24", "fd00::/16", 10],
 }
 SAME = {
     "docker_host_live_restore": "stack_secrets_require_noswap",
+    "docker_host_swarm": "stack_secrets_require_noswap",
+    "stack_plain_networks": "stack_secrets_require_noswap",
     "stack_services_url": "stack_public_url",
     "stack_http_port": "stack_https_port",
     "stack_services_health_seconds": "stack_services_timeout",

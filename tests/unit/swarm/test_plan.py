@@ -128,6 +128,7 @@ def test_a_manager_that_is_locked_waits_for_its_key() -> None:
         ({"m1": bare()["m1"]}, ABOUT, "No manager of this play is in control of a swarm, and m2, m3 may be"),
         (bare(w1={"state": "active", "node": "x"}), ABOUT, "w1 is in a swarm (active) of which no manager"),
         (bare(m1={"state": "locked"}), ABOUT, "m1 is locked, and no manager is in control"),
+        (swarm(m1={"nodes": []}), ABOUT, "The swarm of m1 does not tell its nodes"),
         (swarm(m1={"labels": {}}), ABOUT, "The swarm of m1 is not made by this role"),
         (swarm(), replace(ABOUT, name="other"), "The swarm of m1 is that of swarm"),
         (swarm(m3={"cluster": "c2"}), ABOUT, "m3 is in another swarm than m1"),
@@ -188,3 +189,47 @@ def test_the_stacks_tasks_may_run_on_each_node_that_was_seen_to_and_its_volumes_
 def test_volumes_do_not_wander(nodes: dict[str, Any], data: str, words: str) -> None:
     _, problems = plan.labels(ABOUT, swarm(nodes), "shop", data)
     assert [words in each for each in problems] == [True]
+
+
+AWAY = {"reachability": "unreachable"}
+HERE = {"reachability": "reachable"}
+ALL = {"m1": HERE, "m2": HERE, "m3": HERE}
+
+
+@pytest.mark.parametrize(
+    ("looks", "host", "action", "acting"),
+    [
+        (swarm(ALL), "w1", "drain", "m1"),
+        (swarm(ALL), "id-w1", "remove", "m1"),
+        (swarm(ALL), "m1", "drain", "m1"),
+        (swarm(ALL), "m1", "remove", "m2"),
+        (swarm(ALL | {"m3": AWAY | {"state": "down"}}), "m3", "remove", "m1"),
+        (swarm(ALL | {"w1": {"labels": {"coffre.shop.data": "true"}, "state": "down"}}), "w1", "remove", "m1"),
+        (swarm(ALL | {"w1": {"labels": {"coffre.shop.data": "true"}}}), "w1", "activate", "m1"),
+    ],
+)
+def test_a_node_comes_and_goes(looks: dict[str, Any], host: str, action: str, acting: str) -> None:
+    found = plan.node(ABOUT, looks, host, action)
+    assert (found["problems"], found["acting"], found["id"]) == ([], acting, f"id-{host.removeprefix('id-')}")
+
+
+@pytest.mark.parametrize(
+    ("looks", "host", "action", "words"),
+    [
+        (swarm(ALL), "w1", "", "Nothing is no command"),
+        (swarm(ALL), "w7", "drain", "w7 is no node of the swarm"),
+        (swarm(ALL | {"w2": {"labels": {}, "hostname": "w1"}}), "w1", "drain", "w1 is 2 nodes of the swarm"),
+        (bare(), "w1", "drain", "No manager that could act on w1"),
+        (swarm(ALL | {"m3": AWAY}), "m2", "remove", "Without m2, 1 of 2 managers would be reachable"),
+        ({"m1": swarm(ALL)["m1"]}, "m1", "remove", "No manager that could act on m1"),
+        (
+            swarm(ALL | {"w1": {"labels": {"coffre.host": "w1", "coffre.shop.data": "true"}}}),
+            "w1",
+            "drain",
+            "The volumes of shop are on w1",
+        ),
+    ],
+)
+def test_a_node_that_is_not_let_go(looks: dict[str, Any], host: str, action: str, words: str) -> None:
+    (problem,) = plan.node(ABOUT, looks, host, action)["problems"]
+    assert words in problem

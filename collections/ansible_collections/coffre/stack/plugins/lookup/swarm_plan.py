@@ -31,6 +31,14 @@ options:
     description: The stack's name, to be told of its labels too.
     type: str
     default: ""
+  node:
+    description: A host, to be told how to do to it what O(action) says.
+    type: str
+    default: ""
+  action:
+    description: What is to be done to O(node).
+    type: str
+    choices: [drain, activate, remove]
   data_host:
     description: The host that keeps the volumes of that stack, if it has any.
     type: str
@@ -46,7 +54,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _list:
   description:
-    - One dictionary with C(problems), C(acting), C(create), C(join), C(dead), C(nodes), C(locked) and C(labels).
+    - One dictionary with C(problems), C(acting), C(create), C(join), C(dead), C(nodes), C(locked) and C(labels), and
+      with O(node) C(node).
   type: list
   elements: dict
 """
@@ -60,4 +69,6 @@ class LookupModule(LookupBase):
         inventory = plan.Inventory(**kwargs["inventory"])
         found = plan.plan(inventory, looks)
         changes, problems = plan.labels(inventory, looks, stack, kwargs.get("data_host", "")) if stack else ([], [])
+        if kwargs.get("node"):
+            found["node"] = plan.node(inventory, looks, kwargs["node"], kwargs["action"])
         return [found | {"problems": found["problems"] + problems, "labels": changes}]

@@ -117,6 +117,23 @@ def _network(value: Any) -> str:
     return ""
 
 
+def _own_address(value: Any) -> str:
+    try:
+        ipaddress.IPv4Address(value if isinstance(value, str) else "")
+    except ValueError:
+        return "" if value == "" else 'an IPv4 address, or ""'
+    return ""
+
+
+def _pool(value: Any) -> str:
+    """A network that can be divided into some of 24 bits."""
+    try:
+        fits = ipaddress.IPv4Network(value if isinstance(value, str) else "").prefixlen <= 22
+    except ValueError:
+        fits = False
+    return "" if fits else "an IPv4 network of 22 bits or fewer, such as 10.255.0.0/16"
+
+
 def _address(value: Any) -> str:
     try:
         ipaddress.ip_address(value if isinstance(value, str) else "")
@@ -230,6 +247,10 @@ RULES: dict[str, Rule] = {
     "docker_host_blocked_addresses": _each(_network),
     "docker_host_container_interfaces": _each(_matches(INTERFACE, "names of interfaces, * at the end")),
     "docker_host_live_restore": _switch,
+    "docker_host_swarm": _switch,
+    "stack_plain_networks": _switch,
+    "swarm_cluster_address": _own_address,
+    "swarm_cluster_address_pool": _pool,
 }
 
 

@@ -70,8 +70,10 @@ def _info() -> dict[str, Any]:
 
 
 def _nodes() -> list[dict[str, Any]]:
-    """Every node that the swarm knows, as a manager has it."""
-    ids = _docker("node", "ls", "--quiet").split()
+    """Every node that the swarm knows, as a manager has it; [] where the swarm finds no leader in time."""
+    deadline = time.monotonic() + SECONDS
+    while not (ids := _docker("node", "ls", "--quiet").split()) and time.monotonic() < deadline:
+        time.sleep(1)
     return [parse(each) for each in json.loads(_docker("node", "inspect", *ids) or "[]")] if ids else []
 
 

@@ -143,6 +143,8 @@ def _together(inventory: Inventory, looks: Mapping[str, Look], lead: str) -> Ite
                 yield f"{count} hosts have the {what} {value}: give each its own."
     if not lead:
         yield "No manager is among the hosts of this play: with --limit, name one too."
+    elif looks[lead]["control"] and not looks[lead]["nodes"]:
+        yield f"The swarm of {lead} does not tell its nodes, because it has no leader at the moment: run again."
     elif looks[lead]["control"]:
         yield from _ours(inventory, looks, lead)
         yield from _strangers(inventory, looks, looks[lead]["nodes"])
@@ -209,6 +211,43 @@ def _strangers(inventory: Inventory, looks: Mapping[str, Look], listed: Sequence
                 f"{host} runs containers of the swarm and cannot be reached: mend that, "
                 f"or have them go elsewhere (make swarm-node DRAIN={host})."
             )
+
+
+def node(inventory: Inventory, looks: Mapping[str, Look], host: str, action: str) -> dict[str, Any]:
+    """{id, state, acting, problems} of a node that is to be drained, activated or removed."""
+    others = {each: look for each, look in looks.items() if action != "remove" or each != host}
+    lead = acting(inventory, others)
+    listed: Sequence[Look] = looks[lead]["nodes"] if lead else []
+    found = [each for each in listed if host in (name(each), each["id"])]
+    done = {"acting": lead, "id": found[0]["id"] if found else "", "state": found[0]["state"] if found else ""}
+    if action not in ("drain", "activate", "remove"):
+        return done | {"problems": [f"{action or 'Nothing'} is no command: say drain, activate or remove."]}
+    if not lead or not looks[lead]["control"] or not listed:
+        return done | {
+            "problems": [f"No manager that could act on {host} is reached and in control of a swarm that has a leader."]
+        }
+    if len(found) != 1:
+        said = "no node" if not found else f"{len(found)} nodes"
+        return done | {"problems": [f"{host} is {said} of the swarm: name one, by its id where names are the same."]}
+    return done | {"problems": list(_harm(found[0], listed, action))}
+
+
+def _harm(found: Look, listed: Sequence[Look], action: str) -> Iterator[str]:
+    """What an action would do to the swarm, or to a stack that has its volumes on the node."""
+    managers = [each for each in listed if each["role"] == "manager" and each["id"] != found["id"]]
+    there = [each for each in managers if each["reachability"] == "reachable"]
+    if action == "remove" and found["role"] == "manager" and len(there) * 2 <= len(managers):
+        yield (
+            f"Without {name(found)}, {len(there)} of {len(managers)} managers would be reachable, which is no "
+            "majority: bring the others back first."
+        )
+    keeps = [label for label in found["labels"] if label.endswith(".data")]
+    if action != "activate" and found["state"] == "ready" and keeps and found["availability"] == "active":
+        stacks = ", ".join(label.removeprefix("coffre.").removesuffix(".data") for label in keeps)
+        yield (
+            f"The volumes of {stacks} are on {name(found)}, and what keeps them would stop: move them first "
+            "(docs/swarm.md), or drain the node by docker node update --availability drain."
+        )
 
 
 def labels(
