@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..host.outcome import guard
+from ..swarm import membership
 from . import answers as doctor_answers
 from . import containers as doctor_containers
 from . import files as doctor_files
 from . import host as doctor_host
 from . import leaks as doctor_leaks
+from . import swarm as doctor_swarm
 from . import times as doctor_times
 from . import vault as doctor_vault
 from .target import Check, Target, judge
@@ -86,12 +88,22 @@ OF_THE_VAULT = (
     Examination("vault expiry", doctor_vault.expiry, ("state", "vault"), f"{ROTATE}, or put a new version, and {SITE}"),
     Examination("vault protection", doctor_vault.protection, ("vault",), "fill the vault with make ensure-secrets"),
 )
+# Where the host is a manager of a swarm.
+OF_A_MANAGER = (
+    Examination(
+        "swarm",
+        doctor_swarm.manager,
+        ("engine",),
+        "run systemctl start coffre-swarm-unlock where it is locked, then playbooks/swarm.yml (docs/swarm.md)",
+    ),
+)
 
 
 def examine(target: Target) -> list[Check]:
     """All checks, in order. Nothing that a check stumbles over keeps the others from running."""
     found: dict[str, Check] = {}
-    for each in EXAMINATIONS + (OF_THE_VAULT if target.source.vault else ()):
+    of_a_manager = OF_A_MANAGER if membership.SEAL.exists() else ()
+    for each in EXAMINATIONS + of_a_manager + (OF_THE_VAULT if target.source.vault else ()):
         if missing := [need for need in each.needs if not _usable(found[need], target)]:
             found[each.name] = Check(each.name, False, False, f"not checked, because of: {', '.join(missing)}", True)
             continue

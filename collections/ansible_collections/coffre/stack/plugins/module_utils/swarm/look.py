@@ -33,20 +33,20 @@ KERNEL = {
 def look(address: str, told: float) -> dict[str, Any]:
     """The look at this host; `address` is where the others are to reach it, "" for the one of its default route."""
     offset = time.time() - told
-    info = _info()
-    swarm = info.get("Swarm") or {}
+    said = info()
+    swarm = said.get("Swarm") or {}
     cluster = swarm.get("Cluster") or {}
     return {
         "hostname": os.uname().nodename,
         "address": address or _own_address(),
         "offset": round(offset, 1),
-        "engine": info.get("ServerVersion") or _of_debian(),
+        "engine": said.get("ServerVersion") or _of_debian(),
         "state": swarm.get("LocalNodeState") or "inactive",
         "node": swarm.get("NodeID") or "",
         "control": bool(swarm.get("ControlAvailable")),
         "cluster": cluster.get("ID") or "",
         "labels": (cluster.get("Spec") or {}).get("Labels") or {},
-        "nodes": _nodes() if swarm.get("ControlAvailable") else [],
+        "nodes": nodes() if swarm.get("ControlAvailable") else [],
         "swaps": tmpfs.swaps_in_clear(),
         "lacks": [name for name, command in KERNEL.items() if not _in_namespace(command)],
     }
@@ -63,13 +63,13 @@ def _docker(*words: str) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def _info() -> dict[str, Any]:
+def info() -> dict[str, Any]:
     """What the engine says of itself; {} without one. Join tokens are no part of it."""
     found: dict[str, Any] = json.loads(_docker("info", "--format", "{{json .}}") or "{}")
     return found
 
 
-def _nodes() -> list[dict[str, Any]]:
+def nodes() -> list[dict[str, Any]]:
     """Every node that the swarm knows, as a manager has it; [] where the swarm finds no leader in time."""
     deadline = time.monotonic() + SECONDS
     while not (ids := _docker("node", "ls", "--quiet").split()) and time.monotonic() < deadline:

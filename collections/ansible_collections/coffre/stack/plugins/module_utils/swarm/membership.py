@@ -23,6 +23,7 @@ NAME = "swarm-unlock-key"
 SEAL = LIB_ROOT / f"{NAME}.cred"
 BEFORE = LIB_ROOT / f"{NAME}.before.cred"
 OFFERED = RUN_ROOT / ".swarm-offer"
+NODE_KEY = "swarm/certificates/swarm-node.key"  # in the engine's root
 PORT = 2377
 CALL_SECONDS = 120
 # A manager that unlocks, or that joins a busy swarm, first catches up with the others.
@@ -200,6 +201,14 @@ def keep(choice: str, check: bool = False) -> bool:
         return not done
 
 
+def comes_back() -> bool:
+    """Whether this manager can be unlocked by what is sealed here, after a boot say."""
+    with engine() as client:
+        root = Path(client.info()["DockerRootDir"])
+    key = _held()
+    return key is not None and opens(root / NODE_KEY, key)
+
+
 def _held() -> bytes | None:
     """The unlock key that is sealed here, if it can be opened."""
     try:
@@ -222,7 +231,7 @@ def _let_go(root: Path, key: bytes) -> None:
     """Remove the seal before as soon as what is on the engine's disk opens with the key; else a later run does."""
     deadline = time.monotonic() + SETTLES
     while BEFORE.exists() and time.monotonic() < deadline:
-        if opens(root / "swarm/certificates/swarm-node.key", key):
+        if opens(root / NODE_KEY, key):
             BEFORE.unlink()
         else:
             time.sleep(PAUSE)
