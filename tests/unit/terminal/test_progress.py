@@ -31,7 +31,7 @@ def test_steps_are_there_to_read_while_the_work_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "coffre-demo.progress"
     path.write_text("another run\nits step\n")
     progress.begin(path, "r1")
-    assert path.read_text() == "another run\nits step\n"  # who has nothing to tell writes nothing
+    assert path.read_text() == "r1\n"
     progress.step("app: starts its container")
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("r1\napp: starts its container\n", 0o600)
     progress.step("app: is ready")

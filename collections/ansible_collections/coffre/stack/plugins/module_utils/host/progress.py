@@ -17,31 +17,34 @@ LOOK = "? "  # before a line that is shown only if it takes long
 @dataclass
 class _Told:
     path: Path
-    lines: list[str]  # the run first
-    file: int | None = field(default=None)
+    file: int | None = None  # where it cannot be written, the work goes on
+    lines: list[str] = field(default_factory=list)
+
+    def write(self, line: str) -> None:
+        with suppress(OSError):
+            if self.file is not None:
+                os.write(self.file, f"{line}\n".encode())
 
 
 _told: _Told | None = None
 
 
 def begin(path: Path, run: str) -> None:
-    """From now on steps are written to this file, once there is one."""
+    """From now on steps are written to this file."""
     global _told
-    _told = _Told(path, [run])
+    _told = _Told(path)
+    with suppress(OSError):
+        # One of a module that was killed, or of another run, which goes on to write what nobody finds.
+        path.unlink(missing_ok=True)
+        _told.file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    _told.write(run)
 
 
 def step(line: str) -> None:
-    """Tell what begins now. Whether it can be written makes no difference to the work."""
-    if _told is None:
-        return
-    _told.lines.append(line)
-    with suppress(OSError):
-        if _told.file is None:
-            # One of a module that was killed, or of another run, which goes on to write what nobody finds.
-            _told.path.unlink(missing_ok=True)
-            _told.file = os.open(_told.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-            line = f"{_told.lines[0]}\n{line}"
-        os.write(_told.file, f"{line}\n".encode())
+    """Tell what begins now."""
+    if _told:
+        _told.lines.append(line)
+        _told.write(line)
 
 
 def look(line: str) -> None:
@@ -57,4 +60,4 @@ def end() -> list[str]:
         with suppress(OSError):
             os.close(told.file)
             told.path.unlink(missing_ok=True)
-    return told.lines[1:] if told else []
+    return told.lines if told else []
