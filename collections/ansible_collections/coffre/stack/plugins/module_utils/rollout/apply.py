@@ -320,6 +320,7 @@ def roll(
                 _recorded(stack, step, run)
                 if step.action != "nothing":
                     progress.step(f"{step.service.name}: is ready, after {time.monotonic() - began:.0f} s")
+                progress.look(f"{step.service.name}: has it accept the values that are deployed")
                 agreed = agree(stack.state, step.service.name, False) if agree and step.last else Agreed()
                 done.append(Done(step, round(time.monotonic() - began, 1), agreed))
         finally:
