@@ -127,8 +127,8 @@ def spoiled(name: str, message: str) -> dict[str, Any]:
     match name:
         case "state":
             found = (
-                "the rotation of session-key, db-password by kim is open since 2026-11-29T21:04:10Z: if nobody is at it any "
-                "more, run playbooks/rotate.yml, which finishes or undoes it"
+                "the rotation of session-key, db-password by kim is open since 2026-11-29T21:04:10Z: if nobody is at it "
+                "any more, run playbooks/rotate.yml, which finishes or undoes it"
             )
             return check(name, found, found, ok=False, remedy=site)
         case "ages":
@@ -146,8 +146,8 @@ def spoiled(name: str, message: str) -> dict[str, Any]:
             return check(name, "proxy runs as root", "proxy runs as root")
         case "vault versions":
             found = (
-                "client-secret is 0003 here and 9f2c in the vault, since 2026-11-28 10:02 UTC: the next playbooks/site.yml "
-                "adopts that"
+                "client-secret is 0003 here and 9f2c in the vault, since 2026-11-28 10:02 UTC: the next "
+                "playbooks/site.yml adopts that"
             )
             return check(name, found, found)
     return check(name, message)
@@ -169,7 +169,7 @@ def rotations(count: int, spoilt: bool) -> list[dict[str, Any]]:
                 "ended": text(began + took),
                 "outcome": "undone" if undone else "rotated",
                 "secrets": {name: ["0" * 32, "1" * 32] for name in names},
-                "failed": [f"{names[0]}: proved"] if undone else [],
+                "failed": [f"{name}: proved" for name in names[:1] if undone],
             }
         )
     if spoilt:
