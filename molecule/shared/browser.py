@@ -24,7 +24,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as becomes
 from selenium.webdriver.support.wait import WebDriverWait
 
-SECONDS = 30.0  # for a page, of a machine that rotates at the same time
+SECONDS = 60.0  # for a page, of a machine that rotates at the same time
 PACE = 0.5  # seconds between two looks
 BROWSER = ("chromium", "chromedriver")
 

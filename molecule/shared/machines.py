@@ -168,7 +168,7 @@ def fetch(
         "handler = urllib.request.HTTPSHandler(context=context)\n"
         "opener = urllib.request.build_opener(handler, urllib.request.ProxyHandler({}), Stay)\n"
         "try:\n"
-        "    asked = urllib.request.Request(sys.argv[1], headers={'Cookie': sys.argv[3]})\n"
+        "    asked = urllib.request.Request(sys.argv[1], headers={'Cookie': sys.argv[3]} if sys.argv[3] else {})\n"
         "    answer = opener.open(asked, timeout=10)\n"
         "except urllib.error.HTTPError as error:\n"
         "    answer = error\n"

@@ -206,7 +206,7 @@ PROBLEMS: list[tuple[Change, str]] = [
     (template(value="canary"), "file number 1 has an unknown key `value`"),
     (lambda data: data["files"].append(dict(data["files"][0])), "the file client.conf is there twice"),
     (secret(attributes={"version": "1"}), "secret api-key: the attribute version is there already"),
-    (template(template="x=@{db-password.version} @{db-password.created}"), ""),
+    (template(template="x=@{db-password.version} @{blob.created}"), ""),
     (template(template="x=@{db-password.owner}"), "names the attribute owner, which db-password does not have"),
     (template(template="x=@{db-password}@{BAD}"), "has an ill-formed reference after @{"),
     (template(template="nothing"), "refers to no secret"),

@@ -16,6 +16,7 @@ TARGETS = (
     "doctor",
     "rotate-secret",
     "verify-audit",
+    "demo-user",
     "teardown",
     "vault",
     "ensure-secrets",
