@@ -31,7 +31,7 @@ from .. import compose_file
 from ..catalogue import HOST, Catalogue
 from ..engines import compose
 from ..errors import CoffreError
-from ..host import bundles, files, state
+from ..host import bundles, files, raft, state
 from ..paths import StackPaths
 
 KEY = "deployment-audit-key"
@@ -121,7 +121,7 @@ def adopted(paths: StackPaths, st: state.State, run: Author, new: Collection[str
     """
     if not keyed(st):
         return False
-    lines, torn = _read(paths.audit)
+    lines, torn = _trail(paths)
     current = {service: entry.current for service, entry in sorted(st.services.items()) if entry.current}
     recorded = _recorded(lines, current)
     missing = [
@@ -137,13 +137,13 @@ def adopted(paths: StackPaths, st: state.State, run: Author, new: Collection[str
 def refused(paths: StackPaths, st: state.State, run: Author, service: str, bundle: str) -> None:
     """Record that a service did not become ready with a bundle. As `adopted` otherwise."""
     if keyed(st):
-        _append(paths, st, run, *_read(paths.audit), [_adoption(st, service, bundle, "refused")])
+        _append(paths, st, run, *_trail(paths), [_adoption(st, service, bundle, "refused")])
 
 
 def happened(paths: StackPaths, st: state.State, run: Author, events: Sequence[Mapping[str, Any]]) -> None:
     """Record events that are no adoption, each with its `event` and details. As `adopted` otherwise."""
     if events and keyed(st):
-        _append(paths, st, run, *_read(paths.audit), events)
+        _append(paths, st, run, *_trail(paths), events)
 
 
 def _adoption(st: state.State, service: str, bundle: str, outcome: str) -> dict[str, Any]:
@@ -167,14 +167,14 @@ def rotations(paths: StackPaths) -> dict[str, float]:
 
 def rotating(paths: StackPaths) -> Iterator[dict[str, Any]]:
     """Every record of an act of a rotation, in order. Raises CoffreError."""
-    for line in _read(paths.audit)[0]:
+    for line in _trail(paths)[0]:
         if (record := _parse(line)) and record.get("event") == "rotation":
             yield record
 
 
 def rotation_known(paths: StackPaths, run: str) -> bool:
     """Whether there are records of a rotation of this name. Raises CoffreError."""
-    lines = [line for line in _read(paths.audit)[0] if run.encode() in line]
+    lines = [line for line in _trail(paths)[0] if run.encode() in line]
     records = [record for line in lines if (record := _parse(line))]
     return any(record.get("event") == "rotation" and record.get("run") == run for record in records)
 
@@ -187,7 +187,7 @@ def keyed(st: state.State) -> bool:
 
 def head(paths: StackPaths) -> str:
     """The last record of the stack's trail, as a line to keep elsewhere; "" without one."""
-    lines, _ = _read(paths.audit)
+    lines, _ = _trail(paths)
     return next((str(_head(record, line)) for line in reversed(lines) if (record := _parse(line))), "")
 
 
@@ -420,6 +420,25 @@ def _read(path: Path) -> tuple[list[bytes], int]:
     return lines, len(torn)
 
 
+def _trail(paths: StackPaths) -> tuple[list[bytes], int]:
+    """As `_read` of the stack's own trail; on a swarm with what this manager lacks of it, which the others have.
+
+    Raises CoffreError where those records do not follow its own.
+    """
+    lines, torn = _read(paths.audit)
+    if not paths.on_swarm:
+        return lines, torn
+    kept = raft.trail(paths)
+    first = int((_parse(kept[0]) or {"seq": 0})["seq"]) if kept else len(lines) + 1
+    begun = lines[first - 1 :] if first else []
+    if not 1 <= first <= len(lines) + 1 or begun != kept[: len(begun)]:
+        raise CoffreError(
+            f"The audit trail {paths.audit} of this manager is not the beginning of the one that the managers keep "
+            "between them; nothing was changed: copy the file from the manager that acted last, and run again."
+        )
+    return lines + kept[len(begun) :], 0
+
+
 def _recorded(lines: Sequence[bytes], services: Collection[str]) -> dict[str, str]:
     """The bundles that services adopted last, as far as there are records of it."""
     found: dict[str, str] = {}
@@ -465,8 +484,12 @@ def _append(
         line = _canonical(record | {"mac": _mac(key, record)}) + b"\n"
         digest = hashlib.sha256(line).hexdigest()
         text += line
+    own = lines
+    if paths.on_swarm:  # the managers' comes first: what this one alone has would be nobody's when it is lost
+        raft.keep_trail(paths, [*lines, *text.splitlines(keepends=True)])
+        own = _read(paths.audit)[0]
     try:
-        _write(paths.audit, sum(map(len, lines)), text)
+        _write(paths.audit, sum(map(len, own)), b"".join(lines[len(own) :]) + text)
     except OSError as error:
         raise _unwritable(paths.audit, error) from None
 

@@ -1,4 +1,4 @@
-"""The state of a stack on a swarm: a label of a config object that all managers have.
+"""The state of a stack on a swarm, and the end of its audit trail: labels of config objects that all managers have.
 
 A write names the version that it follows, and the managers refuse any but the first of those that follow one; so who
 was thought dead and is not cannot write over whoever took its place. The stack's lock is another label of the same
@@ -12,7 +12,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,8 @@ from .api import ask
 STACK = "coffre.stack"
 STATE = "coffre.state"
 LOCK = "coffre.lock"
+TRAIL = "coffre.trail"
+KEPT = 300  # records at the end of the trail: a manager that lacks more of them has to be given the file
 CONTENT = "Y29mZnJl"  # base64: a config object must have some, and no more than its labels can be changed
 POLL_SECONDS = 0.5
 RENEW_SECONDS = 5.0
@@ -64,8 +66,12 @@ def name(paths: StackPaths) -> str:
 
 def look(paths: StackPaths) -> Record | None:
     """The object as the managers have it now. Raises CoffreError, without a majority of them too."""
-    found = ask("GET", "/configs", filters={"name": [name(paths)]})
-    mine = [each for each in found if each["Spec"]["Name"] == name(paths)]
+    return _look(name(paths))
+
+
+def _look(called: str) -> Record | None:
+    found = ask("GET", "/configs", filters={"name": [called]})
+    mine = [each for each in found if each["Spec"]["Name"] == called]
     return _record(mine[0]) if mine else None
 
 
@@ -175,6 +181,29 @@ def _renew(paths: StackPaths, held: _Held, ended: threading.Event) -> None:
             if held.lost:
                 return
             _write(paths, held, held.record.labels)
+
+
+def trail(paths: StackPaths) -> list[bytes]:
+    """The last lines of the stack's audit trail, at most KEPT."""
+    record = _look(f"{paths.stack}.trail")
+    return record.labels[TRAIL].encode("ascii").splitlines(keepends=True) if record else []
+
+
+def keep_trail(paths: StackPaths, lines: Sequence[bytes]) -> None:
+    """Let these be the end of the trail, before they are written anywhere. The caller holds the lock.
+
+    Raises CoffreError, for one that was lost too.
+    """
+    called, held = f"{paths.stack}.trail", _held[paths.stack]
+    labels = {STACK: paths.stack, TRAIL: b"".join(lines[-KEPT:]).decode("ascii")}
+    record = _look(called)
+    with held.guard:
+        _write(paths, held, held.record.labels)  # who lost the lock is told so here
+    spec = {"Name": called, "Labels": labels, "Data": CONTENT}
+    if record is None:
+        ask("POST", "/configs/create", spec)
+    else:
+        ask("POST", f"/configs/{record.id}/update", spec, version=record.index)
 
 
 def remove(paths: StackPaths) -> bool:

@@ -170,7 +170,7 @@ def plan(
         broken = _sealed(paths, st)
         problems += broken + amiss
         apart = None if broken else {*unwell, *_behind(catalogue, st)}
-    asides = [told for each in rolling if (told := in_place(catalogue, each))]
+    asides = [told for each in rolling if (told := in_place(catalogue, each, paths.on_swarm))]
     asides += [
         f"{name}: its services roll twice, so that each container accepts the new key before one signs with it"
         for name, (change, _) in chosen.items()
@@ -194,7 +194,7 @@ def plan(
     return RotationPlan(rows, list(dict.fromkeys(problems)), unknown, asides)
 
 
-def in_place(catalogue: Catalogue, service: Service) -> str:
+def in_place(catalogue: Catalogue, service: Service, on_swarm: bool = False) -> str:
     """What becomes of requests to a service that is recreated in place for a secret, as a sentence; "" of others."""
     if service.adopt != "restart":
         return ""
@@ -202,12 +202,12 @@ def in_place(catalogue: Catalogue, service: Service) -> str:
     own = {port for _, port in service.entry.published} if service.entry else set()
     theirs = {port for name in apply.needing(catalogue.file, service.name) for _, port in entries[name].published}
     until = f"wait until it has started, {firewall.HELD_SECONDS} s at most"
-    if own:
+    if own and not on_swarm:
         return (
             f"{what}new connections to {_ports(own)} {until}; what it does not finish before it stops and what other "
             "containers ask of it meanwhile will be lost"
         )
-    if theirs:
+    if theirs and not on_swarm:
         return f"{what}requests to {_ports(theirs)} {until}; what containers ask of it of their own will be lost"
     return (
         f"{what}requests will be lost while it starts (deploy.update_config.order: start-first in the Compose file "

@@ -1,0 +1,110 @@
+"""The audit trail between managers: whoever acts next goes on where the last one stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, objects, raft, state
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from tests.unit.swarm.managers import Managers
+
+VERSION = "1" * 32
+RUN = audit.Author("run-1", "kim")
+
+
+@pytest.fixture(autouse=True)
+def deployed(paths: StackPaths) -> None:
+    """The host has the key."""
+    bundle = state.Bundle({audit.KEY: [audit.KEY]}, {audit.KEY: VERSION}, "", 0, 0)
+    known = state.ServiceState(current="0a1b2c3d4e5f", bundles={"0a1b2c3d4e5f": bundle})
+    objects.keep(paths, {VERSION: b"key"})
+    with state.locked(paths):
+        state.save(paths, state.State("demo", services={"host": known}))
+
+
+@pytest.fixture
+def other(paths: StackPaths, tmp_path: Path) -> StackPaths:
+    """The same stack on another manager."""
+    return replace(paths, lib_root=tmp_path / "other")
+
+
+def happens(paths: StackPaths, **event: Any) -> None:
+    with state.locked(paths):
+        audit.happened(paths, state.load(paths), RUN, [{"event": "rotation", **event}])
+
+
+def verified(paths: StackPaths) -> int:
+    """How many records this manager's own file has, each in its place and signed."""
+    head = audit.verify(paths.audit, {VERSION: b"key"}).head
+    assert head
+    return head.seq
+
+
+def test_another_manager_goes_on_where_the_last_one_stopped(paths: StackPaths, other: StackPaths) -> None:
+    happens(paths)
+    happens(paths)
+    assert audit.head(other) == audit.head(paths) != ""
+    assert not other.audit.exists()
+    happens(other)
+    assert verified(other) == 3
+    happens(paths)
+    assert verified(paths) == 4
+    assert paths.audit.read_bytes().startswith(other.audit.read_bytes())
+
+
+def test_a_record_that_a_crash_kept_from_the_file_comes_with_the_next(
+    paths: StackPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happens(paths)
+    with monkeypatch.context() as crash, pytest.raises(KeyboardInterrupt):
+        crash.setattr(audit, "_write", interrupted)
+        happens(paths)
+    assert verified(paths) == 1
+    with paths.audit.open("ab") as file:
+        file.write(b'{"act"')
+    happens(paths)
+    assert verified(paths) == 3
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_without_a_majority_there_is_no_record_anywhere(paths: StackPaths, managers: Managers) -> None:
+    happens(paths)
+    with state.locked(paths):
+        st = state.load(paths)
+        bundles.value(paths, st, "host", audit.KEY)
+        managers.majority = False
+        with pytest.raises(CoffreError, match="does not have a leader"):
+            audit.happened(paths, st, RUN, [{"event": "rotation"}])
+        managers.majority = True
+    assert verified(paths) == 1
+    assert len(raft.trail(paths)) == 1
+
+
+def test_a_file_that_is_not_the_beginning_is_refused_and_left(paths: StackPaths, other: StackPaths) -> None:
+    happens(paths)
+    other.lib.mkdir(parents=True, exist_ok=True)
+    other.audit.write_bytes(paths.audit.read_bytes().replace(b"kim", b"eve"))
+    with pytest.raises(CoffreError, match="is not the beginning of the one that the managers keep"):
+        happens(other)
+    assert b"eve" in other.audit.read_bytes()
+    assert len(raft.trail(paths)) == 1
+
+
+def test_a_manager_that_lacks_more_than_is_kept_is_refused(
+    paths: StackPaths, other: StackPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raft, "KEPT", 2)
+    for _ in range(3):
+        happens(paths)
+    assert verified(paths) == 3
+    with pytest.raises(CoffreError, match="copy the file from the manager that acted last"):
+        happens(other)
