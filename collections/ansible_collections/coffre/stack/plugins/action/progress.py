@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.host.progress import 
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 LOOK_SECONDS = 2.0
-QUIET_SECONDS = 7.0  # and a look takes a moment: a line comes at least every ten
+QUIET_SECONDS = 9.0  # looked at each second, a line comes at least every ten
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Teller:
             return told
         if now - self.spoke >= QUIET_SECONDS:
             self.spoke = now
-            return [f"{self.step} ({now - self.began:.0f} s)"]
+            return [f"{self.step} ({now - self.began:.0f} s)" if now - self.began >= 1 else self.step]
         return []
 
     def rest(self, steps: Sequence[str]) -> list[str]:
@@ -66,24 +66,35 @@ class ActionModule(Normal):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         known = task_vars or {}
         self._host = f"[{known['inventory_hostname']}] " if len(known.get("ansible_play_hosts_all", ())) > 1 else ""
-        teller, ended = Teller(time.monotonic()), threading.Event()
-        looker = threading.Thread(target=self._look, args=(teller, ended), daemon=True)
-        looker.start()
+        self._teller, self._ended, self._lock = Teller(time.monotonic()), threading.Event(), threading.Lock()
+        # A look may take long, on a busy host say, and no sign of life waits for it.
+        threads = [
+            threading.Thread(target=self._watch, args=how, daemon=True)
+            for how in ((LOOK_SECONDS, self._look), (1.0, list))
+        ]
+        for thread in threads:
+            thread.start()
         try:
             result: dict[str, Any] = super().run(tmp, task_vars)  # type: ignore[no-untyped-call]
         finally:
-            ended.set()
-            looker.join()
-        self._show(teller.rest(result.pop("progress", [])))
+            self._ended.set()
+            for thread in threads:
+                thread.join()
+        self._show(self._teller.rest(result.pop("progress", [])))
         return result
 
-    def _look(self, teller: Teller, ended: threading.Event) -> None:
-        """Until the module has ended, look what it has written down since. A look that fails only sees nothing new."""
-        while not ended.wait(LOOK_SECONDS):
-            steps: list[str] = []
-            with suppress(AnsibleError, CoffreError, KeyError):
-                steps = self._steps()
-            self._show(teller.lines(steps, time.monotonic()))
+    def _watch(self, seconds: float, look: Callable[[], list[str]]) -> None:
+        """Until the module has ended, show every so many seconds what there is to be shown."""
+        while not self._ended.wait(seconds):
+            steps = look()
+            with self._lock:
+                self._show(self._teller.lines(steps, time.monotonic()))
+
+    def _look(self) -> list[str]:
+        """All steps so far. A look that fails only sees nothing new."""
+        with suppress(AnsibleError, CoffreError, KeyError):
+            return self._steps()
+        return []
 
     def _steps(self) -> list[str]:
         """All steps that it has written down so far. Raises AnsibleError, and what arguments that are none raise."""
