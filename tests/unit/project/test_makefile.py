@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TARGETS = (
     "quickstart",
     "doctor",
+    "report",
     "rotate-secret",
     "verify-audit",
     "demo-user",

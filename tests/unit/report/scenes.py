@@ -127,8 +127,8 @@ def spoiled(name: str, message: str) -> dict[str, Any]:
     match name:
         case "state":
             found = (
-                "the rotation of session-key, db-password by kim is open since 2026-11-29T21:04:10Z: if nobody is at it "
-                "any more, run playbooks/rotate.yml, which finishes or undoes it"
+                "the rotation of session-key, db-password by kim is open since 2026-11-29T21:04:10Z: if nobody is at "
+                "it any more, run playbooks/rotate.yml, which finishes or undoes it"
             )
             return check(name, found, found, ok=False, remedy=site)
         case "ages":
