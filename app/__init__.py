@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import login, logs, overview
 from app.api import health, home, session
 from app.api import login as login_api
-from app.audit import AuditError, AuditLog
+from app.audit import AuditError, AuditLog, Head
 from app.config.settings import SECRET_NAMES, Config, Secret
 from app.keycloak import Client, SharedAnswer
 from app.runtime import Runtime
@@ -51,10 +51,12 @@ def create_app(settings: Config | None = None) -> Flask:
     client = Client(
         settings.token_url, settings.keycloak_client_id, _value(found, "keycloak-service-client-secret") or ""
     )
+    audit, head = _record_loads(Path(settings.audit_log), found)
     app.extensions["coffre"] = Runtime(
         settings=settings,
         sources={name: found[name].source if name in found else None for name in SECRET_NAMES},
-        audit=_record_loads(Path(settings.audit_log), found),
+        audit=audit,
+        head=head,
         token=SharedAnswer(client.problem),
     )
     login.register(app, settings)
@@ -85,12 +87,12 @@ def _value(found: Mapping[str, Secret], name: str) -> str | None:
     return found[name].value if name in found else None
 
 
-def _record_loads(path: Path, found: Mapping[str, Secret]) -> AuditLog | None:
-    """The audit log after it took a record of each secret, or None, with the reason logged."""
+def _record_loads(path: Path, found: Mapping[str, Secret]) -> tuple[AuditLog | None, Head]:
+    """The audit log after it took a record of each secret, and its head; or None, with the reason logged."""
     key = _value(found, "audit-log-signing-key")
     if key is None:
         _logger.error("The audit log is not written: its signing key is missing.")
-        return None
+        return None, Head()
     audit = AuditLog(path, key.encode())
     try:
         for name in SECRET_NAMES:
@@ -100,10 +102,10 @@ def _record_loads(path: Path, found: Mapping[str, Secret]) -> AuditLog | None:
                 head = audit.append("secret-missing", {"secret": name})
     except AuditError as error:
         _logger.error("%s", error)
-        return None
+        return None, Head()
     # Kept apart from the file, a head proves later that no record before it was cut off.
     _logger.info("audit log continued", extra={"audit_seq": head.seq, "audit_digest": head.digest})
-    return audit
+    return audit, head
 
 
 def _with_headers(response: Response) -> Response:

@@ -71,9 +71,12 @@ class AuditLog:
         with _opened(self.path):
             pass
 
-    def verify(self, last: int = 8) -> Verified:
-        """Read the chain from its beginning. AuditError at the first record that is not one, or not in its place."""
-        head, signed, kept = Head(), 0, deque[Mapping[str, Any]](maxlen=last)
+    def verify(self, kept: Head, last: int = 8) -> Verified:
+        """Read the chain from its beginning. AuditError at the first record that is not one, or not in its place.
+
+        `kept` is the head of before, which must be among the records: else the file is another one, or was cut off.
+        """
+        head, signed, found, latest = Head(), 0, kept == Head(), deque[Mapping[str, Any]](maxlen=last)
         with _opened(self.path) as file, os.fdopen(os.dup(file), "rb") as lines:
             fcntl.flock(file, fcntl.LOCK_SH)
             lines.seek(0)
@@ -84,8 +87,13 @@ class AuditLog:
                 mac = self._mac({key: value for key, value in record.items() if key != "mac"})
                 signed += hmac.compare_digest(mac, str(record.get("mac", "")))
                 head = Head(head.seq + 1, _digest(line))
-                kept.append(record)
-        return Verified(head.seq, signed, list(reversed(kept)))
+                found |= head == kept
+                latest.append(record)
+        if not found:
+            raise AuditError(
+                f"Record {kept.seq} of the audit log is not the one that was written: run make verify-audit."
+            )
+        return Verified(head.seq, signed, list(reversed(latest)))
 
     def _mac(self, record: Mapping[str, Any]) -> str:
         return hmac.new(self.key, _canonical(record), hashlib.sha256).hexdigest()

@@ -7,6 +7,7 @@ which names by it the session of Keycloak's that is to end.
 
 import hmac
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,6 +27,8 @@ OPERATOR = "operator"
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 # As Keycloak's own session at most: then Keycloak says anew who it is, and what they may do.
 LASTS = 10 * 3600.0  # seconds
+# As many at once ask Keycloak for a token, so that a silent one does not hold every thread of the app.
+_asking = threading.BoundedSemaphore(4)
 _NAME = "keycloak"
 _KEY = "person"
 
@@ -104,6 +107,8 @@ def begin() -> Response:
 
 def finish() -> None:
     """Take what Keycloak sent the browser back with, and begin a session of that person. Raises LoginError."""
+    if not _asking.acquire(blocking=False):
+        raise LoginError(retry=True)
     try:
         token = _client().authorize_access_token()
         claims, id_token = token["userinfo"], token["id_token"]
@@ -111,6 +116,8 @@ def finish() -> None:
         raise LoginError(retry=True) from None
     except (OAuthError, JoseError, KeyError, ValueError):
         raise LoginError(retry=False) from None
+    finally:
+        _asking.release()
     session.clear()
     user = str(claims.get("preferred_username") or claims["sub"])
     session[_KEY] = {

@@ -49,7 +49,7 @@ def _records(now: Runtime) -> tuple[Verified | None, str]:
     if now.audit is None:
         return None, "the app could not write it"
     try:
-        return now.audit.verify(), ""
+        return now.audit.verify(now.head), ""
     except AuditError as error:
         return None, str(error)
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from flask import current_app
 
-from app.audit import AuditError, AuditLog
+from app.audit import AuditError, AuditLog, Head
 from app.config.settings import Config
 from app.keycloak import SharedAnswer
 
@@ -18,7 +18,8 @@ REFUSALS = 3
 
 @dataclass(frozen=True)
 class Runtime:
-    """`sources` has None for a secret that was missing, `audit` is None if the loads could not be recorded.
+    """`sources` has None for a secret that was missing, `audit` is None if the loads could not be recorded; the last of
+    those records is `head`.
 
     `refused` counts the checks of the proxy's that were answered with `stopping`.
     """
@@ -26,6 +27,7 @@ class Runtime:
     settings: Config
     sources: Mapping[str, str | None]
     audit: AuditLog | None
+    head: Head
     token: SharedAnswer
     stopping: threading.Event = field(default_factory=threading.Event)
     refused: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))

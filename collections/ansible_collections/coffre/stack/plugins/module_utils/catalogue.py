@@ -440,8 +440,10 @@ def _references(file: FileTemplate, secrets: dict[str, Secret], known: set[str])
         if secret is None:
             if name not in known:
                 problems.append(f"{where} names the unknown secret {name}")
+        elif attribute in OF_VERSION:
+            continue
         elif secret.kind != "text":
             problems.append(f"{where} names {name}, which is bytes, not text")
-        elif attribute and attribute not in (*secret.attributes, *OF_VERSION):
+        elif attribute and attribute not in secret.attributes:
             problems.append(f"{where} names the attribute {attribute}, which {name} does not have")
     return problems
