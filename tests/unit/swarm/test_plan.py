@@ -103,8 +103,9 @@ def test_a_host_whose_group_changed_is_promoted_before_another_is_demoted() -> N
 
 
 def test_a_manager_that_is_locked_waits_for_its_key() -> None:
-    found = plan.plan(ABOUT, swarm(m3={"state": "locked", "control": False}))
-    assert (found["locked"], found["problems"], found["join"]) == (["m3"], [], {})
+    found = plan.plan(ABOUT, swarm({"m3": {"state": "down"}}, m3=OUTSIDE | {"state": "locked"}))
+    assert found["locked"] == ["m3"]
+    assert (found["problems"], found["join"], found["dead"]) == ([], {}, [])
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ def plan(inventory: Inventory, looks: Mapping[str, Look]) -> dict[str, Any]:
     """
     lead = acting(inventory, looks)
     listed: Sequence[Look] = looks[lead]["nodes"] if lead else []
-    join = {host: inventory.role(host) for host in inventory.hosts if host in looks and not looks[host]["node"]}
+    # One that is locked tells no node either.
+    out = [host for host in inventory.hosts if host in looks and looks[host]["state"] == "inactive"]
+    join = {host: inventory.role(host) for host in out}
     return {
         "problems": [*_alone(inventory, looks), *_together(inventory, looks, lead)],
         "acting": lead,
@@ -144,7 +146,10 @@ def _together(inventory: Inventory, looks: Mapping[str, Look], lead: str) -> Ite
     if not lead:
         yield "No manager is among the hosts of this play: with --limit, name one too."
     elif looks[lead]["control"] and not looks[lead]["nodes"]:
-        yield f"The swarm of {lead} does not tell its nodes, because it has no leader at the moment: run again."
+        yield (
+            f"The swarm of {lead} does not tell its nodes, because it has no leader: run again in a minute, or see "
+            "docs/swarm.md on a lost majority."
+        )
     elif looks[lead]["control"]:
         yield from _ours(inventory, looks, lead)
         yield from _strangers(inventory, looks, looks[lead]["nodes"])
