@@ -22,7 +22,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def lacks(folder: Path, release: str, files: dict[str, str], live_restore: str = "False") -> set[str]:
+def lacks(
+    folder: Path, release: str, files: dict[str, str], live_restore: str = "False", swarm: str = "False"
+) -> set[str]:
     """The lines of the probe on a Debian of that release with those files below /etc/apt, and no engine."""
     mounts = []
     for place in ("/etc/apt/sources.list.d", "/etc/apt/preferences.d"):
@@ -38,7 +40,7 @@ def lacks(folder: Path, release: str, files: dict[str, str], live_restore: str =
     programs.mkdir()
     (programs / "docker").write_text('#!/bin/sh\n[ "$1" = info ] && echo false\nexit 1\n')
     (programs / "docker").chmod(0o755)
-    script = " && ".join([*mounts, f"exec sh {PROBE} 0 {live_restore}"])
+    script = " && ".join([*mounts, f"exec sh {PROBE} 0 {live_restore} {swarm}"])
     done = subprocess.run(
         ["unshare", "--mount", "--net", "sh", "-c", script],
         input="",
@@ -73,6 +75,13 @@ def test_what_debian_12_needs_and_debian_13_is_rid_of(
 @pytest.mark.parametrize(("wanted", "told"), [("True", True), ("False", False)])
 def test_an_engine_without_live_restore_lacks_it_where_it_is_wanted(wanted: str, told: bool, tmp_path: Path) -> None:
     assert ("live-restore" in lacks(tmp_path, "13", {}, wanted)) == told
+
+
+@pytest.mark.parametrize(("wanted", "told"), [("True", True), ("False", False)])
+def test_an_engine_without_a_swarms_settings_lacks_them_where_it_is_one(
+    wanted: str, told: bool, tmp_path: Path
+) -> None:
+    assert ("swarm" in lacks(tmp_path, "13", {}, swarm=wanted)) == told
 
 
 def test_a_packet_filter_that_is_not_loaded_is_lacking(tmp_path: Path) -> None:
