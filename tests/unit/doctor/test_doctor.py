@@ -403,6 +403,34 @@ def test_ages(days: int, sentence: str, plantation: Plantation) -> None:
         assert isinstance(note, examined.Caution) == (days > 60)
 
 
+def test_the_life_of_each_secret(plantation: Plantation) -> None:
+    kept = state.Previous("2" * 32, "2026-01-01T00:00:00Z")
+    plantation.alter(lambda st: st.secrets["api-key"].ring.append(kept))
+    target = plantation.target()
+    found = {each.secret: each for each in lives.lives(target, 14)}
+    assert found.keys() == {"api-key", "ca", "db-password", "tls"}
+    assert found["api-key"].ring == (kept,) and found["tls"].ring == ()
+    assert (found["db-password"].due, found["db-password"].ends, found["db-password"].rotated) == (None, None, None)
+    assert found["api-key"].created < str(found["api-key"].due) < str(found["api-key"].ends)
+    assert found["tls"].certificate and found["tls"].certificate.names == ("localhost",)
+    assert found["tls"].ends == found["tls"].certificate.ends
+    assert found["api-key"].certificate is None
+    assert lives.under_way(target) is None
+
+
+def test_findings_are_told_one_by_one_and_all_of_them() -> None:
+    several = [f"file {number} is wrong" for number in range(examined.MOST + 3)]
+    sick = examined.judge("files", "mend them", lambda: examined.verdict(several, "", ["see"]))
+    assert (sick.ok, sick.findings, sick.remedy) == (False, (*several, "see"), "mend them.")
+    assert "and 4 more. What to do: mend them." in sick.message
+    warned = examined.judge("files", "mend them", lambda: examined.verdict([], "", ["see", "look"]))
+    assert (warned.ok, warned.warn, warned.findings, warned.remedy) == (True, True, ("see", "look"), "")
+    for note, found in ((examined.Caution("see"), ("see",)), ("all is well", ())):
+        assert examined.judge("files", "", lambda note=note: note).findings == found
+    broken = examined.judge("files", "mend it", lambda: Path("/nowhere/at-all").read_text())
+    assert broken.findings == ("/nowhere/at-all cannot be read (No such file or directory)",)
+
+
 def test_a_secret_ends_no_later_than_its_certificate(plantation: Plantation) -> None:
     """The catalogue gives `tls` no age, as an owner's certificate may have none; `api-key` has only an age."""
     target = plantation.target()
