@@ -214,8 +214,8 @@ def test_every_sentence_that_is_about_a_secret_stands_beside_it() -> None:
 
 def life(made: float, due: float | None, ends: float | None, *ring: Previous, name: str = "tls") -> Life:
     """A life of a secret by days ago."""
-    times = [ago(each) if each is not None else None for each in (due, ends)]
-    return Life(name, "1" * 32, ago(made), *times, None, ring)
+    until = [ago(each) if each is not None else None for each in (due, ends)]
+    return Life(name, "1" * 32, ago(made), until[0], until[1], None, ring)
 
 
 @pytest.mark.parametrize(
