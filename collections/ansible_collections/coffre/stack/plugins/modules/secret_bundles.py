@@ -111,7 +111,7 @@ def _stage(params: dict[str, Any], check: bool) -> dict[str, Any]:
     run = audit.Author(params["run"], params["operator"])
     resolve = functools.partial(sources.load(params["stack"], params).resolve, catalogue)
     settings = staging.StagingOptions(params["seal_key"], params["require_noswap"], check)
-    with nullcontext() if check and not paths.lib.exists() else state.locked(paths):
+    with nullcontext() if check and not state.begun(paths) else state.locked(paths):
         return staging.deliver(paths, catalogue, resolve, settings, run)
 
 

@@ -162,6 +162,11 @@ def locked(paths: StackPaths, seconds: float = 60.0) -> Iterator[None]:
         yield
 
 
+def begun(paths: StackPaths) -> bool:
+    """Whether there is anything of a stack to hold a lock of; a check makes nothing where there is not."""
+    return raft.look(paths) is not None if paths.on_swarm else paths.lib.exists()
+
+
 def load(paths: StackPaths) -> State:
     """Read the state, empty where there is none.
 

@@ -38,6 +38,9 @@ def roll(
     if problems := file.problems(catalogue):
         raise CoffreError(f"Swarm cannot run this Compose file, and nothing was changed: {'; '.join(problems)}.")
     names = [name for name in catalogue.services if names is None or name in names]
+    if check and not states.begun(paths):
+        new = [Step(DesiredService(name, "", "", None, None, "", ""), "create", "the stack is new") for name in names]
+        return _report([Done(step) for step in new], True, [], [])
     with states.locked(paths):
         st = states.load(paths)
         (states.require_holder if rotating else states.admit)(st, run.name)

@@ -52,7 +52,7 @@ def rotate(drive: Drive, request: plans.RotationRequest, check: bool) -> dict[st
     anything changed.
     """
     paths = drive.paths
-    with state.locked(paths) if paths.lib.exists() else nullcontext():
+    with state.locked(paths) if state.begun(paths) else nullcontext():
         st = state.load(paths)
         collected = not check and collect(paths, st)
         if st.run is not None:
