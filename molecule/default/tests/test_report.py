@@ -31,6 +31,7 @@ SIZES = [
     (300, 1, 400, "light"),
     (300, 20, 1600, "dark"),
 ]
+OPTIONS = '{"resultTypes": ["violations"], "preload": false}'  # as JavaScript has them
 SECONDS = 120  # that a script may take, of a machine that does more than this
 missing = [each for each in ("chromium", "chromedriver") if not shutil.which(each)]
 needed = pytest.mark.skipif(
@@ -79,7 +80,7 @@ def violations(browser: webdriver.Chrome) -> list[Any]:
     """What axe-core finds wrong with the page as it is now."""
     axe = Axe(browser)
     axe.inject()
-    return list(axe.run(options={"resultTypes": ["violations"]})["violations"])
+    return list(axe.run(options=OPTIONS)["violations"])
 
 
 def seen_well(browser: webdriver.Chrome, name: str, width: int, scheme: str) -> None:
