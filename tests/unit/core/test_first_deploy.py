@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
-from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.host import progress, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import agree, loading
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
@@ -101,6 +101,7 @@ def test_a_check_of_a_new_stack_makes_no_folder(root: Path, monkeypatch: pytest.
     given = {"stack": "demo", "engine": "compose", "catalogue": catalogue, "compose_file": compose_file}
     given |= {"bundles": {}, "images": {}}
     result = stack_rollout.work(given | {"timeout": 1, "run": "r1", "operator": "kim"}, True)
+    progress.end()
     assert result["changed"]
     assert {each["action"] for each in result["services"]} == {"create"}
     assert list(root.iterdir()) == []

@@ -940,8 +940,8 @@ def test_a_rotation_is_closed_only_when_the_stack_works(
 ) -> None:
     asked: list[set[str]] = []
 
-    def down(stack: str, services: set[str], seconds: float) -> str:
-        assert (stack, seconds) == ("demo", 0.0)
+    def down(paths: StackPaths, services: set[str], seconds: float) -> str:
+        assert (paths, seconds) == (house.paths, 0.0)
         asked.append(services)
         return "demo-keycloak-1: it is starting after 180 s"
 
