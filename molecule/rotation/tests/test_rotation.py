@@ -198,42 +198,44 @@ def test_rotations_under_load(host: Any, site: Site, tmp_path: Path, folder: Pat
     try:
         assert (play := site.play("site")).status == 0, play.output
         assert (play := site.play("demo_user")).status == 0, play.output
-        with traffic(host, 5000), browser.person(host, folder) as somebody:
-            story = Story(host, site)
-            cookie = sign_in(host, somebody) if somebody else ""
+        with browser.person(host, folder) as somebody:
+            with traffic(host, 5000):
+                story = Story(host, site)
+                cookie = sign_in(host, somebody) if somebody else ""
 
-            before = look(host)
-            planned = site.rotate("keycloak-db-password", arguments=["--check"])
-            assert planned.status == 0, planned.output
-            assert look(host) == before
+                before = look(host)
+                planned = site.rotate("keycloak-db-password", arguments=["--check"])
+                assert planned.status == 0, planned.output
+                assert look(host) == before
 
-            neighbour = digest(host, "api-key-2")
-            assert visitor("login") == "200"
-            some = {"api-key", *ALL} - {"keycloak-admin-password"}
-            with staying(somebody):
-                story.rotate(*some, changed=some, rolled={"app", "keycloak"})
-            assert not cookie or taken_for_them(host, cookie)
-            assert digest(host, "api-key-2") == neighbour
-            assert visitor("refresh") == "200"
-            once = rings(host)
+                neighbour = digest(host, "api-key-2")
+                assert visitor("login") == "200"
+                some = {"api-key", *ALL} - {"keycloak-admin-password"}
+                with staying(somebody):
+                    story.rotate(*some, changed=some, rolled={"app", "keycloak"})
+                assert not cookie or taken_for_them(host, cookie)
+                assert digest(host, "api-key-2") == neighbour
+                assert visitor("refresh") == "200"
+                once = rings(host)
 
-            before = look(host)
-            nothing = site.rotate(arguments=["-e", f"secret_rotation_report={tmp_path}"])
-            assert nothing.status == 0, nothing.output
-            assert json.loads((tmp_path / "debian13.coffre-demo.json").read_text())["outcome"] == "nothing"
-            assert look(host) == before
-            on_machine("python3 -", AGE)
-            # Once more: what was in force is kept, and what was before it only where it is kept for good.
-            with staying(somebody):
-                story.rotate(changed={*ALL}, rolled={"app", "keycloak"})
-            assert visitor("refresh") == "400 invalid_grant"
-            assert {name: ring[1:] for name, ring in rings(host).items()} == {
-                name: ring if name in KEPT_FOR_GOOD else ring[:1] for name, ring in once.items()
-            }
-            assert digest(host, "api-key-2") == neighbour
-            if somebody:
-                finish_the_form(somebody)
-                assert not taken_for_them(host, cookie)
+                before = look(host)
+                nothing = site.rotate(arguments=["-e", f"secret_rotation_report={tmp_path}"])
+                assert nothing.status == 0, nothing.output
+                assert json.loads((tmp_path / "debian13.coffre-demo.json").read_text())["outcome"] == "nothing"
+                assert look(host) == before
+                on_machine("python3 -", AGE)
+                # Once more: what was in force is kept, and what was before it only where it is kept for good.
+                with staying(somebody):
+                    story.rotate(changed={*ALL}, rolled={"app", "keycloak"})
+                assert visitor("refresh") == "400 invalid_grant"
+                assert {name: ring[1:] for name, ring in rings(host).items()} == {
+                    name: ring if name in KEPT_FOR_GOOD else ring[:1] for name, ring in once.items()
+                }
+                assert digest(host, "api-key-2") == neighbour
+                if somebody:
+                    finish_the_form(somebody)
+                    assert not taken_for_them(host, cookie)
+            if somebody:  # it ends the sessions of the traffic, too
                 throw_out_and_come_back(host, site, somebody)
         verified = site.play("verify_audit")
         assert verified.status == 0, verified.output
