@@ -142,6 +142,18 @@ def _driver(folder: Path, port: int, authority: str) -> webdriver.Chrome:
     """A Chromium that trusts what the stack's authority has signed, and keeps all it has in a folder."""
     key = x509.load_pem_x509_certificate(authority.encode()).public_key()
     digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    driver = chromium(
+        folder,
+        f"--host-resolver-rules=MAP localhost:8443 127.0.0.1:{port}",
+        f"--ignore-certificate-errors-spki-list={base64.b64encode(digest).decode()}",
+        "--no-proxy-server",
+    )
+    driver.set_page_load_timeout(SECONDS)
+    return driver
+
+
+def chromium(folder: Path, *arguments: str) -> webdriver.Chrome:
+    """A Chromium without a window, and what it is told besides."""
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     for each in (
@@ -150,14 +162,10 @@ def _driver(folder: Path, port: int, authority: str) -> webdriver.Chrome:
         "--disable-dev-shm-usage",
         "--disable-background-networking",
         f"--user-data-dir={folder}",
-        f"--host-resolver-rules=MAP localhost:8443 127.0.0.1:{port}",
-        f"--ignore-certificate-errors-spki-list={base64.b64encode(digest).decode()}",
-        "--no-proxy-server",
+        *arguments,
     ):
         options.add_argument(each)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
-    driver.set_page_load_timeout(SECONDS)
-    return driver
+    return webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
 
 
 def _free_port() -> int:

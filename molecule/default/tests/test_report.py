@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from axe_selenium_python import Axe
+from browser import chromium
 from machines import ROOT, run_playbook
 from selenium import webdriver
 
@@ -41,18 +42,7 @@ needed = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for each in (
-        "--headless=new",
-        "--no-sandbox",  # root has none; it sees our own pages only
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--hide-scrollbars",
-        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
-    ):
-        options.add_argument(each)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
+    driver = chromium(tmp_path_factory.mktemp("browser"), "--hide-scrollbars")
     driver.set_script_timeout(SECONDS)
     driver.set_page_load_timeout(SECONDS)
     yield driver
