@@ -572,13 +572,11 @@ class Pause:
 
 def _pause(stack: Stack, step: Step) -> Pause:
     """What a service that is recreated in place, with no container of it that stays, asks of those who need it."""
-    name, running = step.service.name, compose.containers(stack.paths.stack)
-    if step.service.adopt == "start_first" or not any(each.state == "running" for each in step.others):
+    away = step.service.adopt != "start_first" and any(each.state == "running" for each in step.others)
+    if not away or _staying(stack, step):
         return Pause()
-    if _staying(stack, step):
-        return Pause()
-    names = needing(stack.catalogue.file, name)
-    theirs = [each for each in running if each.state == "running" and each.service in names]
+    names, there = needing(stack.catalogue.file, step.service.name), compose.containers(stack.paths.stack)
+    theirs = [each for each in there if each.state == "running" and each.service in names]
     if not (places := frozenset(place for each in theirs for place in each.places)):
         return Pause()
     ready = [each for each, problem in zip(theirs, _each(theirs, failing), strict=True) if not problem]
