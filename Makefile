@@ -9,6 +9,8 @@ export LC_ALL := C.UTF-8
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Set, it would have each process compile all that it loads anew: 7 s of a core for each of pytest's.
 export PYTHONDONTWRITEBYTECODE :=
+# Set, it would have each module read byte by byte from the pipe that it comes by, half a million of them.
+export PYTHONUNBUFFERED :=
 # Whether this machine is among the environment's hosts.
 HERE = grep -rqs 'ansible_connection: *local' 'inventory/$(ENV)'
 # Anybody but root becomes root here by sudo; ask for its password only where it wants one.

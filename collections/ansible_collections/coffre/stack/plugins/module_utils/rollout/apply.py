@@ -26,7 +26,7 @@ from ..paths import StackPaths
 from . import firewall, proxies, shim
 
 POLL_SECONDS = 0.25
-STABLE_SECONDS = 0.75  # between two looks: readiness that flashes and goes again does not count
+STABLE_SECONDS = 0.5  # between two looks: readiness that flashes and goes again does not count
 BUSY_TIMES = 4  # the most that a wait takes on a busy host, in times its patience
 # A first start may fill a database, and one that is cut short can leave it so that no later start succeeds.
 FIRST_SECONDS = 600.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -253,17 +254,23 @@ def _fits(bundle: state.Bundle, catalogue: Catalogue, service: Service, st: stat
 
 def _sealed(paths: StackPaths, st: state.State) -> list[str]:
     """The sealed copies that do not open: with one of them nothing can be staged, neither forward nor back."""
-    problems = []
-    for service, entry in sorted(st.services.items()):
-        for name in entry.named:
-            try:
-                bundles.unseal(paths, service, name)
-            except SealError:
-                problems.append(
-                    f"the sealed copy of {service}'s bundle {name} does not open: run playbooks/site.yml first, which "
-                    "makes it anew or says what to do"
-                )
-    return problems
+    named = [(service, name) for service, entry in sorted(st.services.items()) for name in entry.named]
+    with ThreadPoolExecutor() as pool:
+        opened = pool.map(lambda each: _opens(paths, *each), named)
+    return [
+        f"the sealed copy of {service}'s bundle {name} does not open: run playbooks/site.yml first, which makes it "
+        "anew or says what to do"
+        for (service, name), well in zip(named, opened, strict=True)
+        if not well
+    ]
+
+
+def _opens(paths: StackPaths, service: str, name: str) -> bool:
+    try:
+        bundles.unseal(paths, service, name)
+    except SealError:
+        return False
+    return True
 
 
 def _containers(number: int) -> str:

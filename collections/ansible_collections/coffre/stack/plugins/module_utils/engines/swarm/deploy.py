@@ -16,7 +16,7 @@ from . import SPEC, services, tasks
 from .file import of_one
 
 POLL_SECONDS = 0.25
-STABLE_SECONDS = 0.75  # between two looks: what comes up and goes again does not count
+STABLE_SECONDS = 0.5  # between two looks: what comes up and goes again does not count
 FAILURES = 3  # tasks of a new service that ended, after which it is not waited for any longer
 GOING = ("updating", "rollback_started")
 UNDONE = ("paused", "rollback_paused", "rollback_completed")

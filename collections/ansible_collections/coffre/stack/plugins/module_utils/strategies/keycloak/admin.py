@@ -16,7 +16,6 @@ from pathlib import Path
 
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError, KeycloakGetError
-from psycopg import sql
 
 from ...engines import compose
 from ...engines.base import Container
@@ -188,6 +187,8 @@ def looking(
 
 def second_factor(database: postgres.Database, name: str, user: str) -> bool:
     """Whether a user of realm master has a second factor, by Keycloak's own database of this name."""
+    from psycopg import sql  # late: it takes as long as a login, and most have no need of it
+
     query = sql.SQL(SECOND_FACTOR).format(database=sql.Identifier(name), user=sql.Literal(user)).as_string(None)
     return postgres.psql(database, query, f"look for a second factor of {user}") == "t"
 
