@@ -13,5 +13,6 @@ def container() -> Container:
         name="demo-keycloak-1",
         service="keycloak",
         created="2026-01-01T00:00:00Z",
+        arguments=("--config-file=/c", "start", "--db-url-host=db", "--hostname=h"),
         addresses=frozenset({"127.0.0.1"}),
     )

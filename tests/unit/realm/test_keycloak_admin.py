@@ -1,19 +1,23 @@
 """Keycloak's prompts as a stand-in command gives them."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
 
 CANARY = "canary-4f0c2b"
 
 
 PROMPTING = """#!/bin/bash
-[[ $1 == inspect ]] && { echo '["--config-file=/c", "start", "--db-url-host=db", "--hostname=h"]'; exit; }
+[[ $1 == image ]] && { echo '["/kc.sh"]'; exit; }
 tr '\\0' '\\n' < /proc/$$/cmdline > {seen}; tr '\\0' '\\n' < /proc/$$/environ >> {seen}
 [[ -t 0 && -t 1 ]] || exit 9
 echo some words first
@@ -31,6 +35,12 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def paths(container: Container, monkeypatch: pytest.MonkeyPatch) -> StackPaths:
+    monkeypatch.setattr(compose, "beside", lambda *_: nullcontext(replace(container, id="beside")))
+    return StackPaths("demo")
+
+
 def prompting(folder: Path, status: int, text: str = PROMPTING) -> None:
     script = folder / "docker"
     for name, value in (("seen", folder / "seen"), ("typed", folder / "typed"), ("status", status)):
@@ -39,28 +49,30 @@ def prompting(folder: Path, status: int, text: str = PROMPTING) -> None:
     script.chmod(0o755)
 
 
-def test_the_password_is_typed_and_nothing_else(command: Path, container: Container) -> None:
+def test_the_password_is_typed_and_nothing_else(command: Path, paths: StackPaths, container: Container) -> None:
     prompting(command, 0)
-    keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
+    keycloak_admin.bootstrap(paths, container, "coffre-bootstrap-1", CANARY)
     assert (command / "typed").read_text() == f"{CANARY}|{CANARY}"
     seen = (command / "seen").read_text()
     assert CANARY not in seen
-    words = "run --rm --no-deps keycloak --config-file=/c --db-url-host=db bootstrap-admin user --optimized"
+    words = "exec -it beside /kc.sh --config-file=/c --db-url-host=db bootstrap-admin user --optimized"
     assert "\n".join(words.split()) in seen
 
 
-def test_a_failed_command_is_told_without_the_password(command: Path, container: Container) -> None:
+def test_a_failed_command_is_told_without_the_password(command: Path, paths: StackPaths, container: Container) -> None:
     prompting(command, 3)
     with pytest.raises(CoffreError, match=r"failed \(exit status 3\)") as told:
-        keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
+        keycloak_admin.bootstrap(paths, container, "coffre-bootstrap-1", CANARY)
     assert CANARY not in str(told.value)
 
 
-def test_a_command_that_hangs_is_ended(command: Path, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_hangs_is_ended(
+    command: Path, paths: StackPaths, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompting(command, 0, PROMPTING.replace("echo a log line", "exec sleep 60"))
     monkeypatch.setattr(keycloak_admin, "BOOTSTRAP_SECONDS", 0.5)
     with pytest.raises(CoffreError, match="did not end within"):
-        keycloak_admin.bootstrap(Path("/x/compose.yml"), container, "coffre-bootstrap-1", CANARY)
+        keycloak_admin.bootstrap(paths, container, "coffre-bootstrap-1", CANARY)
 
 
 class Master:

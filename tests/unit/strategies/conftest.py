@@ -17,7 +17,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keycloak]:
     """Has the client's secret `old` and the admin's password `admin-password`."""
     # The library readies a second, asynchronous client each time, which takes longer than all else here.
     monkeypatch.setattr(httpx, "AsyncClient", lambda **_: SimpleNamespace(auth=None))
-    monkeypatch.setattr(compose, "call", lambda *_: "{}")  # its image has nothing to import
+    monkeypatch.setattr(compose, "file_of_image", lambda *_: b"{}")  # its image has nothing to import
     found = Keycloak("old", "admin-password", {kind: [entry] for kind, entry in keycloak_client.ENTRIES})
     with serving(found) as url:
         monkeypatch.setattr(keycloak.Instance, "url", url)

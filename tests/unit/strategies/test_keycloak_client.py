@@ -281,7 +281,7 @@ def test_agree_tells_what_it_repairs_and_what_somebody_may_have_wanted(model: Ke
 
 def imports(monkeypatch: pytest.MonkeyPatch, model: Keycloak, *, there: bool = True) -> None:
     """Let the image have the demo's realm, whose other clients and roles are `there` already."""
-    monkeypatch.setattr(compose, "call", lambda *_: json.dumps(IMPORTED))
+    monkeypatch.setattr(compose, "file_of_image", lambda *_: json.dumps(IMPORTED).encode())
     if there:
         model.others = [{"id": each["clientId"], **each} for each in IMPORTED["clients"][1:]]
         model.roles = copy.deepcopy(IMPORTED["roles"]["client"])
@@ -322,12 +322,12 @@ def test_of_the_import_only_what_is_missing_is_added(model: Keycloak, monkeypatc
 
 @pytest.mark.parametrize("said", ["", "{", CoffreError("no such file")], ids=["empty", "torn", "none"])
 def test_an_image_without_an_import_brings_nothing(model: Keycloak, monkeypatch: pytest.MonkeyPatch, said: Any) -> None:
-    def call(*_: Any) -> str:
+    def read(*_: Any) -> bytes:
         if isinstance(said, CoffreError):
             raise said
-        return str(said)
+        return str(said).encode()
 
-    monkeypatch.setattr(compose, "call", call)
+    monkeypatch.setattr(compose, "file_of_image", read)
     assert ensure(OLD) == ([], [])
     assert model.changes == 0
 
@@ -394,7 +394,7 @@ def test_a_client_that_was_given_another_secret_and_disabled_has_the_deployed_on
 def test_a_client_that_the_image_does_not_have_is_left_to_a_person(
     model: Keycloak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compose, "call", lambda *_, **__: json.dumps(IMPORTED | {"clients": []}))
+    monkeypatch.setattr(compose, "file_of_image", lambda *_: json.dumps(IMPORTED | {"clients": []}).encode())
     model.client.clear()
     with pytest.raises(CoffreError, match=r"no client automation-cli, and its image has none .* make it in the admin"):
         ensure(OLD)

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Cata
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import ByHand, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import admin as keycloak_admin
@@ -225,7 +225,7 @@ def test_a_locked_admin_is_unlocked_but_a_second_factor_stays(
     monkeypatch.setattr(keycloak_admin, "bootstrap", lambda _file, _container, name, _password: helpers.append(name))
 
     def ensure() -> list[str]:
-        return keycloak_admin.ensure_admin(Path("compose.yml"), keycloak.Instance(container("keycloak")), "admin", OLD)
+        return keycloak_admin.ensure_admin(StackPaths("demo"), keycloak.Instance(container("keycloak")), "admin", OLD)
 
     if factor:
         with pytest.raises(CoffreError, match="has a second factor, which automation cannot give: take it away"):

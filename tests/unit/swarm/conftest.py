@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,11 @@ def managers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Managers]:
     for module in (api, raft, swarm, deploy):
         monkeypatch.setattr(module, "ask", model.ask)
 
-    def read(of: StackPaths) -> dict[str, bytes]:
+    def read(of: StackPaths, _: object) -> dict[str, bytes]:
         return {called: model.value(f"{of.stack}.{called}") for called in objects.there(of)}
 
     monkeypatch.setattr(objects, "_read", read)
+    monkeypatch.setattr(swarm, "near", lambda _: nullcontext())
     objects._known.clear()
     yield model
     objects._known.clear()

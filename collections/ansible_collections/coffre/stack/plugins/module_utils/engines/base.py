@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+from ..paths import StackPaths
 
 Place = tuple[str, int]  # (address, port) of the host, over TCP; "" is every address
 
@@ -47,6 +50,7 @@ class Container:
     addresses: frozenset[str]
     mounts: tuple[tuple[str, str], ...]  # bind mounts: source on the host, path in the container
     adopt: str = ""  # as its label says
+    arguments: tuple[str, ...] = ()  # what its program is given
     memory: int = 0  # the most that it may take, in bytes; 0 is no limit
     published: frozenset[str] = frozenset()  # ports of the host, as 8443/tcp
     places: frozenset[Place] = frozenset()  # where it listens on the host
@@ -59,3 +63,9 @@ class Engine(Protocol):
 
     def containers(self, stack: str, /) -> list[Container]:
         """All containers of a stack, on every machine, stopped ones too, oldest first."""
+
+    def near(self, paths: StackPaths, /) -> AbstractContextManager[None]:
+        """Have the calling thread where the addresses of a stack's containers are reached, on whichever machine."""
+
+    def beside(self, paths: StackPaths, service: str, /) -> AbstractContextManager[Container]:
+        """A container on this machine with the image, files and networks of a service's, in which nothing runs yet."""

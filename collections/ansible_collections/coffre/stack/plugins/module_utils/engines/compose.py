@@ -9,14 +9,16 @@ or content of a secret is part of it, and an image counts by its reference, so i
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
 import stat
 import subprocess
-from collections.abc import Iterable, Sequence
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,14 @@ from typing import Any
 from ..compose_file import LABEL_ADOPT, LABEL_BUNDLE, LABEL_READY
 from ..errors import CoffreError
 from ..host.api import CALL_SECONDS, engine
+from ..paths import StackPaths
 from .base import Container, DesiredService, Place
 
 # Not root's own configuration of the docker command: its `proxies` would be in each new container's environment.
 CLIENT = "/usr/local/lib/coffre/docker"
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"})
 PROBE_SECONDS = 10.0
+BESIDE_SECONDS = 900
 
 
 def call(command: Sequence[str], stdin: str = "", timeout: float = CALL_SECONDS, quotes: bool = True) -> str:
@@ -94,6 +98,27 @@ def desired(file: Path, content: str = "") -> dict[str, DesiredService]:
     return result
 
 
+def entrypoint(image: str) -> list[str]:
+    """The words of an image's own program. Raises CoffreError."""
+    found: list[str] | None = json.loads(
+        call(["docker", "image", "inspect", "--format", "{{json .Config.Entrypoint}}", image])
+    )
+    return found or []
+
+
+def file_of_image(image: str, path: str) -> bytes:
+    """A file of an image, from a container that is never started. Raises CoffreError where it has none."""
+    with engine(f"does not read {path} of {image}") as api:
+        made = api.create_container(image, command=["none"])["Id"]
+        try:
+            stream, _ = api.get_archive(made, path)
+            with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+                file = archive.extractfile(archive.getmembers()[0])
+                return file.read() if file else b""
+        finally:
+            api.remove_container(made, v=True, force=True)
+
+
 def image_ids(references: Iterable[str]) -> dict[str, str]:
     """The ids of those images that this host has, by reference."""
     names = sorted(references)
@@ -109,7 +134,8 @@ def image_ids(references: Iterable[str]) -> dict[str, str]:
 def containers(project: str) -> list[Container]:
     """All containers of a project, stopped ones too, oldest first."""
     with engine() as api:
-        listed = api.containers(all=True, filters={"label": f"com.docker.compose.project={project}"})
+        mine = [f"com.docker.compose.project={project}", "com.docker.compose.oneoff=False"]
+        listed = api.containers(all=True, filters={"label": mine})
         found = [parse(api.inspect_container(each["Id"])) for each in listed]
         found = [
             replace(each, proxies=each.proxies - of_proxies(api.inspect_image(each.image_id)["Config"]))
@@ -163,6 +189,7 @@ def parse(data: dict[str, Any]) -> Container:
             (mount["Source"], mount["Destination"]) for mount in data.get("Mounts", []) if mount["Type"] == "bind"
         ),
         adopt=labels.get(LABEL_ADOPT, ""),
+        arguments=tuple(config.get("Cmd") or ()),
         memory=int(data["HostConfig"].get("Memory") or 0),
         published=published(data),
         places=places(data),
@@ -276,6 +303,26 @@ def stop(container: Container) -> None:
 def set_restart(container: str, policy: str) -> None:
     """Change a container's restart policy. After a reboot `always` starts one that was stopped, and `no` none."""
     call(["docker", "update", "--restart", policy, container])
+
+
+def near(_: StackPaths) -> AbstractContextManager[None]:
+    """This host is in all networks of its containers."""
+    return nullcontext()
+
+
+@contextmanager
+def beside(paths: StackPaths, service: str) -> Iterator[Container]:
+    """A container that is as those of a service and sleeps. Raises CoffreError where it does not start.
+
+    It joins no other under the service's name, is no container of the stack to `containers`, and ends by itself.
+    """
+    words = ["run", "--detach", "--rm", "--no-deps", "--entrypoint", "sleep", service, str(BESIDE_SECONDS)]
+    made = _compose(paths.compose, *words).strip()
+    try:
+        yield inspect([made])[0]
+    finally:
+        with suppress(CoffreError):
+            remove(made)
 
 
 def remove(container: str) -> None:

@@ -29,10 +29,15 @@ def healthy(paths: StackPaths, service: str) -> Container:
 
 
 def address(container: Container) -> str:
-    """An IPv4 address of a running container; the host is on each of its networks. Raises CoffreError without one."""
+    """An IPv4 address of a running container, which is reached `near` the stack. Raises CoffreError without one."""
     if not container.addresses:
         raise CoffreError(f"The container {container.name} has no address on any network; run site.yml again.")
     return min(container.addresses)
+
+
+def logs(container: Container) -> list[str]:
+    """The words of docker's command that tell the log of a container by its id, on whichever machine."""
+    return ["service", "logs", "--raw"] if container.elsewhere else ["logs"]
 
 
 def to_come(paths: StackPaths, st: state.State, service: str, consumer: str, secret: str) -> bool:

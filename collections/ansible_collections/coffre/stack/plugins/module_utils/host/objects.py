@@ -2,38 +2,54 @@
 
 An object is called STACK.VERSION, after the version of a secret, or STACK.BUNDLE.NUMBER, after a file of a bundle that
 is composed; labels say whose it is, and nothing is derived from a value. To read some, a task on this host mounts them,
-and they are read where the engine put them, in memory: it runs while a module needs it, and ends with the module.
+and they are read where the engine put them, in memory: it runs while a module needs it, and ends with the module. It is
+also in each network of the stack, from where a module reaches the tasks on every node.
 """
 
 from __future__ import annotations
 
 import atexit
 import base64
+import ctypes
 import io
+import os
 import re
 import secrets
 import shutil
 import subprocess
 import tarfile
-import time
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import CoffreError, SealError
 from ..paths import StackPaths
-from . import api, raft, rings, state
+from . import api, raft, rings, state, tasks
 
 IMAGE = "coffre/host:1"
-READER_SECONDS = 60.0
-POLL_SECONDS = 0.1
+CLONE_NEWNET = 0x40000000  # linux/sched.h; os.setns came with Python 3.12 only
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,30}[A-Za-z0-9])?")  # of a version or a file, behind the stack's
 
 RUN, SECRET, WHICH = "coffre.run", "coffre.secret", "coffre.which"  # labels of the values of a rotation
 
 # By stack, the values that this process has made or read.
 _known: dict[str, dict[str, bytes]] = {}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The task on this host that has values of a stack, by what they are called, and is in networks (ids)."""
+
+    pid: int
+    mounted: frozenset[str]
+    networks: frozenset[str]
+
+
+_readers: dict[str, Reader] = {}
+_here = threading.local()  # `stack`: the one in whose networks this thread is
 
 
 def references(bundle: str, about: state.Bundle) -> dict[str, str]:
@@ -106,60 +122,101 @@ def value_of_run(paths: StackPaths, run: str, secret: str, which: str) -> bytes:
 def values(paths: StackPaths, wanted: Collection[str]) -> dict[str, bytes]:
     """Values, by what their objects are called. Raises SealError with those that are not there."""
     known = _known.setdefault(paths.stack, {})
-    if set(wanted) - set(known):
-        known.update(_read(paths))
+    if unread := set(wanted) - set(known):
+        known.update(_read(paths, unread))
     if lacking := sorted(set(wanted) - set(known)):
         raise SealError(f"The swarm has no secret {', '.join(f'{paths.stack}.{each}' for each in lacking)}.")
     return {called: known[called] for called in wanted}
 
 
-def _read(paths: StackPaths) -> dict[str, bytes]:
-    """All values of a stack, as the reader's task has them."""
-    mounted = there(paths)
-    if not mounted:
-        return {}
-    folder = Path(f"/proc/{reader(paths, mounted)}/root/run/secrets")
+def _read(paths: StackPaths, wanted: Collection[str]) -> dict[str, bytes]:
+    """All values that the reader's task has, those that are wanted among them where the managers have them."""
+    found = reader(paths, wanted)
+    folder = Path(f"/proc/{found.pid}/root/run/secrets")
     try:
-        return {called: (folder / called).read_bytes() for called in mounted}
+        return {called: (folder / called).read_bytes() for called in found.mounted}
     except OSError as error:
         raise SealError(
             f"The values of {paths.stack} cannot be read where the engine put them: {error.strerror}."
         ) from None
 
 
-def reader(paths: StackPaths, mounted: Mapping[str, Mapping[str, Any]]) -> int:
-    """Have a task on this host that mounts these objects; returns its process. Raises CoffreError."""
+@contextmanager
+def near(paths: StackPaths) -> Iterator[None]:
+    """Have this thread, and what it starts, in the networks that the stack has by now. Raises CoffreError.
+
+    The engine answers there as well, for its socket is a file. Names are not known there: ask addresses.
+    """
+    if getattr(_here, "stack", None) == paths.stack:
+        yield
+        return
+    found = reader(paths)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        _enter(found.pid)
+        _here.stack = paths.stack
+        yield
+    finally:
+        _here.stack = None
+        _set_network(home)
+        os.close(home)
+
+
+def _enter(pid: int) -> None:
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    try:
+        _set_network(namespace)
+    finally:
+        os.close(namespace)
+
+
+def _set_network(namespace: int) -> None:
+    """Let this thread alone be in a network namespace. Raises OSError."""
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def reader(paths: StackPaths, wanted: Collection[str] = ()) -> Reader:
+    """Have a task on this host with these values, as far as the managers have them, in all networks of the stack.
+
+    One that lacks any of it is replaced. Raises CoffreError.
+    """
+    mounted, networks = there(paths), _networks(paths)
+    now = _readers.get(paths.stack)
+    if now and set(wanted) & set(mounted) <= now.mounted and networks <= now.networks and _lives(now):
+        return now
     _image()
-    node = api.ask("GET", "/info")["Swarm"]["NodeID"]
-    dismiss(paths)
     atexit.register(dismiss, paths)
-    made = api.ask("POST", "/services/create", _service(paths, node, mounted))
-    deadline = time.monotonic() + READER_SECONDS
-    while True:
-        tasks = api.ask("GET", "/tasks", filters={"service": [made["ID"]]})
-        for each in tasks:
-            if each["Status"]["State"] == "running" and (pid := each["Status"]["ContainerStatus"].get("PID")):
-                return int(pid)
-        if time.monotonic() > deadline:
-            why = next((each["Status"].get("Err") or each["Status"]["State"] for each in tasks), "it has no task")
-            raise CoffreError(
-                f"The service {_called(paths)}, which reads the values of {paths.stack} on this manager, does not "
-                f"start ({why}): see `docker service ps {_called(paths)}`, then run again."
-            )
-        time.sleep(POLL_SECONDS)
+    pid = tasks.start(paths.stack, _called(paths), _template(mounted, networks)).pid
+    _readers[paths.stack] = Reader(pid, frozenset(mounted), networks)
+    if getattr(_here, "stack", None) == paths.stack:  # where the one before was there is nothing any more
+        _enter(pid)
+    return _readers[paths.stack]
+
+
+def _lives(now: Reader) -> bool:
+    return Path(f"/proc/{now.pid}").exists()
+
+
+def _networks(paths: StackPaths) -> frozenset[str]:
+    """The ids of the networks that the stack's services are in."""
+    services = api.ask("GET", "/services", filters={"label": [f"{tasks.NAMESPACE}={paths.stack}"]})
+    return frozenset(
+        network["Target"] for each in services for network in each["Spec"]["TaskTemplate"].get("Networks") or []
+    )
+
+
+def dismiss(paths: StackPaths) -> None:
+    """End the reader, if it is there."""
+    _readers.pop(paths.stack, None)
+    tasks.stop(_called(paths))
 
 
 def _called(paths: StackPaths) -> str:
     return f"{paths.stack}_host"
 
 
-def dismiss(paths: StackPaths) -> None:
-    """End the reader, if it is there."""
-    with suppress(CoffreError):
-        api.ask("DELETE", f"/services/{_called(paths)}")
-
-
-def _service(paths: StackPaths, node: str, mounted: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _template(mounted: Mapping[str, Mapping[str, Any]], networks: Collection[str]) -> dict[str, Any]:
     """The reader as the engine's API takes it."""
     files = [
         {
@@ -179,17 +236,9 @@ def _service(paths: StackPaths, node: str, mounted: Mapping[str, Mapping[str, An
         "Secrets": files,
     }
     return {
-        "Name": _called(paths),
-        "Labels": {raft.STACK: paths.stack},
-        "TaskTemplate": {
-            "ContainerSpec": container,
-            "Placement": {"Constraints": [f"node.id=={node}"]},
-            "RestartPolicy": {"Condition": "none"},
-            "Resources": {"Limits": {"MemoryBytes": 32 << 20, "Pids": 8}},
-            "LogDriver": {"Name": "none"},
-        },
-        "Mode": {"Replicated": {"Replicas": 1}},
-        "EndpointSpec": {"Mode": "dnsrr"},
+        "ContainerSpec": container,
+        "Networks": [{"Target": each} for each in sorted(networks)],
+        "Resources": {"Limits": {"MemoryBytes": 32 << 20, "Pids": 8}},
     }
 
 

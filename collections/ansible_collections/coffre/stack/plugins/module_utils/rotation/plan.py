@@ -185,7 +185,8 @@ def plan(
     for each in given:
         if apart is None or apart & {each.secret.settings.get("service"), *each.secret.consumers}:
             continue
-        found = loading.load(each.secret.strategy).blockers(each)
+        with each.near():
+            found = loading.load(each.secret.strategy).blockers(each)
         asides += [f"{each.secret.name}: {line}" for line in found if isinstance(line, Aside)]
         problems += [line for line in found if not isinstance(line, Aside)]
     # What only loses an earlier version is no business of the source's.

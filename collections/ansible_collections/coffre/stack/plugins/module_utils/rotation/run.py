@@ -228,32 +228,39 @@ def _act(given: Context, act: str, source: Source, writer: Writer | None) -> Non
             _publish(given, writer)
         return
     strategy = loading.load(given.secret.strategy)
-    match act:
-        case "made":
-            _make(given, strategy, source)
-        case "taught":
-            strategy.teach(given)
-        case "proved":
-            strategy.prove(given, keep)
-        case "confirmed":
-            strategy.confirm(given, keep)
-        case "withdrawn":
-            strategy.withdraw(given, keep, drop)
-        case "refused":
-            if given.has(drop):
-                strategy.refused(given, drop)
+    if act == "made":
+        _make(given, strategy, source)
+        return
+    with given.near():
+        match act:
+            case "taught":
+                strategy.teach(given)
+            case "proved":
+                strategy.prove(given, keep)
+            case "confirmed":
+                strategy.confirm(given, keep)
+            case "withdrawn":
+                strategy.withdraw(given, keep, drop)
+            case "refused":
+                if given.has(drop):
+                    strategy.refused(given, drop)
 
 
 def _make(given: Context, strategy: Strategy, source: Source) -> None:
     if given.has("new"):
         return
-    value = source.offered(given) or strategy.make(given)
+    value = source.offered(given) or _made(given, strategy)
     problem = sources.unfit(given.secret, value)
     if problem is None and given.has("old") and value == given.value("old"):
         problem = "is the old one"
     if problem:
         raise CoffreError(f"The new value of {given.secret.name} {problem}.")
     seal(given.paths, given.run.id, given.secret.name, "new", value)
+
+
+def _made(given: Context, strategy: Strategy) -> bytes:
+    with given.near():
+        return strategy.make(given)
 
 
 def _publish(given: Context, writer: Writer) -> None:

@@ -31,7 +31,8 @@ def agreeing(paths: StackPaths, catalogue: Catalogue, seconds: float) -> Callabl
             record = st.secrets[secret.name]
             change = states.Change(secret.strategy, record, record)
             given = Context(paths, catalogue, replace(st, run=None), secret, change, seconds)
-            found = loading.load(secret.strategy).agree(given, dry)
+            with given.near():
+                found = loading.load(secret.strategy).agree(given, dry)
             if found.repaired:
                 repaired[secret.name] = found.repaired
             warnings += found.warnings
@@ -59,7 +60,8 @@ def refusals(
             change = states.Change(secret.strategy, record, record)
             given = Context(paths, catalogue, replace(st, run=None), secret, change, patience, refused=refused)
             try:
-                found[name] = loading.load(secret.strategy).deployed(given)
+                with given.near():
+                    found[name] = loading.load(secret.strategy).deployed(given)
             except CoffreError as error:
                 found[name] = [str(error)]
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,7 +80,7 @@ class Context:
             try:
                 found = containers.healthy(self.paths, service)
                 # Right after a boot it runs, and answers errors.
-                if found.health == "healthy" or not (problem := rollout.wait_ready(found, deadline - time.monotonic())):
+                if found.health == "healthy" or not (problem := _trouble(found, deadline - time.monotonic())):
                     return found
                 raise CoffreError(
                     f"{service} does not become ready: {problem}: see `docker logs {found.name}`, or, once it is "
@@ -89,6 +90,10 @@ class Context:
                 if time.monotonic() >= deadline:
                     raise
             time.sleep(POLL_SECONDS)
+
+    def near(self) -> AbstractContextManager[None]:
+        """Where the addresses of the stack's containers are reached: what a strategy does is done there."""
+        return engines.of(self.paths).near(self.paths)
 
     def verifier(self) -> Container:
         """The newest healthy container of the service that checks the secret, waited for. Raises CoffreError."""
@@ -133,6 +138,11 @@ class Context:
                 f"{self.secret.name} is rotated; nothing was changed: add one."
             )
         return Admin(str(admins[0].settings["user"]), self.passwords(admins[0].name, HOST))
+
+
+def _trouble(container: Container, seconds: float) -> str:
+    """Why a container does not become ready: "" if it does. Of one on another machine, what its engine says now."""
+    return rollout.failing(container) if container.elsewhere else rollout.wait_ready(container, seconds)
 
 
 class Strategy(Protocol):

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ...compose_file import LABEL_ADOPT, LABEL_BUNDLE, LABEL_READY
+from ...errors import CoffreError
+from ...host import tasks as own
 from ...host.api import ask
+from ...host.objects import near as near
+from ...host.tasks import NAMESPACE as NAMESPACE
+from ...paths import StackPaths
+from .. import compose
 from ..base import Container
 
-NAMESPACE = "com.docker.stack.namespace"  # the label by which `docker stack` knows what is a stack's
 SPEC = "coffre.spec"  # the label with the hash of a rendered service
 # What a task's state is in the words of a container's. One that is `running` has passed its health check.
 STATES = {
@@ -86,6 +93,7 @@ def container(task: Mapping[str, Any], service: str, here: str) -> Container:
         addresses=addresses(task),
         mounts=(),
         adopt=labels.get(LABEL_ADOPT, ""),
+        arguments=tuple(spec.get("Args") or ()),
         memory=int(limits.get("MemoryBytes") or 0),
         elsewhere=not mine,
     )
@@ -99,3 +107,36 @@ def addresses(task: Mapping[str, Any]) -> frozenset[str]:
         if not each["Network"]["Spec"].get("Ingress")
         for address in each.get("Addresses") or []
     )
+
+
+@contextmanager
+def beside(paths: StackPaths, service: str) -> Iterator[Container]:
+    """A container on this node that is as those of a service and sleeps. Raises CoffreError where it does not start.
+
+    It has the service's files and networks; nobody finds it there by the service's name.
+    """
+    found = services(paths.stack).get(service)
+    if found is None:
+        raise CoffreError(f"The stack {paths.stack} has no service {service}; nothing was changed: run site.yml.")
+    called = f"{paths.stack}_beside"
+    try:
+        task = own.start(paths.stack, called, sleeping(found["Spec"]["TaskTemplate"]))
+        yield replace(compose.inspect([task.container])[0], service=service)
+    finally:
+        own.stop(called)
+
+
+def sleeping(template: Mapping[str, Any]) -> dict[str, Any]:
+    """A service's TaskTemplate for a task that is as its own and does nothing: without its check and its volumes."""
+    spec = {key: each for key, each in template["ContainerSpec"].items() if key not in ("Args", "Labels")}
+    asleep = {
+        "Command": ["sleep", "infinity"],
+        "Healthcheck": {"Test": ["NONE"]},
+        "Mounts": [each for each in spec.get("Mounts") or [] if each["Type"] == "tmpfs"],
+        "StopGracePeriod": 0,
+    }
+    return {
+        "ContainerSpec": {**spec, **asleep},
+        "Networks": [{"Target": each["Target"]} for each in template.get("Networks") or []],
+        "Resources": {"Limits": (template.get("Resources") or {}).get("Limits") or {}},
+    }

@@ -36,7 +36,8 @@ RESTARTS = {"no": "none", "on-failure": "on-failure", "always": "any", "unless-s
 MONITOR = "2s"  # that a new task is watched once it is healthy, before the next one is replaced
 LONGEST = 31  # of a service's name: Swarm has 63 characters for STACK_SERVICE
 NOT_YET = "which stack_engine: swarm does not do yet"
-DONE = ("replace", "key_ring", "fixed")  # the strategies whose verifiers are the consumers themselves
+# The strategies that need no command in a container of their verifier's.
+DONE = ("fixed", "key_ring", "keycloak_client", "keycloak_user", "replace")
 ALLOWED_SECURITY = {"no-new-privileges:true", "no-new-privileges=true", "no-new-privileges"}
 
 
@@ -47,7 +48,7 @@ def problems(catalogue: Catalogue) -> list[str]:
         if volume and volume.get("external"):
             found.append(f"the volume {name} is external, {NOT_YET}")
     for name, secret in catalogue.secrets.items():
-        if secret.strategy not in DONE or secret.settings.get("port"):
+        if secret.strategy not in DONE:
             found.append(f"{name} has the strategy {secret.strategy} at a verifier of its own, {NOT_YET}")
     return found
 

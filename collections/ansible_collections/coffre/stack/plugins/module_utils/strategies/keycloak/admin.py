@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -12,14 +11,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError, KeycloakGetError
 
-from ...engines import compose
+from ... import engines
+from ...engines import compose, containers
 from ...engines.base import Container
 from ...errors import ByHand, CoffreError
+from ...paths import StackPaths
 from ..postgres_role import server as postgres
 from .session import Instance, answered, login, refusal, session
 
@@ -58,7 +58,7 @@ WRONG = {
 
 
 def ensure_admin(
-    file: Path,
+    paths: StackPaths,
     instance: Instance,
     user: str,
     password: str,
@@ -70,7 +70,7 @@ def ensure_admin(
 
     `admin` stands for the admin itself, made or repaired through a one-time admin that is then gone;
     `leftovers` for one-time admins of a run that was cut short; `realm` for what guards the logins of realm master.
-    `file` is the stack's Compose file; `second_factor` knows of one before half a minute is spent on a one-time admin.
+    `second_factor` knows of one before half a minute is spent on a one-time admin.
     """
     server = instance.url
     with answered("let its admin log in"):
@@ -84,7 +84,7 @@ def ensure_admin(
         if dry:
             return ["admin"]
         name, once = BOOTSTRAP_PREFIX + secrets.token_hex(8), secrets.token_urlsafe(48) + PLEASING
-        bootstrap(file, instance.container, name, once)
+        bootstrap(paths, instance.container, name, once)
         with session(server, name, once) as helper:
             if helper is None:
                 raise CoffreError(f"Keycloak refuses the one-time admin {name} that its own command made; run again.")
@@ -109,7 +109,9 @@ def ensure_admin(
 
 
 @contextmanager
-def administrator(file: Path, instance: Instance, user: str, passwords: Sequence[str]) -> Iterator[KeycloakAdmin]:
+def administrator(
+    paths: StackPaths, instance: Instance, user: str, passwords: Sequence[str]
+) -> Iterator[KeycloakAdmin]:
     """A session of the permanent admin by the first of its passwords that Keycloak takes.
 
     Where it takes none, the admin is given the first one as `ensure_admin` does. Raises CoffreError.
@@ -120,7 +122,7 @@ def administrator(file: Path, instance: Instance, user: str, passwords: Sequence
             if admin is not None:
                 yield admin
                 return
-    ensure_admin(file, instance, user, passwords[0])
+    ensure_admin(paths, instance, user, passwords[0])
     with session(server, user, passwords[0]) as admin:
         if admin is None:
             raise CoffreError(
@@ -135,7 +137,7 @@ def logs_in(instance: Instance, user: str, password: str) -> bool:
         return admin is not None
 
 
-def set_password(file: Path, instance: Instance, user: str, password: str, before: Sequence[str]) -> None:
+def set_password(paths: StackPaths, instance: Instance, user: str, password: str, before: Sequence[str]) -> None:
     """Make the permanent admin log in with this password, whichever of those it has: this one, one before, or none.
 
     Only one lives at a time: those before are refused from then on.
@@ -147,7 +149,7 @@ def set_password(file: Path, instance: Instance, user: str, password: str, befor
                 if each != password:
                     admin.set_user_password(_identity(admin, user), password, temporary=False)
                 return
-    ensure_admin(file, instance, user, password)
+    ensure_admin(paths, instance, user, password)
 
 
 def end_sessions(instance: Instance, user: str, password: str) -> None:
@@ -203,23 +205,35 @@ def blockers(admin: KeycloakAdmin) -> list[str]:
     return []
 
 
-def bootstrap(file: Path, container: Container, user: str, password: str) -> None:
-    """Make a temporary admin by Keycloak's own command, in a one-off container beside the running ones.
+def bootstrap(paths: StackPaths, container: Container, user: str, password: str) -> None:
+    """Make a temporary admin by Keycloak's own command, in a container beside the running ones.
 
     A second JVM in the running container would take it to its memory limit. The command joins no
     cluster and serves no request. It asks for the password, which is typed at a terminal of ours, so
     that it is in no argument and no environment; what the terminal shows is thrown away.
     Raises CoffreError.
     """
-    command = ["docker", "compose", "--file", str(file), "run", "--rm", "--no-deps", container.service]
-    command += [*_database_options(container), "bootstrap-admin", "user", "--optimized", "--username", user]
+    words = [*_database_options(container), "bootstrap-admin", "user", "--optimized"]
+    with engines.of(paths).beside(paths, container.service) as beside:
+        program = [*compose.entrypoint(container.image), *words]
+        status = _run(["docker", "exec", "-it", beside.id, *program, "--username", user], password)
+    if status != 0:
+        raise CoffreError(
+            f"Keycloak's command bootstrap-admin failed (exit status {status}); no admin was changed: see what "
+            f"`{' '.join(program)}` says in a container of {container.service}, and whether a password policy of realm "
+            "master refuses even a long password with characters of all kinds."
+        )
+
+
+def _run(command: Sequence[str], password: str) -> int:
+    """Run a command at a terminal where it is given a password when it asks; its exit status. Raises CoffreError."""
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
         os.close(theirs)
         try:
             _type(ours, password, time.monotonic() + BOOTSTRAP_SECONDS)
-            status = process.wait(timeout=30)
+            return process.wait(timeout=30)
         finally:
             process.kill()
             process.wait()
@@ -230,13 +244,6 @@ def bootstrap(file: Path, container: Container, user: str, password: str) -> Non
         ) from None
     finally:
         os.close(ours)
-    if status != 0:
-        raise CoffreError(
-            f"Keycloak's command bootstrap-admin failed (exit status {status}); no admin was changed: "
-            f"see what `docker compose --file {file} run --rm --no-deps {container.service} "
-            f"{' '.join(_database_options(container))} bootstrap-admin user --optimized` says, and whether a password "
-            "policy of realm master refuses even a long password with characters of all kinds."
-        )
 
 
 def _type(terminal: int, password: str, deadline: float) -> None:
@@ -259,8 +266,7 @@ def _type(terminal: int, password: str, deadline: float) -> None:
 
 def _database_options(container: Container) -> list[str]:
     """How the running Keycloak was told to reach its database, which the command must be told alike."""
-    command = json.loads(compose.call(["docker", "inspect", "--format", "{{json .Config.Cmd}}", container.id]))
-    return [word for word in command or [] if word.startswith(("--config-file=", "--db-"))]
+    return [word for word in container.arguments if word.startswith(("--config-file=", "--db-"))]
 
 
 def _leftovers(admin: KeycloakAdmin) -> list[str] | None:
@@ -294,7 +300,7 @@ def _two_factors(user: str) -> str:
 def _event(container: Container, user: str, began: float) -> str:
     """The error that Keycloak logged last of a login of a user since a time (epoch s); "" where it cannot be read."""
     with suppress(CoffreError):
-        said = compose.call(["docker", "logs", "--since", f"{began:.3f}", container.id])
+        said = compose.call(["docker", *containers.logs(container), "--since", f"{began:.3f}", container.id])
         found = re.findall(rf'type="LOGIN_ERROR".* error="(\w+)".* username="{re.escape(user)}"', said)
         return str(found[-1]) if found else ""
     return ""

@@ -24,7 +24,7 @@ def administrator(context: Context, what: str) -> Iterator[KeycloakAdmin]:
     passwords = [password.decode() for password in admin.passwords]
     with (
         keycloak.answered(what),
-        keycloak_admin.administrator(context.paths.compose, asked, admin.user, passwords) as keeper,
+        keycloak_admin.administrator(context.paths, asked, admin.user, passwords) as keeper,
     ):
         yield keeper
 

@@ -285,8 +285,7 @@ def _client_roles(admin: KeycloakAdmin, client: str) -> list[dict[str, Any]]:
 
 def _import(container: Container, realm: str) -> dict[str, Any]:
     """A realm as Keycloak's image has it for the import. Raises CoffreError or ValueError where it has none."""
-    text = compose.call(["docker", "exec", container.id, "cat", f"{IMPORTS}/{realm}-realm.json"])
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = json.loads(compose.file_of_image(container.image, f"{IMPORTS}/{realm}-realm.json"))
     return found
 
 

@@ -37,7 +37,7 @@ def make(
     places = {str(user["username"]): paths.people / str(user["username"]) for user in users}
     with states.locked(paths):
         context = _context(paths, catalogue)
-        with answered(f"make users of realm {realm}"), looking(context) as admin:
+        with context.near(), answered(f"make users of realm {realm}"), looking(context) as admin:
             if isinstance(admin, str):
                 raise CoffreError(f"{admin} No user was made.")
             if not check:

@@ -32,4 +32,4 @@ def give(context: Context, which: Which, other: Which) -> None:
     before = [context.value(other).decode()] if context.has(other) else []
     with keycloak.answered(f"give {user} its {which} password"):
         container = instance(context)
-        keycloak_admin.set_password(context.paths.compose, container, user, context.value(which).decode(), before)
+        keycloak_admin.set_password(context.paths, container, user, context.value(which).decode(), before)

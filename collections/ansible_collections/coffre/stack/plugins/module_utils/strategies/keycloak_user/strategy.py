@@ -40,8 +40,8 @@ def agree(context: Context, dry: bool) -> Agreement:
     """`admin`, made or repaired; one-time admins that are `leftovers`; `realm` master without its guards."""
     user, password = str(context.secret.settings["user"]), context.value("old").decode()
     known = partial(second_factor, context, user)
-    file, asked = context.paths.compose, instance(context)
-    return Agreement(keycloak_admin.ensure_admin(file, asked, user, password, dry, second_factor=known))
+    paths, asked = context.paths, instance(context)
+    return Agreement(keycloak_admin.ensure_admin(paths, asked, user, password, dry, second_factor=known))
 
 
 def blockers(context: Context) -> list[str]:
