@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +17,8 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 from tests.unit.swarm.managers import Managers
 
 
-def network() -> str:
-    return os.readlink("/proc/thread-self/ns/net")
+def network(process: int | str = "thread-self") -> str:
+    return str(Path(f"/proc/{process}/ns/net").readlink())
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_thread_is_there_with_what_it_starts_and_then_at_home(paths: StackPath
     with socket.create_server(("127.0.0.1", 0)) as ours:
         with objects.near(paths):
             there = network()
-            assert there == os.readlink(f"/proc/{readers[0]}/ns/net")
+            assert there == network(readers[0])
             assert subprocess.check_output(["readlink", "/proc/self/ns/net"], text=True).strip() == there
             worker = threading.Thread(target=lambda: elsewhere.append(network()))
             worker.start()
@@ -83,12 +83,14 @@ def test_a_thread_is_there_with_what_it_starts_and_then_at_home(paths: StackPath
     assert (network(), elsewhere, len(readers)) == (home, [there], 1)
 
 
-def test_another_thread_stays_at_home(paths: StackPaths, readers: list[int]) -> None:
+def test_another_thread_stays_at_home_until_it_goes_itself(paths: StackPaths, readers: list[int]) -> None:
     home, found, asked, told = network(), list[str](), threading.Event(), threading.Event()
 
     def look() -> None:
         asked.wait(10)
         found.append(network())
+        with objects.near(paths):
+            found.append(network())
         told.set()
 
     worker = threading.Thread(target=look)
@@ -97,7 +99,7 @@ def test_another_thread_stays_at_home(paths: StackPaths, readers: list[int]) -> 
         asked.set()
         told.wait(10)
     worker.join()
-    assert (found, len(readers)) == ([home], 1)
+    assert (found, len(readers)) == ([home, network(readers[0])], 1)
 
 
 def test_what_fails_there_ends_at_home(paths: StackPaths, readers: list[int]) -> None:
@@ -115,7 +117,7 @@ def test_a_reader_serves_until_it_lacks_a_value_or_a_network(
     joined(managers, "n1")
     objects.keep(paths, {"a": b"1"})
     first = objects.reader(paths)
-    assert (first.mounted, first.networks) == ({"a"}, {"n1"})
+    assert (first.mounted, first.networks) == (frozenset("a"), frozenset({"n1"}))
     assert objects.reader(paths, ["a", "gone"]) is first
     joined(managers)
     assert objects.reader(paths) is first
@@ -124,15 +126,14 @@ def test_a_reader_serves_until_it_lacks_a_value_or_a_network(
     assert len(readers) == 2
 
 
-def test_where_a_reader_takes_the_place_of_another_the_thread_goes_along(
-    paths: StackPaths, managers: Managers, readers: list[int]
-) -> None:
+def test_where_a_reader_takes_the_place_of_another_the_thread_goes_along(paths: StackPaths, readers: list[int]) -> None:
     home = network()
     with objects.near(paths):
         before = network()
         objects.keep(paths, {"a": b"1"})
-        objects.reader(paths, ["a"])
-        assert network() == os.readlink(f"/proc/{readers[1]}/ns/net") != before
+        with objects.near(paths):
+            objects.reader(paths, ["a"])
+        assert network() == network(readers[1]) != before
     assert network() == home
 
 
