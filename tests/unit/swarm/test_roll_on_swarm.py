@@ -91,11 +91,11 @@ def actions(result: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each["action"] for each in result["services"]}
 
 
-def replaced(paths: StackPaths) -> None:
-    """The password's object is gone, so that its service is to have another."""
+def replaced(paths: StackPaths, service: str = "app") -> None:
+    """What a service has adopted is not what it is to have any more, so that it is given another bundle."""
     with state.locked(paths):
         st = state.load(paths)
-        st.services["app"].bundles[st.services["app"].current or ""].uid = 1
+        st.services[service].bundles[st.services[service].current or ""].uid = 1
         state.save(paths, st)
 
 
@@ -143,3 +143,66 @@ def test_what_swarm_took_back_is_refused_and_recorded(
     assert (entry.current, entry.next) == (before, None)
     assert b'"outcome":"refused"' in paths.audit.read_bytes()
     assert managers.services["other"]["Spec"]["Labels"]
+
+
+@pytest.fixture
+def fronted() -> Catalogue:
+    """A stack whose proxy has a secret and a route."""
+    proxy: dict[str, Any] = {
+        "name": "front",
+        "uid": 60614,
+        "gid": 60614,
+        "adopt": "restart",
+        "compose": {"x-coffre": {"proxy": {"haproxy": {"public_url": "https://localhost", "certificate": "password"}}}},
+    }
+    app = {
+        "name": "app",
+        "uid": 60611,
+        "gid": 60611,
+        "adopt": "restart",
+        "compose": {"x-coffre": {"route": {"port": 80}}},
+    }
+    password = {"name": "password", "consumers": ["front"], "generate": RANDOM, "strategy": "replace"}
+    return described.parse({"secrets": [password], "services": [proxy, app]})
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_proxys_courier_comes_first_and_its_bundle_touches_nothing_else(
+    paths: StackPaths, managers: Managers, fronted: Catalogue
+) -> None:
+    assert actions(deploy_all(paths, fronted)) == {"front": "create", "app": "create"}
+    assert [*managers.services] == ["front-courier", "front", "app"]
+    tasks = {each["ServiceID"]: each for each in managers.tasks}
+    replaced(paths, "front")
+    told = deploy_all(paths, fronted)
+    assert actions(told) == {"front": "reload", "app": "nothing"}
+    assert [name for name, task in tasks.items() if task not in managers.tasks] == ["front-courier"]
+    assert state.load(paths).services["front"].next is None
+    assert actions(deploy_all(paths, fronted)) == {"front": "nothing", "app": "nothing"}
+
+
+def test_what_a_courier_is_refused_stays_with_the_proxys_bundle_of_before(
+    paths: StackPaths, fronted: Catalogue, broken: set[str]
+) -> None:
+    deploy_all(paths, fronted)
+    before = state.load(paths).services["front"].current
+    replaced(paths, "front")
+    broken.add("front-courier")
+    with pytest.raises(CoffreError, match="front could not adopt"):
+        deploy_all(paths, fronted)
+    entry = state.load(paths).services["front"]
+    assert (entry.current, entry.next) == (before, None)
+
+
+def test_a_proxy_that_fails_behind_its_courier_keeps_the_bundle_that_this_brought(
+    paths: StackPaths, managers: Managers, fronted: Catalogue, broken: set[str]
+) -> None:
+    deploy_all(paths, fronted)
+    before = state.load(paths).services["front"].current
+    replaced(paths, "front")
+    managers.services["front"]["Spec"]["Labels"][swarm.SPEC] = "another"
+    broken.add("front")
+    with pytest.raises(CoffreError, match="front could not adopt"):
+        deploy_all(paths, fronted)
+    entry = state.load(paths).services["front"]
+    assert entry.current not in (None, before)

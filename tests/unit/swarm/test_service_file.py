@@ -99,6 +99,49 @@ def test_tasks_go_to_labelled_nodes_and_data_to_their_own(said: dict[str, Any], 
     assert one(said, volumes={"data": {}})["deploy"]["placement"]["constraints"] == where
 
 
+PROXY: dict[str, Any] = {
+    "secrets": ["key"],
+    "networks": ["edge", "web"],
+    "tmpfs": ["/run/haproxy:size=1m", "/tmp:size=1m"],  # noqa: S108
+    "ports": ["8443:8443"],
+    "x-coffre": {"proxy": {"haproxy": {}}},
+}
+NETWORKS: dict[str, Any] = {"edge": {}, "web": {"internal": True}}
+
+
+def test_a_proxy_is_on_every_node_and_has_nothing_that_a_new_bundle_changes() -> None:
+    whole = render(PROXY, networks=NETWORKS)
+    proxy, courier = whole["services"]["app"], whole["services"]["app-courier"]
+    assert proxy["deploy"]["mode"] == courier["deploy"]["mode"] == "global"
+    assert "replicas" not in proxy["deploy"]
+    assert not {"secrets"} & set(proxy)
+    assert (proxy["labels"].get(LABEL_BUNDLE), courier["labels"][LABEL_BUNDLE]) == (None, "0a1b2c3d4e5f")
+    assert file.parts(whole, "app") == ["app-courier", "app"]
+
+
+def test_a_proxy_and_its_courier_share_memory_of_their_user() -> None:
+    whole = render(PROXY, networks=NETWORKS)
+    shared = [
+        [each["target"] for each in whole["services"][name]["volumes"] if each.get("source") == "app-courier"]
+        for name in ("app", "app-courier")
+    ]
+    assert shared == [["/run/secrets", "/run/haproxy"], ["/run/haproxy"]]
+    assert [each["target"] for each in whole["services"]["app"]["volumes"] if each["type"] == "tmpfs"] == ["/tmp"]  # noqa: S108
+    options = whole["volumes"]["app-courier"]["driver_opts"]
+    assert options["type"] == "tmpfs"
+    assert {"uid=60611", "gid=60612", "mode=0700"} <= set(options["o"].split(","))
+
+
+def test_a_courier_has_the_files_of_the_bundle_and_reaches_nobody_outside() -> None:
+    whole = render(PROXY, networks=NETWORKS)
+    courier = whole["services"]["app-courier"]
+    assert [each["target"] for each in courier["secrets"]] == ["app.conf", "key"]
+    assert set(courier["networks"]) == {"web"}
+    assert courier["deploy"]["placement"] == whole["services"]["app"]["deploy"]["placement"]
+    assert courier["deploy"]["update_config"]["failure_action"] == "rollback"
+    assert "$" not in courier["entrypoint"][2].replace("$$", "")  # of which docker would make variables
+
+
 def test_networks_are_encrypted_overlays_unless_plain_ones_are_accepted() -> None:
     said: dict[str, Any] = {"networks": {"web": {"internal": True}}}
     encrypted = {"driver": "overlay", "driver_opts": {"encrypted": ""}}
@@ -146,7 +189,8 @@ def test_the_file_of_one_service_takes_no_more_than_that_needs() -> None:
         ({"privileged": True}, "says privileged, which Swarm has no way to do"),
         ({"security_opt": ["seccomp=unconfined"]}, "says security_opt"),
         ({"ports": ["127.0.0.1:80:80"]}, "publishes port 80 on 127.0.0.1"),
-        ({"x-coffre": {"adopt": "reload"}}, "adopts by a reload, which stack_engine: swarm does not do yet"),
+        ({"x-coffre": {"proxy": {"haproxy": {}}}}, ""),
+        ({"x-coffre": {"adopt": "reload"}}, "reloads on a signal, which nobody sends to another node"),
         ({"security_opt": ["no-new-privileges:true"]}, ""),
         ({"ports": ["80:80"], "tmpfs": ["/x"], "restart": "always"}, ""),
     ],

@@ -59,6 +59,26 @@ def test_a_service_is_settled_when_all_its_tasks_are_of_its_kind_and_run(
     assert deploy.standing(there, tasks, NEW).settled is settled
 
 
+@pytest.mark.parametrize(
+    ("tasks", "settled"),
+    [
+        ({"n1": [task()], "n2": [task()]}, True),
+        ({"n1": [task()], "n2": [task(state="pending", error="port in use")]}, False),
+        ({"n1": [task()], "n2": [task(OLD, "shutdown", "shutdown")]}, True),
+        ({"n1": [task()], "n2": [task(OLD), task()]}, False),
+        ({}, False),
+    ],
+    ids=["on each", "one waits", "a node is away", "the old one is there still", "none yet"],
+)
+def test_of_a_service_on_every_node_each_that_has_a_task_counts(
+    tasks: dict[str, list[dict[str, Any]]], settled: bool
+) -> None:
+    there = service()
+    there["Spec"]["Mode"] = {"Global": {}}
+    given = [each | {"NodeID": node} for node, found in tasks.items() for each in found]
+    assert deploy.standing(there, given, NEW).settled is settled
+
+
 def test_tasks_of_another_service_do_not_count() -> None:
     assert deploy.standing(service(), [task() | {"ServiceID": "s2"}], NEW).right == 0
 

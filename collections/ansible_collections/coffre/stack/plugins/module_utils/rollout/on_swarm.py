@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..audit import trail as audit
@@ -77,14 +78,32 @@ def _steps(stack: Stack, whole: Mapping[str, Any], names: Sequence[str]) -> list
     there, running = swarm.services(stack.paths.stack), swarm.tasks(stack.paths.stack)
     steps = []
     for name in _order(stack.catalogue, names, set(there)):
-        spec = deploy.spec_of(whole, name)
-        now = deploy.standing(there.get(name), running, spec)
         rendered = whole["services"][name]
         service = DesiredService(
-            name, spec, rendered["image"], None, stack.entry(name).staged, stack.catalogue.services[name].adopt, ""
+            name,
+            deploy.spec_of(whole, name),
+            rendered["image"],
+            None,
+            stack.entry(name).staged,
+            stack.catalogue.services[name].adopt,
+            "",
         )
-        steps.append(_step(service, now, there.get(name)))
+        found = [
+            _step(replace(service, config_hash=spec), deploy.standing(there.get(part), running, spec), there.get(part))
+            for part in file.parts(whole, name)
+            for spec in [deploy.spec_of(whole, part)]
+        ]
+        steps.append(_gravest(found))
     return steps
+
+
+def _gravest(found: Sequence[Step]) -> Step:
+    """What a service needs, of what its parts need: its own part is the last, and a proxy that stays reloads."""
+    *others, own = found
+    acting = next((each for each in others if each.acts), None)
+    if own.acts or acting is None:
+        return next((each for each in (own, *others) if each.action != "nothing"), own)
+    return replace(own, action="reload", why=acting.why)
 
 
 def _step(service: DesiredService, now: deploy.Standing, there: Mapping[str, Any] | None) -> Step:
@@ -105,7 +124,8 @@ def _differs(service: DesiredService, there: Mapping[str, Any]) -> str:
     """In what a service is not what is desired, in words joined by commas."""
     container = there["Spec"]["TaskTemplate"]["ContainerSpec"]
     found = []
-    if (container.get("Labels") or {}).get(LABEL_BUNDLE) != service.bundle:
+    named = (container.get("Labels") or {}).get(LABEL_BUNDLE)
+    if named != service.bundle and (named or service.adopt != "reload"):
         found.append("bundle")
     if container["Image"] != service.image:
         found.append("image")
@@ -125,20 +145,33 @@ def _diff(steps: Sequence[Step]) -> dict[str, str]:
 
 
 def _carry_out(stack: Stack, whole: Mapping[str, Any], step: Step) -> None:
-    name, problem = step.service.name, ""
+    for part in file.parts(whole, step.service.name):
+        if problem := _brought(stack, whole, step, part):
+            raise CoffreError(_refused(stack, step, problem))
+        stack.adopted(step.service.name, anew=step.acts)
+
+
+def _brought(stack: Stack, whole: Mapping[str, Any], step: Step, part: str) -> str:
+    """Bring a service of the rendered file to what it is to be: "", or why it was taken back."""
+    spec = deploy.spec_of(whole, part)
     if step.action == "wait":
-        problem = deploy.wait(stack.paths.stack, name, step.service.config_hash, stack.seconds)
-    elif step.acts:
-        seconds = max(stack.seconds, FIRST_SECONDS) if step.action == "create" else stack.seconds
-        problem = deploy.deploy(stack.paths.stack, whole, name, seconds, stack.paths.failed_log(name))
-    if problem:
-        bundle = f" with bundle {step.service.bundle}" if step.service.bundle else ""
-        if step.acts:
-            stack.refused(name)
-        raise CoffreError(
-            f"{name} could not adopt {step.service.image}{bundle}: {problem}. Mend the cause, then {stack.again}."
-        )
-    stack.adopted(name, anew=step.acts)
+        return deploy.wait(stack.paths.stack, part, spec, stack.seconds)
+    now = deploy.look(stack.paths.stack, part, spec) if step.acts else None
+    if now is None or (now.settled and now.spec == spec):
+        return ""
+    seconds = stack.seconds if now.exists else max(stack.seconds, FIRST_SECONDS)
+    return deploy.deploy(stack.paths.stack, whole, part, seconds, stack.paths.failed_log(step.service.name))
+
+
+def _refused(stack: Stack, step: Step, problem: str) -> str:
+    """Let go of what was to be adopted; what to say of it."""
+    if step.acts:
+        stack.refused(step.service.name)
+    bundle = f" with bundle {step.service.bundle}" if step.service.bundle else ""
+    return (
+        f"{step.service.name} could not adopt {step.service.image}{bundle}: {problem}. Mend the cause, then "
+        f"{stack.again}."
+    )
 
 
 def steady(paths: StackPaths, services: Collection[str], seconds: float) -> str:

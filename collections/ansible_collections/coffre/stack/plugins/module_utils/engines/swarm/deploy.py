@@ -41,17 +41,19 @@ class Standing:
         return self.exists and self.right == self.wanted and not self.others and self.update not in GOING
 
 
-def standing(
-    service: Mapping[str, Any] | None, its_tasks: Sequence[Mapping[str, Any]], spec: str, nodes: int = 0
-) -> Standing:
-    """What the managers' answers say of a service beside the hash that it is to have; `nodes` if it has one on each."""
+def standing(service: Mapping[str, Any] | None, its_tasks: Sequence[Mapping[str, Any]], spec: str) -> Standing:
+    """What the managers' answers say of a service beside the hash that it is to have.
+
+    Of one that has a task on each node that will do, the managers have said which those are by making the tasks.
+    """
     if service is None:
         return Standing(False)
-    mode = service["Spec"]["Mode"]
-    wanted = mode["Replicated"]["Replicas"] if "Replicated" in mode else nodes
     mine = [each for each in its_tasks if each["ServiceID"] == service["ID"]]
     kind = [each for each in mine if (each["Spec"]["ContainerSpec"].get("Labels") or {}).get(SPEC) == spec]
     live = [each for each in mine if each["DesiredState"] in ("running", "ready")]
+    mode = service["Spec"]["Mode"]
+    nodes = {each.get("NodeID") for each in live}
+    wanted = mode["Replicated"]["Replicas"] if "Replicated" in mode else max(len(nodes), 1)
     running = [each for each in live if each in kind and each["Status"]["State"] == "running"]
     waiting = [each["Status"].get("Err") for each in live if each in kind and each["Status"]["State"] == "pending"]
     return Standing(

@@ -15,7 +15,7 @@ from typing import Any
 from ...catalogue import Catalogue
 from ...compose_file import LABEL_BUNDLE, Entry, File, hardened, labelled
 from ...host import objects, state
-from . import SPEC
+from . import SPEC, courier
 
 VERSION = "3.12"
 # What a service is given as the file says it.
@@ -44,6 +44,8 @@ ALLOWED_SECURITY = {"no-new-privileges:true", "no-new-privileges=true", "no-new-
 def problems(catalogue: Catalogue) -> list[str]:
     """What of a stack Swarm has no way to do, or is not done yet, a clause each."""
     found = [problem for entry in catalogue.file.services.values() for problem in _of(entry)]
+    made = {name for name in catalogue.file.services if courier.called(name) in catalogue.file.services}
+    found += [f"the service {courier.called(name)} has the name of what brings {name} its files" for name in made]
     for name, volume in (catalogue.file.data.get("volumes") or {}).items():
         if volume and volume.get("external"):
             found.append(f"the volume {name} is external, {NOT_YET}")
@@ -60,9 +62,9 @@ def _of(entry: Entry) -> Iterator[str]:
             yield f"{where} says {key}, which Swarm has no way to do: leave it out"
     if set(entry.data.get("security_opt") or ()) - ALLOWED_SECURITY:
         yield f"{where} says security_opt, of which Swarm knows no-new-privileges alone, on every node: leave it out"
-    if entry.adopt == "reload":
-        yield f"{where} adopts by a reload, {NOT_YET}"
-    if len(entry.name) > LONGEST:
+    if entry.signal:
+        yield f"{where} reloads on a signal, which nobody sends to another node: leave x-coffre.adopt out"
+    if len(courier.called(entry.name) if entry.adopt == "reload" else entry.name) > LONGEST:
         yield f"the service name {entry.name} is too long for Swarm: use up to {LONGEST} characters"
     for address, port in entry.published:
         if address not in ("", "0.0.0.0", "::"):  # noqa: S104
@@ -82,24 +84,34 @@ def rendered(
     `images` and `shim` as for `compose_file.run_file`.
     """
     secrets: dict[str, Any] = {}
+    volumes = copy.deepcopy(file.data.get("volumes") or {})
     services = {}
     for name, entry in file.services.items():
         known = st.services.get(name, state.ServiceState())
         data = {**hardened(entry, file.harden), **shim(entry)}
         if name in images:
             data["image"] = images[name]
-        service = _service(stack, entry, data, known)
-        secrets |= {each["source"]: _external(stack, each["source"]) for each in service.get("secrets", [])}
-        services[name] = _hashed(service)
+        made = {name: _service(stack, entry, data, known)}
+        if entry.adopt == "reload":
+            volumes[courier.called(name)] = courier.volume(entry)
+            made |= _courier(file, entry, made[name], known)
+        for called, service in made.items():
+            secrets |= {each["source"]: _external(stack, each["source"]) for each in service.get("secrets", [])}
+            services[called] = _hashed(service)
     top = {
         "version": VERSION,
         "services": services,
         "networks": {name: _network(each, plain_networks) for name, each in _networks(file)},
-        "volumes": copy.deepcopy(file.data.get("volumes") or {}),
+        "volumes": volumes,
         "configs": copy.deepcopy(file.data.get("configs") or {}),
         "secrets": secrets,
     }
     return {key: value for key, value in top.items() if value}
+
+
+def parts(whole: Mapping[str, Any], name: str) -> list[str]:
+    """The services of the rendered file that a service of the user's has become, in the order of their rollout."""
+    return [each for each in (courier.called(name), name) if each in whole["services"]]
 
 
 def of_one(whole: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -141,13 +153,27 @@ def _secrets(entry: Entry, name: str, bundle: state.Bundle) -> list[dict[str, An
     return [{"source": each, "target": targets.get(file, file), **own} for file, each in called]
 
 
+def _courier(file: File, entry: Entry, proxy: dict[str, Any], known: state.ServiceState) -> dict[str, Any]:
+    """What brings a proxy its staged bundle, by its name; nothing where none is staged yet."""
+    if not known.staged:
+        return {}
+    said = file.data.get("networks") or {}
+    joined = proxy["networks"]
+    network = next((name for name in joined if (said.get(name) or {}).get("internal")), next(iter(joined)))
+    secrets = _secrets(entry, known.staged, known.bundles[known.staged])
+    return {courier.called(entry.name): courier.service(entry, proxy, known.staged, secrets, network)}
+
+
 def _service(stack: str, entry: Entry, data: Mapping[str, Any], known: state.ServiceState) -> dict[str, Any]:
     service = {key: copy.deepcopy(value) for key, value in data.items() if key in KEPT}
-    name = known.staged
+    reloads = entry.adopt == "reload"
+    name = None if reloads else known.staged
     labels = labelled(entry) | ({LABEL_BUNDLE: name} if name else {})
     secrets = _secrets(entry, name, known.bundles[name]) if name else []
+    shared = courier.mounts(entry) if reloads else []
+    taken = {each["target"] for each in shared}
     more = {
-        "volumes": [*_volumes(data), *_tmpfs(data)],
+        "volumes": [*_volumes(data), *(each for each in _tmpfs(data) if each["target"] not in taken), *shared],
         "ports": list(_ports(data)),
         "networks": _joined(data),
         "secrets": secrets,
@@ -171,9 +197,12 @@ def _deploy(stack: str, entry: Entry, data: Mapping[str, Any]) -> dict[str, Any]
     constraints = [*(placement.get("constraints") or []), *_where(stack, entry, data)]
     resources = said.get("resources") or {}
     kept = {key: value for key, value in limits.items() if value}
+    # The proxy is on every node of its own, where a load balancer or a client finds it.
+    mode = said.get("mode") or ("global" if entry.adopt == "reload" else "replicated")
     return {
         **said,
-        "replicas": entry.replicas,
+        "mode": mode,
+        **({} if mode == "global" else {"replicas": entry.replicas}),
         "endpoint_mode": said.get("endpoint_mode", "dnsrr"),  # not every kernel has what a virtual address needs
         "update_config": {**way, **(said.get("update_config") or {}), "failure_action": "rollback"},
         "rollback_config": {**way, **(said.get("rollback_config") or {})},
