@@ -171,6 +171,7 @@ def test_the_operators_values_are_checked_and_not_told(data: dict[str, Any], tmp
         preflight.check(request(data, source="keyvault", keyvault=vault))
     with pytest.raises(CoffreError, match="needs the operator's directory"):
         preflight.check(request(data, source="file"))
+    assert preflight.check(request(data, source="file", acts=False)) == []  # of a swarm another host looks
 
 
 @pytest.mark.usefixtures("host")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Generate
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import endpoints
+from ansible_collections.coffre.stack.plugins.module_utils.values import generate
 
 
 class Stack(ThreadingHTTPServer):
@@ -78,3 +82,30 @@ def test_what_does_not_answer_is_told_with_its_cause(stack: Stack, tmp_path: Pat
         see(stack, 0, anew=False)
     with pytest.raises(CoffreError, match="which stack_services_ca_path names, is no CA's certificate"):
         endpoints.see(["https://127.0.0.1:1/"], str(tmp_path / "ca.crt"), 0, anew=False)
+
+
+def test_each_place_must_answer_for_the_name_with_a_certificate_of_it(tmp_path: Path) -> None:
+    """Two servers of one name, which resolves to neither: one of them with another's certificate."""
+    issuer = generate.authority(
+        "demo", Generate("certificate_authority", names=("there.example", "other.example"), days=2)
+    )
+    (tmp_path / "ca.crt").write_bytes(issuer.pem())
+    with ExitStack() as running:
+        places = []
+        for name in ("there.example", "other.example"):
+            pem = tmp_path / f"{name}.pem"
+            pem.write_bytes(generate.certificate(Generate("certificate", names=(name,), days=1), issuer).pem())
+            server = running.enter_context(Stack(("127.0.0.1", 0), Answer))
+            server.seen = []
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pem)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            running.callback(server.shutdown)
+            places.append(("127.0.0.1", server.server_port))
+        trusting = endpoints.trusting(str(tmp_path / "ca.crt"))
+        url = "https://there.example/ready"
+        assert endpoints.problems([url], trusting, places[:1]) == []
+        assert endpoints.problems([url], trusting, places) == [
+            f"{url} at 127.0.0.1:{places[1][1]} gives no answer that can be trusted"
+        ]

@@ -40,7 +40,8 @@ class Request:
 
     `directory` is the operator's, for the source `file`; `keyvault` is stack_secrets_keyvault, for that source;
     `ca_path` is the file of the CA that the stack is asked with. `images` is what the controller knows of the images,
-    as rollout.images.told has it, and `builds` whether it is on this host that they are built.
+    as rollout.images.told has it, and `builds` whether it is on this host that they are built; `acts` whether the
+    stack's values are brought to this one, as to each, but of a swarm to one manager.
     """
 
     stack: str
@@ -56,6 +57,7 @@ class Request:
     images: Any = None
     builds: bool = False
     engine: str = "compose"
+    acts: bool = True
 
 
 def check(request: Request) -> list[str]:
@@ -78,19 +80,19 @@ def check(request: Request) -> list[str]:
     if request.engine != SWARM:  # whose nodes share it
         problems += memory(compose_file.memory(file) >> 20, request.stack)
     if catalogue and request.engine == SWARM:
-        problems += _swarm(catalogue, request.source)
+        problems += _swarm(catalogue)
     if catalogue:
         problems += [f"{line}." for line in logins(catalogue)]
         warnings += [f"{each}." for each in catalogue.file.warnings if request.engine != SWARM]
         try:
             # With what an older system has, which is refused below, the sources cannot even be loaded.
-            warnings += _source(request, catalogue) if sys.version_info >= (3, 11) else []
+            warnings += _source(request, catalogue) if request.acts and sys.version_info >= (3, 11) else []
         except CoffreError as error:
             problems.append(str(error))
     for found in (
         distribution(),
         engine(),
-        authority(request.ca_path),
+        authority(request.ca_path if request.acts else None),
         registry.blockers(request.images or {}, request.builds),
     ):
         problems += found
@@ -102,12 +104,11 @@ def check(request: Request) -> list[str]:
     return warnings
 
 
-def _swarm(catalogue: Catalogue, source: str) -> list[str]:
+def _swarm(catalogue: Catalogue) -> list[str]:
     """What of a stack a swarm cannot run."""
     from .engines.swarm import file  # late: an older system's Python cannot even load it
 
-    found = [f"On a swarm, {line}." for line in file.problems(catalogue)]
-    return found if source == "demo" else [*found, f"stack_secrets_source is {source}, {file.NOT_YET}."]
+    return [f"On a swarm, {line}." for line in file.problems(catalogue)]
 
 
 def _source(request: Request, catalogue: Catalogue) -> list[str]:

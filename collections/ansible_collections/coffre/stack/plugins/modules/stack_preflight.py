@@ -36,6 +36,12 @@ options:
     description: Whether it is on this host that images are built.
     type: bool
     default: false
+  acts:
+    description:
+      - Whether the stack's values are brought to this host, so that their source is looked at from here; of a swarm
+        that is one manager.
+    type: bool
+    default: true
   host:
     description: The host's name in the message; by default the name it gives itself.
     type: str
@@ -107,6 +113,7 @@ def main() -> None:
             "require_noswap": {"type": "bool", "default": False},
             "images": {"type": "dict", "default": {}},
             "builds": {"type": "bool", "default": False},
+            "acts": {"type": "bool", "default": True},
             "host": {"type": "str"},
             "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
         },

@@ -41,7 +41,9 @@ options:
     type: dict
     default: {}
   endpoints:
-    description: Addresses that must answer with 200 in the end, seen from the host; twice where anything was rolled.
+    description:
+      - Addresses that must answer with 200 in the end, seen from the host; twice where anything was rolled.
+      - On a swarm with a proxy, each node that runs it must answer for them.
     type: list
     elements: str
     default: []
@@ -125,7 +127,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.host import progress
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rollout import apply as rollout
-from ansible_collections.coffre.stack.plugins.module_utils.rollout import endpoints
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import endpoints, proxies
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.agree import agreeing, by_hand
 
 
@@ -150,7 +152,8 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     )
     result["warnings"] += () if paths.on_swarm else catalogue.file.warnings
     if not check and params["endpoints"]:
-        endpoints.see(params["endpoints"], params["ca_path"], params["health_seconds"], result["changed"])
+        at = proxies.places(paths, catalogue.file.data["services"])
+        endpoints.see(params["endpoints"], params["ca_path"], params["health_seconds"], result["changed"], at)
     return result
 
 

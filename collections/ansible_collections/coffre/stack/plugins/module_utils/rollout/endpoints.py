@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
 import ssl
 import time
 import urllib.error
@@ -10,6 +12,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
+from ..engines.base import Place
 from ..errors import CoffreError
 from ..host import progress
 from .apply import STABLE_SECONDS
@@ -18,9 +21,31 @@ HTTP_SECONDS = 10
 POLL_SECONDS = 1.0
 
 
-def fetch(url: str, context: ssl.SSLContext | None = None) -> tuple[int, Any]:
-    """(status, parsed JSON or None) of a request; 0 when there is no answer. No proxy of the environment is used."""
-    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
+class _At(urllib.request.HTTPSHandler):
+    """Asks whoever is at a place, whatever address a URL's name has; the certificate must still be for that name."""
+
+    def __init__(self, place: Place, context: ssl.SSLContext | None) -> None:
+        super().__init__(context=context)
+        self.place, self.context = place, context or ssl.create_default_context()
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        place, context = self.place, self.context
+
+        class Connection(http.client.HTTPSConnection):
+            def connect(self) -> None:
+                reached = socket.create_connection(place, self.timeout)
+                self.sock = context.wrap_socket(reached, server_hostname=self.host)
+
+        return self.do_open(Connection, req)
+
+
+def fetch(url: str, context: ssl.SSLContext | None = None, at: Place | None = None) -> tuple[int, Any]:
+    """(status, parsed JSON or None) of a request; 0 when there is no answer. No proxy of the environment is used.
+
+    `at`: who is to answer for the URL's name, if not whoever has that.
+    """
+    https = _At(at, context) if at else urllib.request.HTTPSHandler(context=context)
+    handlers = [urllib.request.ProxyHandler({}), https]
     try:
         with urllib.request.build_opener(*handlers).open(url, timeout=HTTP_SECONDS) as answer:
             status, text = answer.status, answer.read()
@@ -39,11 +64,13 @@ def trusting(ca: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca or None)
 
 
-def problems(urls: Sequence[str], context: ssl.SSLContext) -> list[str]:
-    """Those that do not answer with 200, a clause each."""
+def problems(urls: Sequence[str], context: ssl.SSLContext, at: Sequence[Place] = ()) -> list[str]:
+    """Those that do not answer with 200, a clause each; where places are given, asked of each of those."""
     found = []
-    for url in urls:
-        status, told = fetch(url, context)
+    places: Sequence[Place | None] = at or [None]
+    for asked, place in ((url, place) for url in urls for place in places):
+        status, told = fetch(asked, context, place) if place else fetch(asked, context)
+        url = f"{asked} at {place[0]}:{place[1]}" if place else asked
         cause = told.get("cause") if isinstance(told, dict) else None
         if status == 0:
             found.append(f"{url} gives no answer that can be trusted")
@@ -52,8 +79,10 @@ def problems(urls: Sequence[str], context: ssl.SSLContext) -> list[str]:
     return found
 
 
-def see(urls: Sequence[str], ca: str, seconds: float, anew: bool) -> None:
-    """Wait until all answer. Where one did not, or anything was rolled `anew`, they must still do so a moment later.
+def see(urls: Sequence[str], ca: str, seconds: float, anew: bool, at: Sequence[Place] = ()) -> None:
+    """Wait until all answer, at each of the places if there are any.
+
+    Where one did not, or anything was rolled `anew`, they must still do so a moment later.
 
     Readiness that flashes and goes again, as some servers' after a crash, does not count. Raises CoffreError.
     """
@@ -66,7 +95,7 @@ def see(urls: Sequence[str], ca: str, seconds: float, anew: bool) -> None:
         ) from None
     deadline, held, told = time.monotonic() + seconds, not anew, False
     while True:
-        found = problems(urls, context)
+        found = problems(urls, context, at)
         if held and not found:
             return
         if (found or anew) and not told:

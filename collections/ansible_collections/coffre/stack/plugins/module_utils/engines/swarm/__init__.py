@@ -16,7 +16,7 @@ from ...host.objects import near as near
 from ...host.tasks import NAMESPACE as NAMESPACE
 from ...paths import StackPaths
 from .. import compose
-from ..base import Container
+from ..base import Container, Place
 
 SPEC = "coffre.spec"  # the label with the hash of a rendered service
 # What a task's state is in the words of a container's. One that is `running` has passed its health check.
@@ -48,6 +48,19 @@ def tasks(stack: str) -> list[dict[str, Any]]:
 def node() -> str:
     """The id of this node. Raises CoffreError where it has no part in a swarm."""
     return str(ask("GET", "/info")["Swarm"]["NodeID"])
+
+
+def places(stack: str, service: str, target: int) -> list[Place]:
+    """Where the nodes that run a service publish a port of its containers."""
+    found = services(stack).get(service)
+    addresses_of = {each["ID"]: each["Status"]["Addr"] for each in ask("GET", "/nodes")}
+    return sorted(
+        (addresses_of[each["NodeID"]], int(port["PublishedPort"]))
+        for each in tasks(stack)
+        if found and each["ServiceID"] == found["ID"] and each["Status"]["State"] == "running"
+        for port in (each["Status"].get("PortStatus") or {}).get("Ports") or []
+        if port["TargetPort"] == target
+    )
 
 
 def containers(stack: str) -> list[Container]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...engines.base import Container
+from ...engines import swarm
+from ...engines.base import Container, Place
+from ...paths import StackPaths
 from . import routes
 from .base import Proxy as Proxy
 from .haproxy import config
@@ -24,6 +26,12 @@ def service(services: Services) -> str:
 def fronted(services: Services) -> set[str]:
     """The services that the proxy has a route to."""
     return {name for name, each in services.items() if "route" in routes.extension(each)}
+
+
+def places(paths: StackPaths, services: Services) -> list[Place]:
+    """Where each node of a swarm has the proxy answer over TLS; none on one host, which has the public name itself."""
+    name = service(services)
+    return swarm.places(paths.stack, name, config.TLS) if name and paths.on_swarm else []
 
 
 def of(container: Container | None) -> Proxy:
