@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,14 +27,16 @@ class Engine:
     def __init__(self) -> None:
         self.removed: list[str] = []
         self.refuses = ""
+        self.label = LABEL
+        self.containers = "c1\nc2\n"
 
     def __call__(self, command: list[str]) -> str:
         words = " ".join(command[1:])
         if self.refuses and words.startswith(self.refuses):
             raise CoffreError(f"`docker {self.refuses}` failed.")
         if "--filter" in command:
-            assert command[-1] == LABEL
-            return {"ps": "c1\nc2\n", "network": "n1\n", "volume": "v1\n"}[command[1]]
+            assert command[-1] == self.label
+            return {"ps": self.containers, "network": "n1\n", "volume": "v1\n"}[command[1]]
         self.removed.append(" ".join(command))
         return ""
 
@@ -223,3 +227,18 @@ def test_memory_that_no_other_stack_uses_is_unmounted(
     told = core.teardown(staged.paths)
     assert (f"umount {staged.paths.run_root}" in engine.removed) == alone
     assert (f"the mount of {staged.paths.run_root}" in told["removed"]) == alone
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_of_a_node_of_a_swarm_goes_what_is_its_own(
+    staged: Stack, engine: Engine, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The managers have removed the services, and the lock is theirs; the node itself ends their containers."""
+    engine.label = "label=com.docker.stack.namespace=demo"
+    monkeypatch.setattr(core, "GONE_SECONDS", 60.0 if ends else 0.0)
+    monkeypatch.setattr(time, "sleep", lambda _: setattr(engine, "containers", ""))
+    with state.locked(staged.paths):
+        told = core.teardown(replace(staged.paths, engine="swarm"), "demo")
+    ended = [] if ends else ["docker stop c1 c2", "docker rm --force --volumes c1 c2"]
+    assert engine.removed == [*ended, "docker volume rm v1"]
+    assert not staged.paths.lib.exists() and told["warnings"] == []

@@ -19,6 +19,8 @@ class Managers:
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
     mounted: set[str] = field(default_factory=set)  # names of secrets that a service has
     majority: bool = True
@@ -49,6 +51,8 @@ class Managers:
             return self._create(kept, body)
         if method == "DELETE":
             return self._delete(kept, rest)
+        if rest.removesuffix("/update") not in kept:
+            raise CoffreError("Docker Engine does not do it: not found")
         return self._update(kept[rest.removesuffix("/update")], body, query)
 
     def _create(self, kept: dict[str, dict[str, Any]], spec: Any) -> dict[str, str]:

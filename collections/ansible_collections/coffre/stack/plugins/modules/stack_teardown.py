@@ -13,8 +13,21 @@ description:
   - Holds the stack's lock, and refuses while a rotation's play is alive. It needs no state that can be read, and no
     engine where none is installed; one that does not answer is an error, because something of the stack may run.
   - Removes nothing but what bears the stack's label, and what lies in the stack's own folders.
-extends_documentation_fragment: [coffre.stack.stack]
+  - On a swarm it is run twice, with O(of=swarm) on the manager that acts, and then on every node. The swarm stays.
+extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.engine]
 options:
+  of:
+    description:
+      - Whether it removes what is on this host, V(host), or what the managers of the swarm have, V(swarm), which needs
+        Docker's library.
+    type: str
+    choices: [host, swarm]
+    default: host
+  hosts:
+    description: The hosts of the play, with O(of=swarm), so that nodes are named that keep what they have.
+    type: list
+    elements: str
+    default: []
   destroy:
     description: The stack's name once more, to remove its volumes, state, sealed secrets and audit trail too. For good.
     type: str
@@ -57,13 +70,24 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
+            "of": {"type": "str", "choices": ["host", "swarm"], "default": "host"},
+            "hosts": {"type": "list", "elements": "str", "default": []},
             "destroy": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
 
     def work() -> dict[str, Any]:
-        result = teardown(StackPaths(module.params["stack"]), module.params["destroy"], module.check_mode)
+        paths = StackPaths(module.params["stack"], engine=module.params["engine"])
+        if module.params["of"] == "swarm":
+            # Late: of a host alone it works without the modules' Python.
+            from ansible_collections.coffre.stack.plugins.module_utils.rollout import swarm_teardown
+
+            given = (module.params["destroy"], module.check_mode, module.params["hosts"])
+            result = swarm_teardown.teardown(paths, *given)
+        else:
+            result = teardown(paths, module.params["destroy"], module.check_mode)
         return result | {"diff": {"before": "".join(f"{line}\n" for line in result["removed"]), "after": ""}}
 
     report(module, work)

@@ -206,9 +206,8 @@ def keep_trail(paths: StackPaths, lines: Sequence[bytes]) -> None:
         ask("POST", f"/configs/{record.id}/update", spec, version=record.index)
 
 
-def remove(paths: StackPaths) -> bool:
-    """Remove the object, with the state in it; whether it was there."""
-    record = look(paths)
-    if record:
-        ask("DELETE", f"/configs/{record.id}")
-    return record is not None
+def remove(paths: StackPaths) -> None:
+    """Remove the trail's object, and then that of the state, with the lock in it, which the caller holds."""
+    for called in (f"{paths.stack}.trail", name(paths)):
+        if record := _look(called):
+            ask("DELETE", f"/configs/{record.id}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from . import firewall
 CONTAINERS = ("containers", ["ps", "--all"], [["stop"], ["rm", "--force", "--volumes"]])
 NETWORKS = ("networks", ["network", "ls"], [["network", "rm"]])
 VOLUMES = ("volumes", ["volume", "ls"], [["volume", "rm"]])
+LABEL = {"compose": "com.docker.compose.project", "swarm": "com.docker.stack.namespace"}
+GONE_SECONDS = 60.0  # that a node may take to remove the containers of services that are gone
+POLL_SECONDS = 0.5
 
 
 def teardown(paths: StackPaths, destroy: str = "", check: bool = False) -> dict[str, Any]:
@@ -25,16 +29,15 @@ def teardown(paths: StackPaths, destroy: str = "", check: bool = False) -> dict[
     Returns `changed`, `removed` (what went, in words and paths) and `warnings`. Needs neither a state that can be read
     nor a Compose file, and no engine where none is installed. Raises CoffreError: before anything is removed for
     another name, an engine that does not answer, another run's lock, or a rotation whose play is alive.
+    Of a node of a swarm it is what is left there by `swarm_teardown`, which asked for the lock.
     """
-    if destroy not in ("", paths.stack):
-        raise CoffreError(
-            f"teardown_destroy is {destroy}, which is not the name of this stack; nothing was removed: say "
-            f"-e teardown_destroy={paths.stack} to remove its data and secrets for good."
-        )
-    with state.locked(paths) if paths.lib.is_dir() else nullcontext():
-        warnings = _admit(paths)
-        kinds = [CONTAINERS, NETWORKS, VOLUMES] if destroy else [CONTAINERS, NETWORKS]
-        listed = [(name, ways, ids) for name, listing, ways in kinds if (ids := _ids(paths.stack, listing))]
+    require_name(paths, destroy)
+    with state.locked(paths) if paths.lib.is_dir() and not paths.on_swarm else nullcontext():
+        warnings = [] if paths.on_swarm else admit(paths)
+        if paths.on_swarm and not check:
+            _wait(paths)
+        kinds = [CONTAINERS, *([] if paths.on_swarm else [NETWORKS]), *([VOLUMES] if destroy else [])]
+        listed = [(name, ways, ids) for name, listing, ways in kinds if (ids := _ids(paths, listing))]
         # Without the Compose file the boot unit leaves the stack's secrets sealed.
         kept = [paths.lib] if destroy else [paths.compose]
         trees = [path for path in (paths.run, paths.people, *firewall.files_of(paths), *kept) if _there(path)]
@@ -46,12 +49,28 @@ def teardown(paths: StackPaths, destroy: str = "", check: bool = False) -> dict[
     return {"changed": bool(removed), "removed": removed, "warnings": warnings}
 
 
+def require_name(paths: StackPaths, destroy: str) -> None:
+    """Raises CoffreError for a name that is not the stack's; "" is none."""
+    if destroy not in ("", paths.stack):
+        raise CoffreError(
+            f"teardown_destroy is {destroy}, which is not the name of this stack; nothing was removed: say "
+            f"-e teardown_destroy={paths.stack} to remove its data and secrets for good."
+        )
+
+
+def _wait(paths: StackPaths) -> None:
+    """Let the node itself remove the containers of services that are gone, as long as it does."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while _ids(paths, CONTAINERS[1]) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
 def _there(path: Path) -> bool:
     """Whether something is there, be it a link that leads nowhere."""
     return path.is_symlink() or path.exists()
 
 
-def _admit(paths: StackPaths) -> list[str]:
+def admit(paths: StackPaths) -> list[str]:
     """Refuse while a rotation's play is alive. A state that cannot be read hinders nobody from removing its stack."""
     try:
         run = state.load(paths).run
@@ -65,11 +84,11 @@ def _admit(paths: StackPaths) -> list[str]:
     return []
 
 
-def _ids(stack: str, listing: list[str]) -> list[str]:
+def _ids(paths: StackPaths, listing: list[str]) -> list[str]:
     """What the engine has under the stack's label; nothing where no engine is installed."""
     if not shutil.which("docker"):
         return []
-    label = f"label=com.docker.compose.project={stack}"
+    label = f"label={LABEL[paths.engine]}={paths.stack}"
     try:
         return call(["docker", *listing, "--quiet", "--filter", label]).split()
     except CoffreError:
