@@ -19,6 +19,7 @@ description:
     needs Azure's libraries on the host, as C(docker_host) installs them for the modules.
 extends_documentation_fragment:
   - coffre.stack.stack
+  - coffre.stack.stack.engine
   - coffre.stack.stack.catalogue
   - coffre.stack.stack.source
   - coffre.stack.stack.due
@@ -28,6 +29,12 @@ options:
     description: The name of the environment, which is its folder of inventory, for the metrics.
     type: str
     required: true
+  acts:
+    description:
+      - Whether this host is the one that is asked about the stack, as of a swarm's one manager is. Another node is
+        asked about what lies on it, and searches for the values that its containers mount.
+    type: bool
+    default: true
   around:
     description: Checks of what stands around the stack, as M(coffre.stack.keyvault_doctor) makes them, for the metrics.
     type: list
@@ -141,7 +148,8 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
     """Examine the stack by the module's parameters. Raises CoffreError for parameters that make no sense."""
     words = params["history_words"]
     target = examined.Target(
-        paths=StackPaths(params["stack"]),
+        paths=StackPaths(params["stack"], engine=params["engine"]),
+        acts=params["acts"],
         catalogue=stack.read(params["catalogue"], params["compose_file"]),
         endpoints=tuple(params["endpoints"]),
         ca_path=Path(params["ca_path"]) if params["ca_path"] else None,
@@ -153,7 +161,7 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
         ),
         source=sources.load(params["stack"], params),
     )
-    known, _ = guard(lambda: _known(target, params["before_days"]))
+    known, _ = guard(lambda: _known(target, params["before_days"])) if target.acts else (None, "")
     checks = doctor.examine(target)
     answers = any(check.check == "vault" and check.ok for check in checks)
     vault, _ = guard(lambda: {"vault": doctor_vault.compared(target) if answers else {}})
@@ -182,7 +190,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
             "env": {"type": "str", "required": True},
+            "acts": {"type": "bool", "default": True},
             "around": {"type": "list", "elements": "dict", "default": []},
             "before_days": {"type": "int", "default": 14},
             "catalogue": {"type": "dict", "required": True},

@@ -10,6 +10,7 @@ from ..errors import CoffreError
 from ..rollout import apply as rollout
 from ..rollout import endpoints as asked
 from ..strategies import agree
+from ..swarm import membership
 from .target import Target, verdict
 
 LOGIN_SECONDS = 5.0  # that a service may take to be healthy
@@ -54,7 +55,11 @@ def boot(_: Target) -> str:
     if not Path("/run/systemd/system").is_dir():
         return "PID 1 is not systemd: after a reboot, run playbooks/site.yml"
     problems = []
-    for unit in ("coffre-restore.service", "docker.service"):
+    for unit in (
+        "coffre-restore.service",
+        "docker.service",
+        *(["coffre-swarm-unlock.service"] if membership.SEAL.exists() else []),
+    ):
         done = subprocess.run(["systemctl", "is-enabled", unit], capture_output=True, text=True, check=False)
         if done.stdout.strip() != "enabled":
             problems.append(

@@ -15,7 +15,6 @@ from ..host import state as states
 from ..rollout import apply as rollout
 from .target import SOON, Target, networks_of, verdict
 
-SERVICE = "com.docker.compose.service"
 NO_DATE = 2000
 DEFAULT_SHARES = 1024  # what the engine takes no word about processors for
 
@@ -33,7 +32,7 @@ def images(target: Target) -> str:
         # Its oldest layer tells: what is built on it may be of today. Years before are those of builds without a date.
         lines = compose.call(["docker", "history", "--no-trunc", "--format", "{{.CreatedAt}}", image]).split()
         dates = [date for line in lines if (date := datetime.fromisoformat(line)).year > NO_DATE]
-        names = {data["Config"]["Labels"][SERVICE] for data in target.inspected if data["Image"] == image}
+        names = {target.service_of(data) for data in target.inspected if data["Image"] == image}
         ages |= dict.fromkeys(names, (now - min(dates, default=now)).days)
     old = [f"{name} ({days} days)" for name, days in sorted(ages.items()) if days > SOON.days]
     warning = (
@@ -116,12 +115,13 @@ def hardening(target: Target) -> str:
     problems, off = [], []
     for data in target.inspected:
         name, config = data["Name"].removeprefix("/"), data["Config"]
-        service = target.catalogue.services.get((config.get("Labels") or {}).get(SERVICE, ""))
+        service = target.catalogue.services.get(target.service_of(data))
         if service and service.entry and service.entry.user and config.get("User") != f"{service.uid}:{service.gid}":
             problems.append(f"{name} should have its service's uid")
         if (config.get("User") or "0").partition(":")[0] in ("0", "root"):
             off.append(f"{name} runs as root")
-        for what, holds in _held_to(data, networks, shares).items():
+        holding = _held_to(data, networks, shares) | (_by_node(target, data) if target.paths.on_swarm else {})
+        for what, holds in holding.items():
             if not holds and service and _taken_back(target, service.entry, what):
                 off.append(f"{name} does without {what}")
             elif not holds:
@@ -151,6 +151,19 @@ def _held_to(data: dict[str, Any], networks: dict[str, bool], shares: list[int])
         not any("docker.sock" in mount["Source"] for mount in data.get("Mounts", [])),
     )
     return dict(zip(CONTROLS, holds, strict=True))
+
+
+def _by_node(target: Target, data: dict[str, Any]) -> dict[str, bool]:
+    """Which of the controls hold that a service of a swarm cannot ask for, and that each node sees to."""
+    try:
+        status = (target.proc / str(data["State"]["Pid"]) / "status").read_text(encoding="utf-8")
+    except OSError:
+        status = "NoNewPrivs:\t1"  # it has ended
+    return {
+        "no way to new privileges": "NoNewPrivs:\t1" in status,
+        "a memory limit that covers swap": data["HostConfig"].get("Memory", 0) > 0,  # none that is not encrypted is on
+        "fewer shares of the processors than the proxy": True,  # Swarm has none
+    }
 
 
 def _taken_back(target: Target, entry: compose_file.Entry | None, what: str) -> bool:

@@ -36,11 +36,10 @@ def memory(target: Target) -> str:
 def permissions(target: Target) -> str:
     """Owner and mode of everything of ours on tmpfs and on disk."""
     paths, problems = target.paths, []
-    expected = {
-        folder: (0, 0, 0o700) for folder in (paths.run_root, paths.run, paths.lib_root, paths.lib, paths.sealed)
-    }
+    in_memory = () if paths.on_swarm else (paths.run_root, paths.run, paths.sealed)
+    expected = {folder: (0, 0, 0o700) for folder in (*in_memory, paths.lib_root, paths.lib)}
     expected |= dict.fromkeys((paths.state, paths.audit, *paths.sealed.glob("*")), (0, 0, 0o600))
-    for (service, name), bundle in target.known():
+    for (service, name), bundle in () if paths.on_swarm else target.known():
         folder = paths.bundle(service, name)
         if target.state.services[service].staged == name:
             expected[paths.service(service)] = bundles.directory_rights(bundle)

@@ -11,10 +11,10 @@ from typing import Any
 
 from ..engines import compose
 from ..errors import CoffreError
+from ..host import api
 from ..scan import leaks
-from .target import Target, verdict
+from .target import ACTING, NODE, UNNAMED, Target, verdict
 
-LABEL = "com.docker.compose.service"
 BLOCK = 8 << 20  # bytes of words that are searched at once
 # A password in a URL, as of a proxy or a database.
 PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
@@ -33,6 +33,11 @@ def metadata(target: Target) -> str:
         "docker inspect of the networks": json.dumps(target.ask("network", target.networks())),
         "docker inspect of the volumes": json.dumps(target.ask("volume", volumes)),
     }
+    if target.place == ACTING:
+        told |= {
+            f"what the managers tell of {kind}": json.dumps(api.ask("GET", f"/{kind}"))
+            for kind in ("services", "tasks", "configs", "secrets", "nodes")
+        }
     for image in images:
         command = ["docker", "history", "--no-trunc", "--format", "{{.CreatedBy}} {{.Comment}}", image]
         told[f"docker history of {image[:19]}"] = compose.call(command)
@@ -73,7 +78,7 @@ def environment(target: Target) -> str:
             continue
         seen += 1
         for name in target.finder.names(told):
-            if by := path.name == "environ" and _service(path, exported, name.partition(" ")[0]):
+            if by := path.name == "environ" and _service(path, exported, name):
                 warnings.append(f"{by} has the value of {name} in its environment, as its x-coffre.environment says")
             else:
                 problems.append(f"the value of {name} stands in {path}")
@@ -85,11 +90,13 @@ def _exported(target: Target) -> dict[str, tuple[str, set[str]]]:
     """By a container's id its service, and the secrets that its `x-coffre.environment` gives to its processes."""
     found = {}
     for data in target.inspected:
-        service = target.catalogue.services.get(str((data["Config"].get("Labels") or {}).get(LABEL)))
+        service = target.catalogue.services.get(target.service_of(data))
         mapping = service.entry.coffre.get("environment") if service and service.entry else None
         if service and mapping:
             files = target.catalogue.files(service)
-            found[data["Id"]] = (service.name, {name for file in mapping.values() for name in files.get(file, [])})
+            unnamed = {name for name in target.values if name.startswith(f"{UNNAMED} {service.name} (")}
+            names = {name for file in mapping.values() for name in files.get(file, [])}
+            found[data["Id"]] = (service.name, names | (unnamed if target.place == NODE else set()))
     return found
 
 
@@ -99,7 +106,8 @@ def _service(environ: Path, exported: dict[str, tuple[str, set[str]]], secret: s
         group = environ.with_name("cgroup").read_text(encoding="utf-8") if exported else ""
     except OSError:
         return ""
-    return next((name for id, (name, secrets) in exported.items() if id in group and secret in secrets), "")
+    known = {secret, secret.partition(" ")[0]}  # one that is no longer in force has its version behind its name
+    return next((name for id, (name, secrets) in exported.items() if id in group and known & secrets), "")
 
 
 def logs(target: Target) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from ..catalogue import Catalogue
-from ..engines import compose
+from ..engines import compose, swarm
 from ..errors import CoffreError, SealError
 from ..host import bundles
 from ..host import state as states
@@ -26,6 +26,9 @@ from ..sources.demo import Demo
 
 SOON = timedelta(days=30)
 MOST = 8  # findings that a check tells one by one
+# What a host is to the stack: it runs all of it, is the manager of a swarm that acts for it, or another node of that.
+HOST, ACTING, NODE = "host", "acting", "node"
+UNNAMED = "what is mounted in"  # so a value is called that has no name on a node, with its service and object
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ class Target:
     proc: Path = Path("/proc")
     source: Source = field(default_factory=lambda: Demo(""))
     sys: Path = Path("/sys")
+    acts: bool = True  # of a swarm's nodes one does, and is asked about the stack; each is about what lies on it
+
+    @property
+    def place(self) -> str:
+        return HOST if not self.paths.on_swarm else ACTING if self.acts else NODE
 
     @functools.cached_property
     def state(self) -> states.State:
@@ -127,7 +135,12 @@ class Target:
 
     @functools.cached_property
     def values(self) -> dict[str, bytes]:
-        """All values that the sealed copies hold, `secret` and `secret (version)` for those no longer in force."""
+        """All values that the sealed copies hold, `secret` and `secret (version)` for those no longer in force.
+
+        Of a node of a swarm that does not act: those that its containers mount.
+        """
+        if self.place == NODE:
+            return self.mounted()
         found = {}
         for (service, name), bundle in self.known():
             content = self.contents[service, name]
@@ -135,6 +148,14 @@ class Target:
             for secret, now in bundle.versions.items():
                 for version, value in content.versions(secret, bundle).items() if content else []:
                     found[secret if staged and version == now else f"{secret} ({version})"] = value
+        return found
+
+    def mounted(self) -> dict[str, bytes]:
+        """The values that a swarm's containers have here, where the engine put them in memory, as UNNAMED ones."""
+        found = {}
+        for data in self.inspected:
+            for path in sorted((Path(data["HostnamePath"]).parent / "mounts/secrets").glob("*")):
+                found[f"{UNNAMED} {self.service_of(data)} ({path.name})"] = path.read_bytes()
         return found
 
     @functools.cached_property
@@ -173,7 +194,14 @@ class Target:
 
     @property
     def label(self) -> str:
-        return f"com.docker.compose.project={self.paths.stack}"
+        return f"{swarm.NAMESPACE if self.paths.on_swarm else 'com.docker.compose.project'}={self.paths.stack}"
+
+    def service_of(self, data: Mapping[str, Any]) -> str:
+        """The service of a container, by what `docker inspect` says of it."""
+        labels: Mapping[str, str] = data["Config"].get("Labels") or {}
+        if self.paths.on_swarm:
+            return labels.get("com.docker.swarm.service.name", "").removeprefix(f"{self.paths.stack}_")
+        return labels.get("com.docker.compose.service", "")
 
     @staticmethod
     def ask(kind: str, names: Iterable[str]) -> list[dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import urllib.parse
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from ..catalogue import HOST, Secret
+from ..errors import CoffreError
 from ..sources import base as sources
 from ..values import lifetimes
 from .target import SOON, Target, verdict
@@ -61,11 +62,10 @@ def certificates(target: Target) -> str:
         if service == HOST or target.state.services[service].staged != name:
             continue
         for file in bundle.files:
-            path = target.paths.bundle(service, name) / file
-            if b"-----BEGIN CERTIFICATE-----" not in path.read_bytes():
+            if b"-----BEGIN CERTIFICATE-----" not in (data := _presented(target, service, name, file)):
                 continue
             try:
-                expires = _handshake(path, target)
+                expires = _handshake(data, target)
             except ssl.SSLCertVerificationError as error:
                 problems.append(f"{file} is refused by a client: {error.verify_message}")
             except ssl.SSLError as error:
@@ -90,10 +90,22 @@ def _date(text: str) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
 
 
-def _handshake(path: Path, target: Target) -> datetime:
+def _presented(target: Target, service: str, name: str, file: str) -> bytes:
+    """A file of a bundle as its service has it. Raises CoffreError for what a swarm does not have."""
+    if not target.paths.on_swarm:
+        return (target.paths.bundle(service, name) / file).read_bytes()
+    if (content := target.contents[service, name]) is None:
+        raise CoffreError(f"the swarm does not have all secrets of {service}")
+    return content.files[file]
+
+
+def _handshake(data: bytes, target: Target) -> datetime:
     """Present a certificate to a client of the stack, in memory; when it expires. Raises ssl.SSLError."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(path)
+    with os.fdopen(os.memfd_create("certificate"), "wb") as file:
+        file.write(data)
+        file.flush()
+        server.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     presenting = server.wrap_bio(to_server, to_client, server_side=True)
     name = urllib.parse.urlsplit(next(iter(target.endpoints), "https://localhost")).hostname
