@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,89 @@ def test_a_manager_that_lacks_more_than_is_kept_is_refused(
     assert verified(paths) == 3
     with pytest.raises(CoffreError, match="copy the file from the manager that acted last"):
         happens(other)
+
+
+def test_every_manager_keeps_the_trail_and_the_state(paths: StackPaths, other: StackPaths) -> None:
+    happens(paths)
+    happens(paths)
+    assert audit.follow(other, check=True) == 2
+    assert state.export(other, check=True)
+    assert not other.lib.exists()
+    assert audit.follow(other, check=False) == 2
+    assert state.export(other, check=False)
+    assert other.audit.read_bytes() == paths.audit.read_bytes()
+    assert json.loads(other.state.read_bytes()) == asdict(state.load(paths))
+    assert {path.stat().st_mode & 0o777 for path in (other.audit, other.state)} == {0o600}
+    assert audit.follow(other, check=False) == 0
+    assert not state.export(other, check=False)
+    happens(paths)
+    assert audit.follow(other, check=False) == 1
+    assert audit.follow(paths, check=False) == 0
+
+
+def test_a_record_of_another_manager_that_a_crash_cut_short_is_mended(paths: StackPaths, other: StackPaths) -> None:
+    happens(paths)
+    audit.follow(other, check=False)
+    happens(paths)
+    with other.audit.open("ab") as file:
+        file.write(paths.audit.read_bytes().splitlines()[1][:40])
+    assert audit.follow(other, check=False) == 1
+    assert other.audit.read_bytes() == paths.audit.read_bytes()
+
+
+def test_another_managers_file_that_was_changed_is_left_and_told(paths: StackPaths, other: StackPaths) -> None:
+    happens(paths)
+    audit.follow(other, check=False)
+    other.audit.write_bytes(other.audit.read_bytes().replace(b"kim", b"eve"))
+    happens(paths)
+    with pytest.raises(CoffreError, match="is not the beginning of the one that the managers keep"):
+        audit.follow(other, check=False)
+    assert b"eve" in other.audit.read_bytes()
+
+
+def test_a_stack_that_no_manager_has_is_not_kept(tmp_path: Path) -> None:
+    none = StackPaths("none", tmp_path / "run", tmp_path / "none", engine="swarm")
+    assert audit.follow(none, check=False) == 0
+    assert not state.export(none, check=False)
+    assert not none.lib.exists()
+
+
+def test_whoever_acts_next_verifies_what_the_managers_keep_too(paths: StackPaths, other: StackPaths) -> None:
+    happens(paths)
+    audit.follow(other, check=False)
+    happens(paths)
+    found = audit.examine(other, [audit.head(paths)], [])
+    assert "2 records in order, 1 kept heads among them" in found["trails"][0]["said"]
+    assert verified(other) == 1
+    with pytest.raises(CoffreError, match="ends at record 2, before the kept head 3"):
+        audit.examine(other, [audit.head(paths).replace("2 ", "3 ", 1)], [])
+
+
+def test_a_record_that_was_changed_among_what_the_managers_keep_is_told(
+    paths: StackPaths, other: StackPaths, managers: Managers
+) -> None:
+    happens(paths)
+    for each in managers.configs.values():
+        if (kept := each["Spec"]["Labels"]).get(raft.TRAIL):
+            kept[raft.TRAIL] = kept[raft.TRAIL].replace("kim", "eve")
+    with pytest.raises(CoffreError, match=r"Record 1 of the audit trail .* was changed"):
+        audit.examine(other, [], [])
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_trail_of_a_service_is_checked_where_its_task_runs_here(
+    paths: StackPaths, here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happens(paths)
+    asked: list[str] = []
+
+    def path(each: audit.Trail, _: str) -> Path:
+        asked.append(each.name)
+        return paths.audit
+
+    monkeypatch.setattr(audit.Trail, "here", lambda *_: here)
+    monkeypatch.setattr(audit.Trail, "path", path)
+    trail = audit.Trail("host", "volume", "file", audit.KEY)
+    found = audit.examine(paths, [], [trail])
+    assert asked == (["host"] if here else [])
+    assert any(each.startswith("Each task of host writes") for each in found["warnings"])

@@ -12,7 +12,7 @@ description:
     that each trail has the heads that were kept elsewhere. A deleted, changed or moved record, and with a kept head
     one that was cut off, makes it fail, after all trails were looked at.
   - The keys never leave the host.
-extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.look]
+extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.engine, coffre.stack.stack.look]
 options:
   compose_file:
     description:
@@ -106,7 +106,7 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
     file = compose_file.parse(params["compose_file"], problems)
     if problems:
         raise CoffreError(f"The Compose file cannot be honoured, and nothing was checked: {'; '.join(problems)}.")
-    heads, paths = params["heads"], StackPaths(params["stack"])
+    heads, paths = params["heads"], StackPaths(params["stack"], engine=params["engine"])
     found = audit.examine(paths, heads.get("", []), audit.trails(file, heads))
     told = history.rotations(audit.rotating(paths), state.now(-86400 * params["days"]))
     return {"changed": False, **found, "rotations": [asdict(each) for each in told]}
@@ -116,6 +116,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
             "compose_file": {"type": "dict", "required": True},
             "heads": {"type": "dict", "default": {}},
             "days": {"type": "int", "default": 366},

@@ -15,7 +15,7 @@ description:
   - Takes and returns names and paths; a password never passes through it.
 author:
   - The Coffre contributors
-extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.catalogue]
+extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.engine, coffre.stack.stack.catalogue]
 options:
   realm:
     description: The realm.
@@ -66,7 +66,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak i
 
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Make the users by the module's parameters. Raises CoffreError."""
-    paths = StackPaths(params["stack"])
+    paths = StackPaths(params["stack"], engine=params["engine"])
     catalogue = stack.read(params["catalogue"], params["compose_file"])
     return {"changed": True, "people": people.make(paths, catalogue, params["realm"], params["users"], check)}
 
@@ -75,6 +75,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
             "catalogue": {"type": "dict", "required": True},
             "compose_file": {"type": "dict", "required": True},
             "realm": {"type": "str", "required": True},

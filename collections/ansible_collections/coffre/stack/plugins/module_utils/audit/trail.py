@@ -80,6 +80,11 @@ class Trail:
     secret: str
     heads: Sequence[str] = ()
 
+    def here(self, stack: str) -> bool:
+        """Whether this host has its volume."""
+        command = ["docker", "volume", "ls", "--quiet", "--filter", f"name=^{stack}_{self.volume}$"]
+        return bool(compose.call(command).strip())
+
     def path(self, stack: str) -> Path:
         """Where it lies on this host. Raises CoffreError if the engine does not tell."""
         command = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{stack}_{self.volume}"]
@@ -204,7 +209,8 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
             path = where()
             keys = bundles.versions(paths, st, owner, secret)
             signers = Instances(keys, _in_force(paths, service, secret)) if service else Successors()
-            found = verify(path, keys, kept, signers)
+            lines = _trail(paths)[0] if paths.on_swarm and not service else None
+            found = verify(path, keys, kept, signers, lines)
         except CoffreError as error:
             problems.append(str(error))
             return
@@ -228,7 +234,12 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
 
     check("", lambda: paths.audit, HOST, KEY, heads)
     for each in services:
-        if each.heads or st.services.get(each.name, state.ServiceState()).current:
+        if paths.on_swarm:
+            warnings.append(
+                f"Each task of {each.name} writes an audit trail on its own node, and only that of this one is checked."
+            )
+        current = st.services.get(each.name, state.ServiceState()).current
+        if each.here(paths.stack) if paths.on_swarm else each.heads or current:
             check(each.name, functools.partial(each.path, paths.stack), each.name, each.secret, each.heads)
     if problems:
         raise CoffreError(
@@ -303,7 +314,7 @@ def _in_force(paths: StackPaths, service: str, secret: str) -> list[str]:
     """The versions of a secret that a service had or was to have, in order, as far as the stack's trail tells."""
     told: list[str] = []
     adopted = ""
-    for record in filter(None, map(_parse, _read(paths.audit)[0])):
+    for record in filter(None, map(_parse, _trail(paths)[0])):
         if record.get("event") == "adoption" and record.get("service") == service:
             version = str((record.get("versions") or {}).get(secret, ""))
             told += [version, adopted] if record.get("outcome") == "refused" else [version]
@@ -313,10 +324,17 @@ def _in_force(paths: StackPaths, service: str, secret: str) -> list[str]:
     return [version for version in told if version]
 
 
-def verify(path: Path, keys: Mapping[str, bytes], kept: Iterable[str] = (), signers: Signers | None = None) -> Verified:
+def verify(
+    path: Path,
+    keys: Mapping[str, bytes],
+    kept: Iterable[str] = (),
+    signers: Signers | None = None,
+    lines: Iterable[bytes] | None = None,
+) -> Verified:
     """Check every record of a trail, and that it has each kept head (lines as of `str(Head)`).
 
-    `keys` are the keys by version; `signers` says which of them may sign next, any if it is not given. Raises
+    `keys` are the keys by version; `signers` says which of them may sign next, any if it is not given; `lines` are the
+    trail's where its file is not all of it. Raises
     CoffreError, which names the first record that is wrong. Records that are cut off at the end go unnoticed where no
     kept head is among them.
     """
@@ -325,7 +343,7 @@ def verify(path: Path, keys: Mapping[str, bytes], kept: Iterable[str] = (), sign
     torn = 0
     unheld: set[str] = set()
     doubtful: list[tuple[int, str]] = []  # (record, version of the key) that no later record vouches for yet
-    for number, line in enumerate(_existing(path), start=1):
+    for number, line in enumerate(_existing(path) if lines is None else lines, start=1):
         record = _parse(line)
         if record is None and not line.endswith(b"\n") and len(line) < LONGEST:
             torn = len(line)
@@ -437,6 +455,19 @@ def _trail(paths: StackPaths) -> tuple[list[bytes], int]:
             "between them; nothing was changed: copy the file from the manager that acted last, and run again."
         )
     return lines + kept[len(begun) :], 0
+
+
+def follow(paths: StackPaths, check: bool) -> int:
+    """Append to this manager's file the records that it lacks of the managers' trail; how many. Raises CoffreError."""
+    own, torn = _read(paths.audit)
+    lacking = _trail(paths)[0][len(own) :]
+    if (lacking or torn) and not check:
+        paths.lib.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            _write(paths.audit, sum(map(len, own)), b"".join(lacking))
+        except OSError as error:
+            raise _unwritable(paths.audit, error) from None
+    return len(lacking)
 
 
 def _recorded(lines: Sequence[bytes], services: Collection[str]) -> dict[str, str]:

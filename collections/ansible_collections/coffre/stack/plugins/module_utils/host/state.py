@@ -255,4 +255,24 @@ def save(paths: StackPaths, state: State) -> None:
     if paths.on_swarm:
         raft.write(paths, json.dumps(asdict(state), sort_keys=True).encode())
         return
-    files.write(paths.state, (json.dumps(asdict(state), indent=1, sort_keys=True) + "\n").encode(), 0o600)
+    files.write(paths.state, _written(state), 0o600)
+
+
+def _written(state: State) -> bytes:
+    return (json.dumps(asdict(state), indent=1, sort_keys=True) + "\n").encode()
+
+
+def export(paths: StackPaths, check: bool) -> bool:
+    """Write what the managers of a swarm have as state to this one's disk, where nothing reads it; whether it differs.
+
+    It tells whoever lost all managers which versions there were. Raises CoffreError.
+    """
+    if not begun(paths):
+        return False
+    text = _written(load(paths))
+    if paths.state.exists() and paths.state.read_bytes() == text:
+        return False
+    if not check:
+        paths.lib.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.write(paths.state, text, 0o600)
+    return True

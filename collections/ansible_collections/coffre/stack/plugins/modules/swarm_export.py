@@ -1,0 +1,64 @@
+#!/usr/bin/python
+"""Keep on a manager's disk what the managers of a swarm have of a stack between them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: swarm_export
+short_description: Keep on a manager's disk what the managers of a swarm have of a stack between them
+version_added: 0.1.0
+description:
+  - Appends to the audit trail of this manager the records that it lacks, and writes the stack's state beside it, which
+    nothing reads as long as there is a swarm.
+  - Fails where the manager's file is not the beginning of the trail, or lacks more records than the managers keep.
+extends_documentation_fragment: [coffre.stack.stack]
+attributes:
+  check_mode:
+    description: Tells whether something is missing.
+    support: full
+  diff_mode:
+    description: There is no diff.
+    support: none
+author: [Coffre]
+"""
+
+EXAMPLES = r"""
+- name: Keep the audit trail and the state on every manager
+  coffre.stack.swarm_export:
+    stack: "{{ stack_name }}"
+"""
+
+RETURN = r"""
+records:
+  description: How many records of the audit trail this manager lacked.
+  returned: success
+  type: int
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
+from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.host.api import ask
+from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+
+
+def work(stack: str, check: bool) -> dict[str, Any]:
+    """Keep it by the module's parameters. Raises CoffreError."""
+    paths = StackPaths(stack, engine="swarm")
+    if ask("GET", "/info")["Swarm"]["LocalNodeState"] == "inactive":
+        return {"changed": False, "records": 0}  # a check of what is to be a swarm
+    records = audit.follow(paths, check)
+    return {"changed": state.export(paths, check) or records > 0, "records": records}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={"stack": {"type": "str", "required": True}}, supports_check_mode=True)
+    report(module, lambda: work(module.params["stack"], module.check_mode))
+
+
+if __name__ == "__main__":
+    main()
