@@ -54,11 +54,11 @@ def ask(
 
     Raises CoffreError, which quotes the engine: no value is ever in what it says.
     """
-    from docker.errors import create_api_error_from_http_exception
-    from requests.exceptions import HTTPError
-
     given = {**query, **({"filters": json.dumps(filters)} if filters else {})}
     with engine(f"does not do {method} {path.partition('/')[2].partition('/')[0]}") as api:
+        from docker.errors import create_api_error_from_http_exception
+        from requests.exceptions import HTTPError
+
         url = f"{api.base_url}/v{api.api_version}{path}"
         answer = api.request(method, url, params=given, json=body, timeout=CALL_SECONDS)
         try:
