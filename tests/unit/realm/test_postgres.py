@@ -47,7 +47,7 @@ def test_a_version_of_a_foreign_role_is_refused() -> None:
 
 
 def test_the_script_gives_login_to_the_role_in_force_only() -> None:
-    script = postgres.repair_script(TARGET)
+    script = "\n".join(postgres.repair_script(TARGET))
     assert 'ALTER ROLE "keycloak" ' not in script  # an owner that logs in is somebody's
     assert 'ALTER ROLE "keycloak_a" LOGIN ' in script
     assert 'ALTER ROLE "keycloak_b" LOGIN ' not in script
@@ -64,7 +64,8 @@ class Server:
     def login(self, *_: object) -> bool | None:
         return self.roles_right if self.password_right else None
 
-    def psql(self, _container: object, script: str, _what: str) -> str:
+    def administer(self, _server: object, statements: list[str], _what: str) -> str:
+        script = "\n".join(statements)
         if script.lstrip().startswith("SELECT concat_ws"):
             return "" if self.roles_right else "keycloak_a may not log in"
         self.scripts.append(script)
@@ -88,18 +89,18 @@ def test_only_what_is_amiss_is_mended(
 ) -> None:
     server = Server(password_right, roles_right)
     monkeypatch.setattr(postgres, "login", server.login)
-    monkeypatch.setattr(postgres, "psql", server.psql)
+    monkeypatch.setattr(postgres, "administer", server.administer)
     assert postgres.ensure(None, TARGET, b"canary", dry=dry) == repaired  # type: ignore[arg-type]
     assert len(server.scripts) == (0 if dry else len(repaired))
     assert not any("canary" in script for script in server.scripts)
     for script in server.scripts:
         if "PASSWORD" in script:
-            assert script.startswith("SET log_statement = 'none'")
+            assert script.startswith(postgres.QUIET)
 
 
 def test_a_refusal_that_stays_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "login", lambda *_: None)
-    monkeypatch.setattr(postgres, "psql", lambda *_: "")
+    monkeypatch.setattr(postgres, "administer", lambda *_: "")
     with pytest.raises(CoffreError, match="still refuses keycloak_a") as refusal:
         postgres.ensure(None, TARGET, b"canary")  # type: ignore[arg-type]
     assert "canary" not in str(refusal.value)

@@ -164,13 +164,13 @@ def test_why_the_admin_is_refused_is_told_after_one_try(
             raise CoffreError("this logging driver does not support reading")
         return login_error("invalid_user_credentials").replace('"admin"', '"another"') + login_error(event)
 
-    def psql(_container: object, script: str, _what: str) -> str:
-        assert script.startswith('\\connect "own"\n')
-        assert "u.username = 'admin'" in script
+    def administer(_server: object, script: list[str], _what: str, database: str) -> str:
+        assert database == "own"
+        assert "u.username = 'admin'" in script[0]
         return "t" if factor else "f"
 
     monkeypatch.setattr(compose, "call", call)
-    monkeypatch.setattr(postgres, "psql", psql)
+    monkeypatch.setattr(postgres, "administer", administer)
     model.answers_to_admin = answer
     context = given("password", b"admin-password")
     told = strategy.deployed(context)
@@ -231,7 +231,7 @@ def test_a_locked_admin_is_unlocked_but_a_second_factor_stays(
         with pytest.raises(CoffreError, match="has a second factor, which automation cannot give: take it away"):
             ensure()
         assert model.changes == 0
-        monkeypatch.setattr(postgres, "psql", lambda *_: "t")
+        monkeypatch.setattr(postgres, "administer", lambda *_: "t")
         for dry in (False, True):  # where the database tells, no one-time admin is made for it
             with pytest.raises(CoffreError, match="has a second factor"):
                 strategy.agree(given("password", b"admin-password"), dry)

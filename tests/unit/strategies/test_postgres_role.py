@@ -31,7 +31,7 @@ class Server:
     def login(self, _container: object, target: postgres.LoginRole, password: bytes) -> bool | None:
         return True if self.passwords[target.role] == password else None
 
-    def psql(self, _container: object, script: str, what: str) -> str:
+    def administer(self, _server: object, script: list[str], what: str) -> str:
         role = match[0] if (match := re.search("role_[ab]", what)) else ""
         if what.startswith("list"):
             return "\n".join(self.sessions[role])
@@ -40,7 +40,7 @@ class Server:
         self.changes += 1
         made = self.deaths.get(self.changes)
         if made is not False:
-            verifier = re.search("'for (.*)'", script)
+            verifier = re.search("'for (.*)'", script[-1])
             self.passwords[role] = verifier[1].encode() if verifier else None
         if made is not None:
             raise CoffreError("PostgreSQL gave no answer")
@@ -51,7 +51,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server()
     monkeypatch.setattr(postgres, "login", found.login)
-    monkeypatch.setattr(postgres, "psql", found.psql)
+    monkeypatch.setattr(postgres, "administer", found.administer)
     monkeypatch.setattr(postgres, "verifier", lambda password: f"for {password.decode()}")
     monkeypatch.setattr(postgres, "POLL_SECONDS", 0.01)
     return found

@@ -6,7 +6,7 @@ functions; Ansible packs every file that a module could import, so whoever only 
 
 from __future__ import annotations
 
-from . import command, fixed, key_ring, keycloak_client, keycloak_user, postgres_role, redis_acl, replace
+from . import command, fixed, key_ring, keycloak_client, keycloak_user, postgres_role, postgres_user, redis_acl, replace
 from .base import Declaration
 
 DECLARED: dict[str, Declaration] = {
@@ -16,6 +16,7 @@ DECLARED: dict[str, Declaration] = {
     "keycloak_client": keycloak_client.DECLARATION,
     "keycloak_user": keycloak_user.DECLARATION,
     "postgres_role": postgres_role.DECLARATION,
+    "postgres_user": postgres_user.DECLARATION,
     "redis_acl": redis_acl.DECLARATION,
     "replace": replace.DECLARATION,
 }

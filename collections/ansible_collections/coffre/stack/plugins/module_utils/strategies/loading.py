@@ -33,6 +33,10 @@ def load(name: str) -> Strategy:
         from .postgres_role import strategy as postgres_role_strategy
 
         return postgres_role_strategy
+    if name == "postgres_user":
+        from .postgres_user import strategy as postgres_user_strategy
+
+        return postgres_user_strategy
     if name == "redis_acl":
         from .redis_acl import strategy as redis_acl_strategy
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError, KeycloakGetError
+from psycopg import sql
 
 from ... import engines
 from ...engines import compose, containers
@@ -42,9 +43,9 @@ GUARDS: dict[str, dict[str, bool | int]] = {
     "eventsEnabled": {"eventsExpiration": DAYS_30},
     "adminEventsEnabled": {"adminEventsDetailsEnabled": False},
 }
-SECOND_FACTOR = """\\connect {database}
+SECOND_FACTOR = """
 SELECT EXISTS (SELECT FROM credential JOIN user_entity u ON u.id = user_id JOIN realm r ON r.id = u.realm_id
-  WHERE r.name = 'master' AND u.username = {user} AND type = 'otp');
+  WHERE r.name = 'master' AND u.username = {user} AND type = 'otp')
 """
 # What is wrong with an admin, by Keycloak's answer to the right password, or by the event that it logs.
 WRONG = {
@@ -189,10 +190,8 @@ def looking(
 
 def second_factor(database: postgres.Database, name: str, user: str) -> bool:
     """Whether a user of realm master has a second factor, by Keycloak's own database of this name."""
-    from psycopg import sql  # late: it takes as long as a login, and most have no need of it
-
-    query = sql.SQL(SECOND_FACTOR).format(database=sql.Identifier(name), user=sql.Literal(user)).as_string(None)
-    return postgres.psql(database, query, f"look for a second factor of {user}") == "t"
+    query = sql.SQL(SECOND_FACTOR).format(user=sql.Literal(user)).as_string(None)
+    return postgres.administer(database, [query], f"look for a second factor of {user}", name) == "t"
 
 
 def blockers(admin: KeycloakAdmin) -> list[str]:

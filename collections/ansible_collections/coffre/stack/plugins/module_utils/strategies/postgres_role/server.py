@@ -1,7 +1,8 @@
 """A database of one owner and several login roles, and the password of one of them.
 
 The password never reaches the server: a login proves it by SCRAM, and what is stored is a
-verifier made here. PostgreSQL is administered by peer login, through psql in its container.
+verifier made here. PostgreSQL is administered over the network by a user that may make roles and databases, or, where
+the catalogue has none, by peer login, through psql in its container: the statements are the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hmac
 import os
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -23,7 +25,7 @@ from ...errors import CoffreError
 from . import NAME
 
 ITERATIONS = 4096  # PostgreSQL's own default
-PSQL_SECONDS = 60
+ADMIN_SECONDS = 60
 POLL_SECONDS = 0.5
 
 # What of the owner, the login roles, their grants and the database is not as REPAIR makes it; "" where all is.
@@ -60,38 +62,61 @@ SELECT concat_ws(', ',
        WHERE login.rolname = wanted.name)))
 """
 
-# The addresses that a role's sessions come from, a line for each session.
-SESSIONS = "SELECT host(client_addr) FROM pg_stat_activity WHERE usename = {role} AND client_addr IS NOT NULL;\n"
+# The addresses that a role's sessions come from, a line for each session; `hidden` for who can neither see nor shut it.
+SESSIONS = """
+SELECT 'hidden' FROM pg_roles
+  WHERE rolname = {role} AND NOT (pg_has_role(oid, 'USAGE') AND pg_has_role(oid, 'MEMBER WITH ADMIN OPTION'))
+UNION ALL
+SELECT host(client_addr) FROM pg_stat_activity WHERE usename = {role} AND client_addr IS NOT NULL"""
 
-SHUT = """
-SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', rolname) FROM pg_roles WHERE rolname = {role} \\gexec
-"""
+# Of a statement that ends so each row is a statement, to be run next, as psql has it.
+ROWS = "\\gexec"
 
-REPAIR_ROLE = """
-SELECT format('CREATE ROLE %I NOLOGIN', {role}) WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) \\gexec
-"""
+SHUT = "SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', rolname) FROM pg_roles WHERE rolname = {role} \\gexec"
 
-REPAIR = """
-SELECT format('CREATE DATABASE %I OWNER %I', {database_name}, {owner_name})
-  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = {database_name}) \\gexec
-ALTER DATABASE {database} OWNER TO {owner};
-ALTER DATABASE {database} ALLOW_CONNECTIONS TRUE CONNECTION LIMIT -1;
-REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;
-GRANT CONNECT ON DATABASE {database} TO {roles};
-GRANT {owner} TO {roles} WITH INHERIT TRUE, SET TRUE;
-ALTER ROLE {role} LOGIN VALID UNTIL 'infinity' CONNECTION LIMIT -1;
-"""
+# Since PostgreSQL 16 who makes a role may hand it on, and takes part in it only by its own leave. An administrator has
+# to act as the owner, and to see the sessions of a login role; a superuser does already.
+REPAIR_ROLE = (
+    "SELECT format('CREATE ROLE %I NOLOGIN', {role})"
+    "  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) \\gexec",
+    "SELECT format('GRANT %I TO %I WITH INHERIT TRUE, SET TRUE', rolname, current_user) FROM pg_roles"
+    "  WHERE rolname = {role} AND NOT (pg_has_role(oid, 'USAGE') AND pg_has_role(oid, 'SET')) \\gexec",
+)
 
-# The statement that carries a verifier is kept out of every log of the server.
-QUIET = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic';\n"
+REPAIR = (
+    "SELECT format('CREATE DATABASE %I OWNER %I', {database_name}, {owner_name})"
+    "  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = {database_name}) \\gexec",
+    "ALTER DATABASE {database} OWNER TO {owner}",
+    "ALTER DATABASE {database} ALLOW_CONNECTIONS TRUE CONNECTION LIMIT -1",
+    "REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC",
+    "GRANT CONNECT ON DATABASE {database} TO {roles}",
+    "GRANT {owner} TO {roles} WITH INHERIT TRUE, SET TRUE",
+    "ALTER ROLE {role} LOGIN VALID UNTIL 'infinity' CONNECTION LIMIT -1",
+)
+
+# The statement that carries a verifier is kept out of every log of the server, by whoever may say so.
+QUIET = """
+SELECT format('SET %s = %L', name, value)
+  FROM (VALUES ('log_statement', 'none'), ('log_min_duration_statement', '-1'), ('log_min_error_statement', 'panic'))
+    AS wanted (name, value)
+  WHERE has_parameter_privilege(name, 'SET') \\gexec"""
+
+
+@dataclass(frozen=True)
+class User:
+    """Who logs in over the network; of its passwords one may be the live one."""
+
+    name: str
+    passwords: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
 class Database:
-    """A running container of PostgreSQL, and the superuser as whom its own psql logs in there."""
+    """A running container of PostgreSQL, and who administers it: a user over the network, or its own psql there."""
 
     container: Container
-    superuser: str = "postgres"
+    superuser: str = "postgres"  # as whom psql logs in
+    user: User | None = None
 
 
 @dataclass(frozen=True)
@@ -143,13 +168,14 @@ def amiss_query(target: LoginRole) -> str:
     )
 
 
-def repair_script(target: LoginRole) -> str:
-    """psql's script after which nothing of AMISS is told; running it again changes nothing."""
+def repair_script(target: LoginRole) -> list[str]:
+    """The statements after which nothing of AMISS is told; running them again changes nothing."""
     owner, roles = sql.Identifier(target.owner), [sql.Identifier(role) for role in target.roles]
-    parts = [_compose(REPAIR_ROLE, role=sql.Literal(role)) for role in (target.owner, *target.roles)]
-    parts.append(
+    names = (target.owner, *target.roles)
+    parts = [_compose(each, role=sql.Literal(name)) for name in names for each in REPAIR_ROLE]
+    parts += [
         _compose(
-            REPAIR,
+            each,
             owner=owner,
             owner_name=sql.Literal(target.owner),
             database=sql.Identifier(target.database),
@@ -157,38 +183,54 @@ def repair_script(target: LoginRole) -> str:
             roles=sql.SQL(", ").join(roles),
             role=sql.Identifier(target.role),
         )
-    )
-    parts += [_compose("ALTER ROLE {role} SET role = {owner};\n", role=role, owner=owner) for role in roles]
-    return "".join(parts)
+        for each in REPAIR
+    ]
+    return parts + [_compose("ALTER ROLE {role} SET role = {owner}", role=role, owner=owner) for role in roles]
 
 
-def login(server: Database, target: LoginRole, password: bytes) -> bool | None:
-    """Log in over TCP as the application does: None if refused, else whether roles and database agree.
+def password_script(role: str, password: bytes) -> list[str]:
+    """The statements after which a role has a password. Raises CoffreError for one that cannot be any."""
+    parts = {"role": sql.Identifier(role), "verifier": sql.Literal(verifier(password))}
+    return [QUIET, _compose("ALTER ROLE {role} PASSWORD {verifier}", **parts)]
+
+
+def connect(
+    server: Database, database: str, user: str, password: bytes, seconds: int = 10
+) -> psycopg.Connection[tuple[object, ...]] | None:
+    """Log in over TCP as an application does; None if refused. Each statement counts by itself, for so many seconds.
 
     Only a server that asks for SCRAM is believed: one that trusts everybody proves nothing.
     Raises CoffreError when no answer can be had.
     """
     try:
-        connection = psycopg.connect(
+        return psycopg.connect(
             host=containers.address(server.container),
-            dbname=target.database,
-            user=target.role,
+            dbname=database,
+            user=user,
             password=password.decode("ascii", "replace"),
             connect_timeout=10,
-            options="-c statement_timeout=10s",
+            options=f"-c statement_timeout={seconds}s",
             require_auth="scram-sha-256",
-            sslmode="disable",  # the peer is a container on this host; SCRAM does not send the password
+            sslmode="disable",  # the peer is on a network of the stack's own; SCRAM does not send the password
             gssencmode="disable",
             application_name="coffre",
+            autocommit=True,  # a database cannot be made in a transaction
         )
     except psycopg.OperationalError as error:
         # libpq gives no SQLSTATE here, but tells whether the server took the password before it said no.
         if error.pgconn is not None and error.pgconn.used_password:
             return None
         raise CoffreError(
-            f"PostgreSQL gives no usable answer to a login as {target.role} ({type(error).__name__}); nothing was "
+            f"PostgreSQL gives no usable answer to a login as {user} ({type(error).__name__}); nothing was "
             "changed: see the log of its container, and that pg_hba.conf asks for scram-sha-256."
         ) from None
+
+
+def login(server: Database, target: LoginRole, password: bytes) -> bool | None:
+    """Log in as the application does: None if refused, else whether roles and database agree. Raises CoffreError."""
+    connection = connect(server, target.database, target.role, password)
+    if connection is None:
+        return None
     try:
         with connection:
             row = connection.execute(amiss_query(target).encode()).fetchone()
@@ -200,20 +242,70 @@ def login(server: Database, target: LoginRole, password: bytes) -> bool | None:
     return bool(row and not row[0])
 
 
-def psql(server: Database, script: str, what: str) -> str:
-    """Run a script as the superuser in PostgreSQL's container, on stdin, and return what it prints.
+def administer(server: Database, script: Sequence[str], what: str, database: str = "postgres") -> str:
+    """Run statements as who administers PostgreSQL, and return what they print, a line for each row.
 
-    Raises CoffreError without psql's own words, which may quote the script.
+    Raises CoffreError without the server's own words, which may quote a statement.
     """
+    if server.user:
+        return _over_network(server, server.user, script, what, database)
+    return _psql(server, script, what, database)
+
+
+def _over_network(server: Database, user: User, script: Sequence[str], what: str, database: str) -> str:
+    for password in user.passwords:
+        connection = connect(server, database, user.name, password, ADMIN_SECONDS)
+        if connection is None:
+            continue
+        try:
+            with connection:
+                return "\n".join(_carried(connection, script))
+        except psycopg.errors.InsufficientPrivilege:
+            raise CoffreError(f"PostgreSQL does not let its user {user.name} {what}: {_handed(user)}") from None
+        except psycopg.Error as error:
+            raise CoffreError(
+                f"PostgreSQL could not {what} when {user.name} asked ({error.sqlstate or type(error).__name__}): "
+                "see the log of its container, then run site.yml again."
+            ) from None
+    raise CoffreError(
+        f"PostgreSQL refuses the deployed password of its user {user.name}, by whom it is administered; nothing was "
+        "changed: run site.yml, which mends that or tells how."
+    )
+
+
+def _handed(user: User) -> str:
+    """How a user comes to administer what somebody else has made, as the rest of a sentence."""
+    return (
+        f"somebody else has made what it is about: let a superuser say `ALTER ROLE {user.name} CREATEROLE CREATEDB` "
+        f"and, for the owner and each login role, `GRANT ROLE TO {user.name} WITH ADMIN TRUE, INHERIT TRUE, SET TRUE`, "
+        "then run again."
+    )
+
+
+def _carried(connection: psycopg.Connection[tuple[object, ...]], script: Sequence[str]) -> Iterator[str]:
+    """What psql would print of statements."""
+    for each in script:
+        result = connection.execute(each.removesuffix(ROWS).encode()).pgresult
+        rows = [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)] if result else []
+        if each.endswith(ROWS):
+            for statement in rows:
+                connection.execute(statement.encode())
+        else:
+            yield from rows
+
+
+def _psql(server: Database, script: Sequence[str], what: str, database: str) -> str:
+    """Run statements as the superuser in PostgreSQL's container, on the standard input of its psql."""
     command = ["exec", "--interactive", server.container.id, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1"]
-    command += ["-U", server.superuser, "-d", "postgres"]
+    command += ["-U", server.superuser, "-d", database]
+    text = "".join(f"{each}\n" if each.endswith(ROWS) else f"{each};\n" for each in script)
     try:
         done = subprocess.run(
-            ["docker", *command], input=script, capture_output=True, text=True, timeout=PSQL_SECONDS, check=False
+            ["docker", *command], input=text, capture_output=True, text=True, timeout=ADMIN_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         raise CoffreError(
-            f"psql in PostgreSQL's container could not {what} within {PSQL_SECONDS} s: "
+            f"psql in PostgreSQL's container could not {what} within {ADMIN_SECONDS} s: "
             "see the log of that container, then run site.yml again."
         ) from None
     if done.returncode != 0:
@@ -235,17 +327,12 @@ def ensure(server: Database, target: LoginRole, password: bytes, dry: bool = Fal
     if seen is False or (seen is None and amiss(server, target)):
         repaired.append("roles")
         if not dry:
-            psql(server, repair_script(target), "make the roles and the database")
+            administer(server, repair_script(target), "make the roles and the database")
             seen = login(server, target, password)
     if seen is None:
         repaired.append("verifier")
         if not dry:
-            statement = _compose(
-                "ALTER ROLE {role} PASSWORD {verifier};\n",
-                role=sql.Identifier(target.role),
-                verifier=sql.Literal(verifier(password)),
-            )
-            psql(server, QUIET + statement, f"set the verifier of {target.role}")
+            administer(server, password_script(target.role, password), f"set the verifier of {target.role}")
             seen = login(server, target, password)
     if repaired and not dry and not seen:
         raise CoffreError(
@@ -258,7 +345,7 @@ def ensure(server: Database, target: LoginRole, password: bytes, dry: bool = Fal
 
 def amiss(server: Database, target: LoginRole) -> str:
     """What of roles, grants and database is not as `ensure` makes it, as clauses with commas between them, or ""."""
-    return psql(server, amiss_query(target), "read the roles")
+    return administer(server, [amiss_query(target)], "read the roles")
 
 
 def trouble(server: Database, target: LoginRole, password: bytes) -> str:
@@ -275,8 +362,12 @@ def trouble(server: Database, target: LoginRole, password: bytes) -> str:
 
 
 def sessions(server: Database, role: str) -> list[str]:
-    """The addresses of the clients that are logged in as a role, one for each session."""
-    return psql(server, _compose(SESSIONS, role=sql.Literal(role)), f"list the sessions of {role}").split()
+    """The addresses of the clients that are logged in as a role, one for each session. Raises CoffreError."""
+    what = f"list the sessions of {role}"
+    found = administer(server, [_compose(SESSIONS, role=sql.Literal(role))], what).split()
+    if server.user and "hidden" in found:
+        raise CoffreError(f"PostgreSQL does not let its user {server.user.name} {what}: {_handed(server.user)}")
+    return found
 
 
 def shut(server: Database, role: str, seconds: float) -> None:
@@ -293,7 +384,7 @@ def shut(server: Database, role: str, seconds: float) -> None:
                 f"{seconds:.0f} s: see with `docker ps` which container has the address {min(left)} and stop it."
             )
         time.sleep(POLL_SECONDS)
-    psql(server, _compose(SHUT, role=sql.Literal(role)), f"take the password of {role} away")
+    administer(server, [_compose(SHUT, role=sql.Literal(role))], f"take the password of {role} away")
 
 
 def _compose(text: str, **parts: sql.Composable) -> str:
