@@ -201,8 +201,32 @@ def test_what_swarm_has_no_way_to_do_is_refused(said: dict[str, Any], sentence: 
     assert [sentence in each for each in found] == ([True] if sentence else [])
 
 
-def test_a_strategy_with_a_verifier_of_its_own_is_refused() -> None:
+USER = {
+    "name": "admin",
+    "consumers": ["host"],
+    "strategy": "postgres_user",
+    "settings": {"service": "postgres", "user": "u"},
+}
+COMMANDS = {"service": "app", "teach": ["t"], "prove": ["p"], "withdraw": ["w"]}
+
+
+@pytest.mark.parametrize(
+    ("different", "more", "sentence"),
+    [
+        ({"strategy": "command", "settings": COMMANDS}, [], "db has the strategy command at a verifier of its own"),
+        ({}, [], "db needs a secret of the strategy postgres_user for the service postgres"),
+        (
+            {},
+            [{**USER, "settings": {"service": "app", "user": "u"}}],
+            "db needs a secret of the strategy postgres_user",
+        ),
+        ({}, [USER], ""),
+    ],
+)
+def test_a_strategy_that_needs_a_command_in_another_container_is_refused(
+    different: dict[str, Any], more: list[dict[str, Any]], sentence: str
+) -> None:
     secret = {"name": "db", "consumers": ["app"], "strategy": "postgres_role", "attributes": {"role": "role_a"}}
     service = {"name": "app", "uid": 1, "gid": 1, "adopt": "restart"}
-    (found,) = file.problems(described.parse({"secrets": [secret], "services": [service]}))
-    assert found.startswith("db has the strategy postgres_role at a verifier of its own")
+    found = file.problems(described.parse({"secrets": [{**secret, **different}, *more], "services": [service]}))
+    assert [each.startswith(sentence) for each in found] == ([True] if sentence else [])

@@ -37,7 +37,7 @@ MONITOR = "2s"  # that a new task is watched once it is healthy, before the next
 LONGEST = 31  # of a service's name: Swarm has 63 characters for STACK_SERVICE
 NOT_YET = "which stack_engine: swarm does not do yet"
 # The strategies that need no command in a container of their verifier's.
-DONE = ("fixed", "key_ring", "keycloak_client", "keycloak_user", "replace")
+DONE = ("fixed", "key_ring", "keycloak_client", "keycloak_user", "postgres_role", "postgres_user", "replace")
 ALLOWED_SECURITY = {"no-new-privileges:true", "no-new-privileges=true", "no-new-privileges"}
 
 
@@ -52,7 +52,17 @@ def problems(catalogue: Catalogue) -> list[str]:
     for name, secret in catalogue.secrets.items():
         if secret.strategy not in DONE:
             found.append(f"{name} has the strategy {secret.strategy} at a verifier of its own, {NOT_YET}")
-    return found
+    return [*found, *_unadministered(catalogue)]
+
+
+def _unadministered(catalogue: Catalogue) -> Iterator[str]:
+    users = {each.verifier for each in catalogue.secrets.values() if each.strategy == "postgres_user"}
+    for name, secret in catalogue.secrets.items():
+        if secret.strategy == "postgres_role" and secret.verifier not in users:
+            yield (
+                f"{name} needs a secret of the strategy postgres_user for the service {secret.verifier}, which may run "
+                "where no psql can be started (docs/rotation.md)"
+            )
 
 
 def _of(entry: Entry) -> Iterator[str]:

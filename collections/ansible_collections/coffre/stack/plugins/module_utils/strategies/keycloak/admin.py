@@ -11,18 +11,20 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError, KeycloakGetError
-from psycopg import sql
 
 from ... import engines
 from ...engines import compose, containers
 from ...engines.base import Container
 from ...errors import ByHand, CoffreError
 from ...paths import StackPaths
-from ..postgres_role import server as postgres
 from .session import Instance, answered, login, refusal, session
+
+if TYPE_CHECKING:
+    from ..postgres_role.server import Database
 
 BOOTSTRAP_SECONDS = 300.0
 BOOTSTRAP_PREFIX = "coffre-bootstrap-"
@@ -188,8 +190,13 @@ def looking(
             yield found
 
 
-def second_factor(database: postgres.Database, name: str, user: str) -> bool:
+def second_factor(database: Database, name: str, user: str) -> bool:
     """Whether a user of realm master has a second factor, by Keycloak's own database of this name."""
+    # Late: to load the client of a database takes as long as a login, and most have no need of one.
+    from psycopg import sql
+
+    from ..postgres_role import server as postgres
+
     query = sql.SQL(SECOND_FACTOR).format(user=sql.Literal(user)).as_string(None)
     return postgres.administer(database, [query], f"look for a second factor of {user}", name) == "t"
 

@@ -9,7 +9,6 @@ from keycloak import KeycloakAdmin
 
 from ...errors import CoffreError
 from ..context import Context
-from ..postgres_role.login_role import server
 from . import admin as keycloak_admin
 from . import session as keycloak
 
@@ -51,6 +50,8 @@ def second_factor(context: Context, user: str) -> bool:
     """
     for secret in context.catalogue.secrets.values():
         if secret.strategy == "postgres_role" and context.secret.settings["service"] in secret.consumers:
+            from ..postgres_role.login_role import server  # late, as in `admin`
+
             with suppress(CoffreError):
                 name = str(secret.settings.get("database") or secret.settings["owner"])
                 return keycloak_admin.second_factor(server(context, secret), name, user)
