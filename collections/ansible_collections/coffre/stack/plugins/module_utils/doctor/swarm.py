@@ -79,13 +79,12 @@ def services(target: Target) -> str:
     """Each service's tasks run, with the bundle in force."""
     stack = target.paths.stack
     there, running, nodes = swarm.services(stack), swarm.tasks(stack), ask("GET", "/nodes")
-    labelled = [each for each in nodes if f"coffre.{stack}" in (each["Spec"].get("Labels") or {})]
     known = target.catalogue.services
     problems = [f"the service {name} is not in the Compose file" for name in sorted(set(there) - set(known))]
     problems += [f"{name} has no service" for name in sorted(set(known) - set(there))]
     for name in sorted(set(known) & set(there)):
         spec = (there[name]["Spec"].get("Labels") or {}).get(swarm.SPEC, "")
-        now = deploy.standing(there[name], running, spec, len(labelled))
+        now = deploy.standing(there[name], running, spec)
         current = target.state.services.get(name, states.ServiceState()).current
         given = there[name]["Spec"]["TaskTemplate"]["ContainerSpec"].get("Labels") or {}
         if given.get(LABEL_BUNDLE) != current:
