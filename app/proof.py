@@ -1,9 +1,9 @@
-"""Prove session keys before and after they are put in force: `python -m app.proof rehearse|confirm`.
+"""Prove session keys before and after they are put in force: `python -m app.proof rehearse|confirm ADDRESS`.
 
 Reads one JSON object from standard input, {"current": KEY, "previous": [KEY, ...], "refused": [KEY, ...]} with keys in
 base64. Sessions under the current key and each previous one must go on, and be signed anew with the current one; those
 under a refused key must begin anew. `rehearse` tries that in this process with the app's own code, `confirm` asks the
-app that runs on this machine. Exits 0, or else with one sentence on standard error, and a status that says the same,
+app that runs at an address. Exits 0, or else with one sentence on standard error, and a status that says the same,
 because whoever hands over keys does not pass on what is printed:
 
 2  the keys cannot be the app's                    5  no session is signed anew with the current key
@@ -92,9 +92,9 @@ def rehearse(keys: Keys, cookie: str) -> tuple[int, str]:
     return answer.get_json()["visits"], _given(answer.headers.get("Set-Cookie"))
 
 
-def confirm(port: int, cookie: str) -> tuple[int, str]:
-    """Visit the app that runs on this machine."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+def confirm(address: str, port: int, cookie: str) -> tuple[int, str]:
+    """Visit the app that runs at an address."""
+    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT)
     try:
         connection.request("GET", "/session", headers={"Cookie": f"{COOKIE}={cookie}"})
         answer = connection.getresponse()
@@ -129,17 +129,17 @@ def _given(header: str | None) -> str:
     return (header or "").partition(";")[0].removeprefix(f"{COOKIE}=")
 
 
-def main(step: str, text: str) -> ProofError | None:
+def main(step: str, text: str, address: str = "") -> ProofError | None:
     """What is wrong, if anything is."""
     try:
         keys = read(text)
-        prove(keys, partial(confirm, 8000) if step == "confirm" else partial(rehearse, keys))
+        prove(keys, partial(confirm, address, 8000) if step == "confirm" else partial(rehearse, keys))
     except ProofError as error:
         return error
     return None
 
 
 if __name__ == "__main__":
-    if wrong := main(sys.argv[1], sys.stdin.read()):
+    if wrong := main(sys.argv[1], sys.stdin.read(), *sys.argv[2:]):
         print(wrong, file=sys.stderr)
         sys.exit(wrong.status)

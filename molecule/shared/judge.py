@@ -194,7 +194,7 @@ def ring(case: Case) -> Iterator[str]:
                 "previous": [_text(values[each]) for each in kept],
                 "refused": [_text(each) for each in refused],
             }
-            command = [*secret.settings["probe"], "confirm"]
+            command = [*secret.settings["probe"], "confirm", "127.0.0.1"]
             container = containers.healthy(case.paths, consumer)
             compose.ask(container.id, *command, stdin=json.dumps(keys), seconds=60)
 

@@ -92,7 +92,7 @@ def serve() -> Iterator[Callable[[Flask], int]]:
 def test_confirm(
     ring: Callable[..., Flask], serve: Callable[[Flask], int], has: tuple[str, ...], keys: Keys, sentence: str | None
 ) -> None:
-    visit = partial(proof.confirm, serve(ring(*has)))
+    visit = partial(proof.confirm, "127.0.0.1", serve(ring(*has)))
     if sentence is None:
         proof.prove(keys, visit)
         return
@@ -103,7 +103,7 @@ def test_confirm(
 
 def test_confirm_without_an_app() -> None:
     with pytest.raises(ProofError, match=r"gives no session \(ConnectionRefusedError\)"):
-        proof.prove(Keys(NEW, (), ()), partial(proof.confirm, 1))
+        proof.prove(Keys(NEW, (), ()), partial(proof.confirm, "127.0.0.1", 1))
 
 
 def _text(current: bytes, previous: tuple[bytes, ...] = (), refused: tuple[bytes, ...] = ()) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Generate, Secret
 from ansible_collections.coffre.stack.plugins.module_utils.compose_file import Entry, File
-from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose, swarm
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, state
 from ansible_collections.coffre.stack.plugins.module_utils.host.state import Previous
@@ -36,14 +38,17 @@ class App:
 
     versions: list[str]
     asked: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)  # in which container its program ran
 
-    def ask(self, _id: str, *command: str, stdin: str, seconds: float) -> str:
-        assert list(command[:-1]) == PROBE
+    def ask(self, container: str, *command: str, stdin: str, seconds: float) -> str:
+        (*words,), step = command[: len(PROBE)], command[len(PROBE) :]
+        assert words == PROBE
         assert seconds >= 30
         assert "canary" not in " ".join(command)
-        self.asked.append(command[-1])
+        self.asked.append(" ".join(step))
+        self.places.append(container)
         keys, current, *previous = proof.read(stdin), *(KEYS[each].decode() for each in self.versions)
-        mine = keys if command[-1] == "rehearse" else proof.Keys(current, previous, ())
+        mine = keys if step == ("rehearse",) else proof.Keys(current, previous, ())
         try:
             proof.prove(keys, partial(proof.rehearse, mine))
         except proof.ProofError as error:
@@ -106,7 +111,7 @@ def test_keys_are_tried_before_the_app_has_them(app: App) -> None:
 def test_a_key_whose_date_passes_after_it_was_staged_is_expected_where_it_was_staged(app: App) -> None:
     app.versions = [NEW, OLD, OLDEST]
     strategy.confirm(rotating({"probe": PROBE}, NEW, [(OLD, LATER), (OLDEST, PAST)]), "new")
-    assert app.asked == ["confirm"]
+    assert app.asked == ["confirm 127.0.0.1"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,7 @@ def test_containers_accept_the_ring_and_nothing_else(app: App, versions: list[st
         strategy.confirm(context, "new")
         strategy.withdraw(context, "new", "old")
         strategy.refused(context, "old")
-        assert app.asked == ["confirm"]
+        assert app.asked == ["confirm 127.0.0.1"]
         return
     with pytest.raises(CoffreError, match=rf"^demo-app-1 does not get on with key {NEW}: .*{sentence}") as caught:
         strategy.confirm(context, "new")
@@ -155,6 +160,47 @@ def test_a_version_that_only_retires_is_refused_from_then_on(app: App, monkeypat
     strategy.confirm(context, "new")
 
 
+def elsewhere(number: int) -> Container:
+    """A task of the app's on another node."""
+    address = f"10.0.1.{number}"
+    return replace(container("app", "b1", address), id=f"id-{number}", elsewhere=True)
+
+
+@pytest.mark.parametrize(
+    ("running", "asked", "places"),
+    [
+        ((elsewhere(2), elsewhere(3)), ["10.0.1.2", "10.0.1.3"], ["beside", "beside"]),
+        ((elsewhere(2), container("app", "b1")), ["127.0.0.1", "10.0.1.2"], ["id-app", "id-app"]),
+    ],
+)
+def test_a_container_elsewhere_is_asked_at_its_address(
+    app: App,
+    monkeypatch: pytest.MonkeyPatch,
+    running: tuple[Container, ...],
+    asked: list[str],
+    places: list[str],
+) -> None:
+    made = []
+
+    def beside(_: StackPaths, service: str) -> AbstractContextManager[Container]:
+        made.append(service)
+        return nullcontext(replace(container("app"), id="beside"))
+
+    monkeypatch.setattr(compose, "beside", beside)
+    app.versions = [NEW, OLD]
+    strategy.confirm(replace(rotating({"probe": PROBE}, NEW, [(OLD, LATER)]), running=running), "new")
+    assert app.asked == [f"confirm {each}" for each in asked]
+    assert app.places == places
+    assert made == ["app"] * ("beside" in places)
+
+
+def test_keys_are_tried_beside_where_the_app_runs_elsewhere_only(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Given, "container", lambda *_: elsewhere(2))
+    monkeypatch.setattr(compose, "beside", lambda *_: nullcontext(replace(container("app"), id="beside")))
+    strategy.prove(rotating({"probe": PROBE}, OLD, []), "new")
+    assert (app.asked, app.places) == (["rehearse"], ["beside"])
+
+
 def test_a_container_of_another_version_is_told(app: App) -> None:
     with pytest.raises(CoffreError, match=f"does not have key {NEW}"):
         strategy.confirm(rotating({"probe": PROBE}, OLD, []), "new")
@@ -170,13 +216,30 @@ def test_a_ring_that_was_lost_is_told(app: App, monkeypatch: pytest.MonkeyPatch)
     assert app.asked == []
 
 
-def _trail(path: Path, field_: str, *signers: tuple[str, str]) -> None:
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_a_trail_on_another_node_is_read_there(app: App, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    def end_of(_: StackPaths, asked: Container, *place: str) -> bytes:
+        assert (asked.id, place) == ("id-2", ("v", "f"))
+        return b'"cut short"}\n' + _records("instance", ("id-2", version))
+
+    monkeypatch.setattr(swarm, "end_of", end_of)
+    context = rotating({"keep_days": None}, NEW, [(OLD, None)], {"volume": "v", "file": "f", "secret": "key"})
+    context = replace(context, running=(elsewhere(2),))
+    if version == NEW:
+        strategy.confirm(context, "new")
+    else:
+        with pytest.raises(CoffreError, match=f"of id-2 in the audit trail of app is not signed with key {NEW}"):
+            strategy.confirm(context, "new")
+    assert app.asked == []
+
+
+def _records(field_: str, *signers: tuple[str, str]) -> bytes:
     """A trail with a record per (value of the field, version of the key)."""
     lines = []
     for seq, (value, version) in enumerate(signers, start=1):
         record = {"seq": seq, field_: value, "previous": ""}
         lines.append(audit._canonical(record | {"mac": audit._mac(KEYS[version], record)}) + b"\n")
-    path.write_bytes(b"".join(lines))
+    return b"".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +254,7 @@ def test_the_service_signs_its_trail_with_the_key(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signers: list[tuple[str, str]], right: bool
 ) -> None:
     path = tmp_path / "audit.jsonl"
-    _trail(path, "instance", *signers)
+    path.write_bytes(_records("instance", *signers))
     monkeypatch.setattr(audit.Trail, "path", lambda *_: path)
     signed = {"volume": "v", "file": "f", "secret": "key"}
     context = rotating({"keep_days": None}, NEW, [(OLD, None)], signed)

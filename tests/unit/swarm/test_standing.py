@@ -196,5 +196,5 @@ def test_tasks_are_told_as_containers() -> None:
     told["Status"]["ContainerStatus"] = {"ContainerID": "c1", "PID": 42}
     here, elsewhere = (swarm.container(told, "app", node) for node in ("there", "here"))
     assert (here.id, here.pid, here.elsewhere) == ("c1", 42, False)
-    assert (elsewhere.id, elsewhere.pid, elsewhere.elsewhere) == ("t1", 0, True)
+    assert (elsewhere.id, elsewhere.task, elsewhere.pid, elsewhere.elsewhere) == ("c1", "t1", 0, True)
     assert (here.state, here.health, here.addresses) == ("running", "healthy", frozenset({"10.0.1.5"}))

@@ -30,6 +30,7 @@ from typing import Any, Protocol
 from .. import compose_file
 from ..catalogue import HOST, Catalogue
 from ..engines import compose
+from ..engines.base import Container
 from ..errors import CoffreError
 from ..host import bundles, files, raft, state
 from ..paths import StackPaths
@@ -89,6 +90,14 @@ class Trail:
         """Where it lies on this host. Raises CoffreError if the engine does not tell."""
         command = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{stack}_{self.volume}"]
         return Path(compose.call(command).strip()) / self.file
+
+    def of(self, paths: StackPaths, container: Container) -> Iterable[bytes]:
+        """The lines that a container of the service writes; of one elsewhere the last ones. Raises CoffreError."""
+        if not container.elsewhere:
+            return existing(self.path(paths.stack))
+        from ..engines import swarm  # late: a host's boot needs no more of this folder than Compose
+
+        return swarm.end_of(paths, container, self.volume, self.file).splitlines(keepends=True)
 
 
 def trails(file: compose_file.File, heads: Mapping[str, Sequence[str]]) -> list[Trail]:
@@ -343,7 +352,7 @@ def verify(
     torn = 0
     unheld: set[str] = set()
     doubtful: list[tuple[int, str]] = []  # (record, version of the key) that no later record vouches for yet
-    for number, line in enumerate(_existing(path) if lines is None else lines, start=1):
+    for number, line in enumerate(existing(path) if lines is None else lines, start=1):
         record = _parse(line)
         if record is None and not line.endswith(b"\n") and len(line) < LONGEST:
             torn = len(line)
@@ -383,16 +392,17 @@ def verify(
     return Verified(last if last.seq else None, len(heads), torn, sorted(unheld))
 
 
-def signed_last(path: Path, key: bytes, field: str, value: str) -> bool | None:
+def signed_last(lines: Iterable[bytes], key: bytes, field: str, value: str) -> bool | None:
     """Whether a key signed the last record of a trail that has this value in a field; None if there is no such record.
 
     Raises CoffreError if the trail cannot be read.
     """
-    records = [record for line in _existing(path) if (record := _parse(line)) and record.get(field) == value]
+    records = [record for line in lines if (record := _parse(line)) and record.get(field) == value]
     return hmac.compare_digest(records[-1]["mac"], _mac(key, records[-1])) if records else None
 
 
-def _existing(path: Path) -> Iterator[bytes]:
+def existing(path: Path) -> Iterator[bytes]:
+    """The lines of a trail's file. Raises CoffreError where it cannot be read."""
     try:
         yield from _lines(path)
     except OSError as error:

@@ -56,6 +56,8 @@ class Container:
     places: frozenset[Place] = frozenset()  # where it listens on the host
     proxies: frozenset[str] = frozenset()  # names of variables of a proxy, which may be its image's
     elsewhere: bool = False  # it runs on another machine, where nothing can be run in it
+    task: str = ""  # what a swarm calls it
+    node: str = ""  # the id of the swarm's node that it runs on
 
 
 class Engine(Protocol):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from ..errors import CoffreError
 from ..host import bundles, state
 from ..paths import StackPaths
@@ -10,8 +13,9 @@ from .base import Container
 
 
 def healthy(paths: StackPaths, service: str) -> Container:
-    """The newest healthy container of a service: during a roll there are two, and the old one is about to leave.
+    """The newest healthy container of a service, on this machine if there is one.
 
+    During a roll there are two, and the old one is about to leave.
     One that a rollout has just found ready may still be `starting` to the engine, which looks only every few seconds;
     one without a health check is healthy as long as it runs.
     Raises CoffreError when there is none.
@@ -19,7 +23,11 @@ def healthy(paths: StackPaths, service: str) -> Container:
     running = [
         each for each in of(paths).containers(paths.stack) if each.service == service and each.state == "running"
     ]
-    found = [each for health in ("", "starting", "healthy") for each in running if each.health == health]
+    known = ("", "starting", "healthy")
+    found = sorted(
+        (each for each in running if each.health in known),
+        key=lambda each: (known.index(each.health), not each.elsewhere),
+    )
     if not found:
         raise CoffreError(
             f"No healthy container of service {service} runs in stack {paths.stack}; nothing was changed: "
@@ -35,9 +43,17 @@ def address(container: Container) -> str:
     return min(container.addresses)
 
 
-def logs(container: Container) -> list[str]:
-    """The words of docker's command that tell the log of a container by its id, on whichever machine."""
-    return ["service", "logs", "--raw"] if container.elsewhere else ["logs"]
+@contextmanager
+def program(paths: StackPaths, found: Sequence[Container]) -> Iterator[Container]:
+    """Where to run the program of a service with these containers: in one on this machine, or else in one beside.
+
+    Raises CoffreError.
+    """
+    if here := [each for each in found if not each.elsewhere]:
+        yield here[-1]
+        return
+    with of(paths).beside(paths, found[0].service) as beside:
+        yield beside
 
 
 def to_come(paths: StackPaths, st: state.State, service: str, consumer: str, secret: str) -> bool:

@@ -1,4 +1,4 @@
-"""A task of our own on this manager, as a service of Swarm's: so it may have its secrets and be in its networks."""
+"""A task of our own, as a service of Swarm's: so it may have its secrets, be in its networks, and run on any node."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from . import api, raft
 NAMESPACE = "com.docker.stack.namespace"  # the label by which `docker stack` knows what is a stack's
 TASK_SECONDS = 60.0
 POLL_SECONDS = 0.1
+ENDED = ("complete", "failed", "rejected")
 
 
 @dataclass(frozen=True)
@@ -29,33 +30,37 @@ def start(stack: str, called: str, template: Mapping[str, Any]) -> Task:
 
     `template` is the engine API's TaskTemplate but for where it runs and what becomes of it. Raises CoffreError.
     """
+    about = _reached(stack, called, template, api.ask("GET", "/info")["Swarm"]["NodeID"], "running")
+    return Task(int(about["PID"]), str(about["ContainerID"]))
+
+
+def finish(stack: str, called: str, template: Mapping[str, Any], node: str) -> None:
+    """As `start`, on any node, and wait until the task has done its work. Raises CoffreError where it fails."""
+    _reached(stack, called, template, node, "complete")
+
+
+def _reached(stack: str, called: str, template: Mapping[str, Any], node: str, state: str) -> Mapping[str, Any]:
+    """What the managers say of the container of a new service's task once it is in a state. Raises CoffreError."""
     stop(called)
-    node = api.ask("GET", "/info")["Swarm"]["NodeID"]
-    own = {
-        "Placement": {"Constraints": [f"node.id=={node}"]},
-        "RestartPolicy": {"Condition": "none"},
-        "LogDriver": {"Name": "none"},
-    }
+    own = {"Placement": {"Constraints": [f"node.id=={node}"]}, "RestartPolicy": {"Condition": "none"}}
     spec = {
         "Name": called,
         "Labels": {raft.STACK: stack},
-        "TaskTemplate": {**template, **own},
+        "TaskTemplate": {"LogDriver": {"Name": "none"}, **template, **own},
         "Mode": {"Replicated": {"Replicas": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
     }
     service = api.ask("POST", "/services/create", spec)["ID"]
     deadline = time.monotonic() + TASK_SECONDS
     while True:
-        found = api.ask("GET", "/tasks", filters={"service": [service]})
+        found = [each["Status"] for each in api.ask("GET", "/tasks", filters={"service": [service]})]
         for each in found:
-            about = each["Status"].get("ContainerStatus") or {}
-            if each["Status"]["State"] == "running" and about.get("PID"):
-                return Task(int(about["PID"]), str(about["ContainerID"]))
-        ended = any(each["Status"]["State"] in ("rejected", "failed", "complete") for each in found)
-        if ended or time.monotonic() > deadline:
-            why = next((each["Status"].get("Err") or each["Status"]["State"] for each in found), "it has no task")
+            if each["State"] == state:
+                return dict(each["ContainerStatus"])
+        if time.monotonic() > deadline or any(each["State"] in ENDED for each in found):
+            why = next((each.get("Err") or each["State"] for each in found), "it has no task")
             raise CoffreError(
-                f"The service {called}, which works for {stack} on this manager, does not start ({why}): see "
+                f"The service {called}, which works for {stack} on the swarm, does not do it ({why}): see "
                 f"`docker service ps {called}`, then run again."
             )
         time.sleep(POLL_SECONDS)

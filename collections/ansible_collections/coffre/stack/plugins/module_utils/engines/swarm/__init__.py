@@ -30,6 +30,7 @@ STATES = {
     "orphaned": "dead",
     "remove": "dead",
 }
+TAIL = 64 << 10  # bytes
 GRACE = 10_000_000_000  # ns that a task has to stop unless it says otherwise
 
 
@@ -75,7 +76,7 @@ def containers(stack: str) -> list[Container]:
 
 
 def container(task: Mapping[str, Any], service: str, here: str) -> Container:
-    """A task in the words of a container. On another node than `here` its id is the task's, and it has no process."""
+    """A task in the words of a container. On another node than `here` it has no process that could be looked at."""
     spec, status = task["Spec"]["ContainerSpec"], task["Status"]
     about = status.get("ContainerStatus") or {}
     labels: dict[str, str] = spec.get("Labels") or {}
@@ -85,7 +86,7 @@ def container(task: Mapping[str, Any], service: str, here: str) -> Container:
     health = "healthy" if status["State"] == "running" else "starting"
     limits = (task["Spec"].get("Resources") or {}).get("Limits") or {}
     return Container(
-        id=about.get("ContainerID") or task["ID"] if mine else task["ID"],
+        id=about.get("ContainerID") or task["ID"],
         name=f"{service}.{task.get('Slot') or task.get('NodeID', '')}.{task['ID']}",
         service=service,
         config_hash=labels.get(SPEC, ""),
@@ -109,6 +110,8 @@ def container(task: Mapping[str, Any], service: str, here: str) -> Container:
         arguments=tuple(spec.get("Args") or ()),
         memory=int(limits.get("MemoryBytes") or 0),
         elsewhere=not mine,
+        task=task["ID"],
+        node=task.get("NodeID", ""),
     )
 
 
@@ -135,6 +138,30 @@ def beside(paths: StackPaths, service: str) -> Iterator[Container]:
     try:
         task = own.start(paths.stack, called, sleeping(found["Spec"]["TaskTemplate"]))
         yield replace(compose.inspect([task.container])[0], service=service)
+    finally:
+        own.stop(called)
+
+
+def end_of(paths: StackPaths, container: Container, volume: str, file: str) -> bytes:
+    """The end of a file in a volume that a container on another node has, TAIL bytes at most. Raises CoffreError.
+
+    It takes a task there, in which the `tail` of the service's image says it to its log.
+    """
+    found = services(paths.stack)[container.service]["Spec"]["TaskTemplate"]["ContainerSpec"]
+    mount = {"Type": "volume", "Source": f"{paths.stack}_{volume}", "Target": "/volume", "ReadOnly": True}
+    spec = {
+        "Image": found["Image"],
+        "User": found.get("User", ""),
+        "Command": ["tail", "-c", str(TAIL), f"/volume/{file}"],
+        "Healthcheck": {"Test": ["NONE"]},
+        "Mounts": [mount],
+        "ReadOnly": True,
+        "CapabilityDrop": ["ALL"],
+    }
+    called = f"{paths.stack}_reads"
+    try:
+        own.finish(paths.stack, called, {"ContainerSpec": spec, "LogDriver": {"Name": "json-file"}}, container.node)
+        return compose.call(["docker", "service", "logs", "--raw", called]).encode()
     finally:
         own.stop(called)
 

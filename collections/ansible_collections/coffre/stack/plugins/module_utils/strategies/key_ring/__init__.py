@@ -1,8 +1,9 @@
 """key_ring: a key that its consumers themselves check, where the earlier ones still count for a while or for good.
 
 Nobody has to be taught: a bundle brings the new key and the ring. Settings, beside those of `rings`: `probe`, the
-command of the service's own program that tries keys (`rehearse` or `confirm` is appended, and the keys go to its
-standard input), and `signers`, the services that sign, where the others only verify and so have to know a key first.
+command of the service's own program that tries keys (`rehearse` is appended, or `confirm` and the address at which the
+service listens, and the keys go to its standard input), and `signers`, the services that sign, where the others only
+verify and so have to know a key first.
 """
 
 from __future__ import annotations

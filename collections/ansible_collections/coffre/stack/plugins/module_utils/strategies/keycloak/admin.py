@@ -17,7 +17,7 @@ from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError, KeycloakGetError
 
 from ... import engines
-from ...engines import compose, containers
+from ...engines import compose
 from ...engines.base import Container
 from ...errors import ByHand, CoffreError
 from ...paths import StackPaths
@@ -306,7 +306,8 @@ def _two_factors(user: str) -> str:
 def _event(container: Container, user: str, began: float) -> str:
     """The error that Keycloak logged last of a login of a user since a time (epoch s); "" where it cannot be read."""
     with suppress(CoffreError):
-        said = compose.call(["docker", *containers.logs(container), "--since", f"{began:.3f}", container.id])
+        logs = ["service", "logs", "--raw", container.task] if container.elsewhere else ["logs", container.id]
+        said = compose.call(["docker", *logs, "--since", f"{began:.3f}"])
         found = re.findall(rf'type="LOGIN_ERROR".* error="(\w+)".* username="{re.escape(user)}"', said)
         return str(found[-1]) if found else ""
     return ""
