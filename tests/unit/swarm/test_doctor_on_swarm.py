@@ -205,6 +205,10 @@ def other_bundle(managers: Managers) -> None:
     spec(managers, "app")["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"][LABEL_BUNDLE] = "0" * 12
 
 
+def scaled(managers: Managers) -> None:
+    spec(managers, "app")["Spec"]["Mode"]["Replicated"]["Replicas"] = 3
+
+
 def turned_back(managers: Managers) -> None:
     spec(managers, "app")["UpdateStatus"] = {"State": "rollback_completed"}
 
@@ -219,6 +223,7 @@ def no_node(managers: Managers) -> None:
         (drop_service, "app has no service"),
         (add_service, "the service old is not in the Compose file"),
         (other_bundle, "app has the bundle 000000000000, not the current"),
+        (scaled, "app is to have 3 tasks where the Compose file says 1"),
         (turned_back, "Swarm went back to what app was before"),
         (no_node, "0 of 1 tasks of app run as they should (no suitable node)"),
     ],
@@ -230,17 +235,20 @@ def test_services_that_are_not_as_they_should_be_are_told(
     assert says in told(doctor_swarm.services, asked())
 
 
-def test_secrets_that_are_missing_and_foreign_are_told(
+def test_a_secret_that_is_missing_is_told(
     paths: StackPaths, deployed: Managers, asked: Callable[..., examined.Target]
 ) -> None:
     version = state.load(paths).secrets["password"].version
     deployed.ask("DELETE", f"/secrets/demo.{version}")
+    assert told(doctor_swarm.values, asked()) == f"the secret demo.{version} is missing"
+
+
+def test_secrets_that_nothing_needs_are_a_warning(paths: StackPaths, asked: Callable[..., examined.Target]) -> None:
     objects.keep(paths, {"strange": b"1"})
     objects.keep_of_run(paths, "r0", "ring", "new", b"of a rotation that is over")
-    sentence = told(doctor_swarm.values, asked())
-    assert f"the secret demo.{version} is missing; the secret demo." in sentence
-    assert "demo.strange is foreign" in sentence
-    assert sentence.count("is foreign") == 2
+    note = doctor_swarm.values(asked())
+    assert isinstance(note, examined.Caution)
+    assert "demo.strange" in note and note.count("demo.") == 2
 
 
 def test_the_values_of_an_open_rotation_are_not_foreign(
@@ -251,7 +259,7 @@ def test_the_values_of_an_open_rotation_are_not_foreign(
         st.run = state.Run("r1", "play", "ann", state.now(), state.now(60), {})
         state.save(paths, st)
     objects.keep_of_run(paths, "r1", "ring", "new", b"next")
-    assert doctor_swarm.values(asked())
+    assert not isinstance(doctor_swarm.values(asked()), examined.Caution)
 
 
 @pytest.mark.parametrize("acts", [True, False])

@@ -121,7 +121,7 @@ OF_THE_VAULT = (
 OF_A_NODE = (
     Examination("swap", doctor_swarm.memory, (), "switch it off, or encrypt it", (ACTING, NODE)),
     Examination(
-        "secrets", doctor_swarm.values, ("engine", "state"), f"{SITE}, which makes what it can anew", (ACTING,)
+        "secrets", doctor_swarm.values, ("engine", "state"), f"{SITE}, which makes anew what it can", (ACTING,)
     ),
     Examination(
         "services", doctor_swarm.services, ("engine", "state"), f"see docker service ps of it, or {SITE}", (ACTING,)

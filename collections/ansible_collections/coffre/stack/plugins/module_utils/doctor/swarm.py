@@ -60,19 +60,16 @@ def memory(_: Target) -> str:
 
 
 def values(target: Target) -> str:
-    """The swarm has each secret object that the state names, can give it to a task, and no other of this stack."""
+    """The swarm has each secret object that the state names, and no other of this stack."""
     there, st = objects.there(target.paths), target.state
     of_the_run = {
         called for called, each in there.items() if st.run and each["Spec"]["Labels"].get(objects.RUN) == st.run.id
     }
     wanted = bundles.wanted(st)
     problems = [f"the secret {target.paths.stack}.{called} is missing" for called in sorted(wanted - set(there))]
-    problems += [
-        f"the secret {target.paths.stack}.{called} is foreign" for called in sorted(set(there) - wanted - of_the_run)
-    ]
-    read = [f"{service}/{name}" for (service, name), content in target.contents.items() if content is None]
-    problems += [f"the bundle {each} cannot be read" for each in read if not problems]
-    return verdict(problems, f"the swarm has the {len(wanted)} secrets that the state names")
+    left = [f"{target.paths.stack}.{called}" for called in sorted(set(there) - wanted - of_the_run)]
+    warning = f"nothing needs {', '.join(left)} any more: playbooks/site.yml removes what no task has"
+    return verdict(problems, f"the swarm has the {len(wanted)} secrets that the state names", [warning] if left else [])
 
 
 def services(target: Target) -> str:
@@ -89,6 +86,9 @@ def services(target: Target) -> str:
         given = there[name]["Spec"]["TaskTemplate"]["ContainerSpec"].get("Labels") or {}
         if given.get(LABEL_BUNDLE) != current:
             problems.append(f"{name} has the bundle {given.get(LABEL_BUNDLE)}, not the current {current}")
+        wanted = known[name].replicas
+        if "Replicated" in there[name]["Spec"]["Mode"] and now.wanted != wanted:
+            problems.append(f"{name} is to have {now.wanted} tasks where the Compose file says {wanted}")
         if now.update in deploy.UNDONE:
             problems.append(f"Swarm went back to what {name} was before its last update")
         if not now.settled:
