@@ -86,9 +86,9 @@ def services(target: Target) -> str:
         given = there[name]["Spec"]["TaskTemplate"]["ContainerSpec"].get("Labels") or {}
         if given.get(LABEL_BUNDLE) != current:
             problems.append(f"{name} has the bundle {given.get(LABEL_BUNDLE)}, not the current {current}")
-        wanted = known[name].replicas
-        if "Replicated" in there[name]["Spec"]["Mode"] and now.wanted != wanted:
-            problems.append(f"{name} is to have {now.wanted} tasks where the Compose file says {wanted}")
+        said = target.catalogue.services.get(name)
+        if said and "Replicated" in there[name]["Spec"]["Mode"] and now.wanted != said.replicas:
+            problems.append(f"{name} is to have {now.wanted} tasks where the Compose file says {said.replicas}")
         if now.update in deploy.UNDONE:
             problems.append(f"Swarm went back to what {name} was before its last update")
         if not now.settled:
