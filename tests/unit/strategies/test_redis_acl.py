@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Secret
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import ByHand, CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.host import objects, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.redis_acl import server as redis
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.redis_acl import strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.redis_acl.acl_user import server as server_of
-from tests.unit.strategies.given import DEATHS, Given, back, forward, free_port, survive
+from tests.unit.strategies.given import DEATHS, Given, back, container, forward, free_port, survive
 
+ask = redis.ask
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None, reason="the package redis-server is not installed"
 )
@@ -34,14 +36,13 @@ SELF = {"service": "cache", "user": "shop"}
 
 @dataclass
 class Server:
-    """A redis-server in a folder. `scripts` is what redis-cli was given; `deaths` as of the other strategies."""
+    """A redis-server in a folder. `commands` are those of the admin; `deaths` as of the other strategies."""
 
     folder: Path
     port: int
     words: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
-    scripts: list[str] = field(default_factory=list)
-    arguments: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
     changes: int = 0
     deaths: dict[int, bool] = field(default_factory=dict)
 
@@ -59,16 +60,14 @@ class Server:
             self.process.wait()
             self.process.stdout.close()
 
-    def ask(self, _id: str, *command: str, stdin: str = "", seconds: float = 5.0) -> str:
-        """The command in the container, which here is this machine."""
-        self.scripts.append(stdin)
-        self.arguments += command
-        change = "SETUSER" in stdin
+    def ask(self, server: redis.Redis, what: str, *commands: str) -> list[list[str]]:
+        self.commands += commands
+        change = any("SETUSER" in each for each in commands)
         self.changes += change
         made = self.deaths.get(self.changes) if change else None
-        said = "" if made is False else self.run(command, stdin, seconds)
+        said = [] if made is False else ask(server, what, *commands)
         if made is not None:
-            raise CoffreError("it died")
+            raise CoffreError("Redis gave no answer")
         return said
 
     def run(self, command: Sequence[str], stdin: str, seconds: float = 5.0) -> str:
@@ -83,7 +82,8 @@ class Server:
 
 def running(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Iterator[Server]:
     found = Server(folder, free_port(), words)
-    monkeypatch.setattr(compose, "ask", found.ask)
+    monkeypatch.setattr(redis, "ask", found.ask)
+    monkeypatch.setattr(objects, "entered", lambda _pid: nullcontext())
     monkeypatch.setattr(compose, "succeeds", lambda _id, command: subprocess.run(command, check=False).returncode == 0)
     try:
         found.start()
@@ -159,14 +159,13 @@ def test_both_passwords_count_until_the_old_one_is_taken_away(server: Server) ->
     assert "-@admin" in "".join(server.cli("ACL GETUSER shop"))
 
 
-def test_of_the_secrets_only_digests_reach_the_server_and_nothing_is_in_arguments(server: Server) -> None:
+def test_of_the_secrets_only_digests_are_in_commands(server: Server) -> None:
     context = given(server)
     forward(strategy, context)
     new = context.values["new"].decode()
-    everything = " ".join([*server.scripts, *server.arguments])
-    assert new not in everything and "canary-old" not in everything
-    assert "canary-admin" not in everything  # it is written as redis-cli reads it
-    assert set(server.arguments) == {"redis-cli", "-p", str(server.port)}
+    everything = " ".join(server.commands)
+    assert redis.digest(context.values["new"]) in everything
+    assert new not in everything and "canary" not in everything
     kept = (server.folder / "users.acl").read_text()
     assert redis.digest(context.values["new"]) in kept and new not in kept
 
@@ -241,11 +240,44 @@ def test_a_protected_redis_lets_the_network_in_once_it_is_set_right(fresh: Serve
     fresh.start(address)
     inside = given(fresh)
     context = replace(inside, address=address)
-    assert redis._said(server_of(context), b"*1\r\n$4\r\nPING\r\n").startswith("-DENIED")
+    assert redis._said(server_of(context), b"PING").startswith("-DENIED")
     assert "has no user shop" in strategy.deployed(context)[0]
     assert strategy.agree(context, dry=False).repaired == ["user", "default"]
     strategy.prove(context, "old")
     assert strategy.blockers(context) == []
+
+
+def test_on_another_host_it_is_reached_over_the_network(fresh: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Given, "container", lambda self, name: replace(container(name, address=self.address), elsewhere=True)
+    )
+    monkeypatch.setattr(compose, "succeeds", None)
+    fresh.stop()
+    address, fresh.words = outward(), (*fresh.words, "--protected-mode", "yes")
+    fresh.start(address)
+    context = replace(given(fresh), address=address)
+    (told,) = strategy.deployed(context)
+    assert isinstance(told, ByHand) and "let it start with a file of users that has root" in told
+    fresh.stop()
+    fresh.words = (*fresh.words, "--protected-mode", "no")
+    fresh.start(address)
+    assert strategy.agree(context, dry=False).repaired == ["user", "default"]
+    assert strategy.blockers(context) == []
+    forward(strategy, context)
+    assert accepted(fresh, context.values["new"]) and not accepted(fresh, OLD)
+
+
+@pytest.mark.parametrize(
+    "said", ["+OK", "HTTP/1.1 400 Bad Request\r\n\r\n", "$3\r\nab", "*2\r\n+OK\r\n", "-LOADING it\r\n", "-ERR\r\n", ""]
+)
+def test_what_is_no_answer_of_redis_is_told(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(socket, "create_connection", lambda *_: ours)
+    with theirs:
+        theirs.sendall(said.encode())
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(CoffreError, match="gave no usable answer at port 6379"):
+            redis.accepts(redis.Redis(container("cache"), 6379, "root", (ADMIN,)), "shop", OLD)
 
 
 @pytest.mark.parametrize("user", ["shop", "default"])
@@ -288,12 +320,20 @@ def test_a_container_that_gives_no_answer_is_not_for_a_person(server: Server, mo
     """A deploy goes on: it may be what brings the answer back."""
     server.cli("ACL SETUSER shop off")
 
-    def ask(*_: Any, **__: Any) -> str:
-        raise CoffreError("exit code 126")
+    def gone(_pid: int) -> Any:
+        raise FileNotFoundError
 
-    monkeypatch.setattr(compose, "ask", ask)
-    with pytest.raises(CoffreError, match="gave no answer when asked to look at the user shop"):
+    def away(_pid: int) -> Any:
+        server.stop()
+        return nullcontext()
+
+    monkeypatch.setattr(objects, "entered", away)
+    with pytest.raises(CoffreError, match=r"gave no usable answer at port .*ConnectionRefusedError") as refusal:
         strategy.deployed(given(server))
+    assert not isinstance(refusal.value, redis.NotAdmitted)
+    monkeypatch.setattr(objects, "entered", gone)
+    with pytest.raises(CoffreError, match="gave no usable answer at port"):
+        redis.look(server_of(given(server)), "shop")
 
 
 def test_an_admin_without_the_rights_is_told(server: Server) -> None:
@@ -317,7 +357,7 @@ def test_what_still_counts_and_what_does_not_is_told(server: Server) -> None:
     with pytest.raises(CoffreError, match="lets anybody in"):
         strategy.prove(context, "new")
     server.stop()
-    with pytest.raises(CoffreError, match="Redis gave no answer at port"):
+    with pytest.raises(CoffreError, match="Redis gave no usable answer at port"):
         strategy.prove(context, "old")
 
 

@@ -150,14 +150,22 @@ def near(paths: StackPaths) -> Iterator[None]:
     if getattr(_here, "stack", None) == paths.stack:
         yield
         return
-    found = reader(paths)
+    with entered(reader(paths).pid):
+        _here.stack = paths.stack
+        try:
+            yield
+        finally:
+            _here.stack = None
+
+
+@contextmanager
+def entered(pid: int) -> Iterator[None]:
+    """Have this thread, and what it starts, in the network of a process of this host. Raises OSError."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
-        _enter(found.pid)
-        _here.stack = paths.stack
+        _enter(pid)
         yield
     finally:
-        _here.stack = None
         _set_network(home)
         os.close(home)
 

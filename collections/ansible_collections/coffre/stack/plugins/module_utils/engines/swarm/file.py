@@ -37,7 +37,16 @@ MONITOR = "2s"  # that a new task is watched once it is healthy, before the next
 LONGEST = 31  # of a service's name: Swarm has 63 characters for STACK_SERVICE
 NOT_YET = "which stack_engine: swarm does not do yet"
 # The strategies that need no command in a container of their verifier's.
-DONE = ("fixed", "key_ring", "keycloak_client", "keycloak_user", "postgres_role", "postgres_user", "replace")
+DONE = (
+    "fixed",
+    "key_ring",
+    "keycloak_client",
+    "keycloak_user",
+    "postgres_role",
+    "postgres_user",
+    "redis_acl",
+    "replace",
+)
 ALLOWED_SECURITY = {"no-new-privileges:true", "no-new-privileges=true", "no-new-privileges"}
 
 
