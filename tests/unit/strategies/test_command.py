@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, Secret
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.command import operators, strategy
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
-from tests.unit.strategies.given import DEATHS, Given, back, forward, free_port, survive
+from tests.unit.strategies.given import DEATHS, Given, back, container, forward, free_port, survive
 
 # A verifier: its file has, by user, the values that count. It repeats what it was given, as careless programs do.
 PROGRAM = """
@@ -47,6 +49,7 @@ class Verifier:
     """The program and its file. `heard` is what it was given, `words` the arguments; `deaths` as of the others."""
 
     folder: Path
+    container: str = "id-queue"
     heard: list[dict[str, Any]] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     changes: int = 0
@@ -65,7 +68,7 @@ class Verifier:
 
     def ask(self, container: str, *command: str, stdin: str, seconds: float) -> str:
         """The command in the container, which here is this machine."""
-        assert container == "id-queue"
+        assert container == self.container
         self.heard.append(json.loads(stdin))
         self.words += command
         change = command[2] in ("teach", "withdraw", "agree")
@@ -111,6 +114,35 @@ def test_a_value_goes_the_whole_way_on_standard_input_only(verifier: Verifier, m
     assert verifier.heard[1] == {"secret": "queue-password", "value": new, "other": OLD.decode()}
     assert verifier.heard[-1] == {"secret": "queue-password", "value": OLD.decode(), "other": new}
     assert not [word for word in verifier.words if new in word or "canary" in word]
+
+
+def test_commands_run_in_a_container_beside(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: list[str] = []
+
+    @contextmanager
+    def beside(paths: StackPaths, service: str) -> Iterator[Container]:
+        assert (paths.stack, service) == ("demo", "queue")
+        there.append("begun")
+        try:
+            yield replace(container("queue"), id="id-beside")
+        finally:
+            there.append("ended")
+
+    monkeypatch.setattr(compose, "beside", beside)
+    verifier.container = "id-beside"
+    context = given(commands(verifier) | {"beside": True})
+    forward(strategy, context)
+    assert verifier.known() == {"only": [context.values["new"].decode()]}
+    assert there == ["begun", "ended"] * len(verifier.heard)
+
+
+def test_commands_for_a_container_on_another_host_are_refused(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Given, "container", lambda *_: replace(container("queue"), elsewhere=True))
+    with pytest.raises(CoffreError, match=r"which is on another host; nothing was changed: .* `beside: true`"):
+        strategy.teach(given(commands(verifier)))
+    assert verifier.heard == []
 
 
 @pytest.mark.parametrize("deaths", DEATHS[:6])

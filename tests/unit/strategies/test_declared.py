@@ -22,6 +22,8 @@ ROLES = {"service": "db", "owner": "shop", "roles": ["shop_a", "shop_b"]}
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
     ("command", COMMANDS | {"agree": ["a"], "refused": ["r"], "users": ["shop_a", "shop_b"]}, ""),
+    ("command", COMMANDS | {"beside": True}, ""),
+    ("command", COMMANDS | {"beside": "yes"}, "settings.beside is 'yes': use one of False, True"),
     ("command", COMMANDS | {"prove": "sh -c"}, "settings.prove must be a list of words of a command"),
     ("command", COMMANDS | {"agree": ["sh", 1]}, "settings.agree has an ill-formed entry 1"),
     ("command", COMMANDS | {"users": ["shop"]}, "settings.users must name two users or more"),

@@ -213,12 +213,13 @@ COMMANDS = {"service": "app", "teach": ["t"], "prove": ["p"], "withdraw": ["w"]}
 @pytest.mark.parametrize(
     ("different", "more", "sentence"),
     [
-        ({"strategy": "command", "settings": COMMANDS}, [], "db has the strategy command at a verifier of its own"),
-        ({}, [], "db needs a secret of the strategy postgres_user for the service postgres"),
+        ({"strategy": "command", "settings": COMMANDS}, [], "db has commands for the container of app"),
+        ({"strategy": "command", "settings": COMMANDS | {"beside": True}}, [], ""),
+        ({}, [], "db needs psql in the container of postgres"),
         (
             {},
             [{**USER, "settings": {"service": "app", "user": "u"}}],
-            "db needs a secret of the strategy postgres_user",
+            "db needs psql in the container of postgres",
         ),
         ({}, [USER], ""),
     ],

@@ -36,17 +36,6 @@ RESTARTS = {"no": "none", "on-failure": "on-failure", "always": "any", "unless-s
 MONITOR = "2s"  # that a new task is watched once it is healthy, before the next one is replaced
 LONGEST = 31  # of a service's name: Swarm has 63 characters for STACK_SERVICE
 NOT_YET = "which stack_engine: swarm does not do yet"
-# The strategies that need no command in a container of their verifier's.
-DONE = (
-    "fixed",
-    "key_ring",
-    "keycloak_client",
-    "keycloak_user",
-    "postgres_role",
-    "postgres_user",
-    "redis_acl",
-    "replace",
-)
 ALLOWED_SECURITY = {"no-new-privileges:true", "no-new-privileges=true", "no-new-privileges"}
 
 
@@ -58,20 +47,18 @@ def problems(catalogue: Catalogue) -> list[str]:
     for name, volume in (catalogue.file.data.get("volumes") or {}).items():
         if volume and volume.get("external"):
             found.append(f"the volume {name} is external, {NOT_YET}")
-    for name, secret in catalogue.secrets.items():
-        if secret.strategy not in DONE:
-            found.append(f"{name} has the strategy {secret.strategy} at a verifier of its own, {NOT_YET}")
-    return [*found, *_unadministered(catalogue)]
+    return [*found, *_out_of_reach(catalogue)]
 
 
-def _unadministered(catalogue: Catalogue) -> Iterator[str]:
+def _out_of_reach(catalogue: Catalogue) -> Iterator[str]:
+    """Secrets that would need a command in the container of a verifier that may be on another node."""
     users = {each.verifier for each in catalogue.secrets.values() if each.strategy == "postgres_user"}
     for name, secret in catalogue.secrets.items():
+        where = f"the container of {secret.verifier}, which may be on another node"
         if secret.strategy == "postgres_role" and secret.verifier not in users:
-            yield (
-                f"{name} needs a secret of the strategy postgres_user for the service {secret.verifier}, which may run "
-                "where no psql can be started (docs/rotation.md)"
-            )
+            yield f"{name} needs psql in {where}: add a secret of the strategy postgres_user for that service"
+        if secret.strategy == "command" and not secret.settings.get("beside"):
+            yield f"{name} has commands for {where}: set beside: true where they reach it over the network"
 
 
 def _of(entry: Entry) -> Iterator[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
+from ... import engines
 from ...engines import compose
+from ...engines.base import Container
 from ...errors import CoffreError
 from ...host import state
 from ..alternate import holder
@@ -17,20 +20,37 @@ COMMAND_SECONDS = 60.0
 
 
 def run(context: Context, step: str, which: Which) -> None:
-    """Let a command of the settings act on a value, inside the verifier's container. Raises CoffreError if it fails.
+    """Let a command of the settings act on a value, where they say that it runs. Raises CoffreError if it fails.
 
     It reads one line of JSON: {"secret", "value", "other"}, with "user" and "other_user" where the settings have
     `users`. What of the other there is none is null. Of kind bytes the values are in base64.
     """
-    container, command = context.verifier(), context.secret.settings[step]
-    try:
-        compose.ask(container.id, *command, stdin=_input(context, which) + "\n", seconds=COMMAND_SECONDS)
-    except CoffreError:
+    command = context.secret.settings[step]
+    with _place(context) as container:
+        try:
+            compose.ask(container.id, *command, stdin=_input(context, which) + "\n", seconds=COMMAND_SECONDS)
+        except CoffreError:
+            raise CoffreError(
+                f"The command `{step}` of {context.secret.name} failed in {container.name} for the {which} value, or "
+                f"did not end within {COMMAND_SECONDS:.0f} s; what it said is withheld, because it was given values: "
+                "try it by hand with a value that is none."
+            ) from None
+
+
+@contextmanager
+def _place(context: Context) -> Iterator[Container]:
+    """The verifier's own container, or one beside it. Raises CoffreError."""
+    verifier = context.verifier()
+    if context.secret.settings.get("beside"):
+        with engines.of(context.paths).beside(context.paths, verifier.service) as found:
+            yield found
+        return
+    if verifier.elsewhere:
         raise CoffreError(
-            f"The command `{step}` of {context.secret.name} failed in {container.name} for the {which} value, or did "
-            f"not end within {COMMAND_SECONDS:.0f} s; what it said is withheld, because it was given values: try it by "
-            "hand with a value that is none."
-        ) from None
+            f"The commands of {context.secret.name} run in {verifier.name}, which is on another host; nothing was "
+            "changed: where they reach it over the network, set `beside: true` in the secret's settings."
+        )
+    yield verifier
 
 
 def succeeds(context: Context, step: str, which: Which) -> bool:
