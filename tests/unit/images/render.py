@@ -16,6 +16,7 @@ INVENTORY: dict[str, Any] = {
     "stack_https_port": 8443,
     "stack_http_port": 8080,
     "stack_admin_console": False,
+    "stack_catalogue": {"secrets": []},
 }
 BUNDLES: dict[str, compose_file.Bundle] = {
     "app": {"bundle": "a1", "path": "/run/coffre/demo/app/a1", "files": ["audit-log-signing-key", "flask-secret-key"]},

@@ -183,7 +183,7 @@ def test_a_flash_of_readiness_does_not_count(stage: Managers, monkeypatch: pytes
 
     monkeypatch.setattr(swarm, "ask", ask)
     assert deploy.wait("demo", "app", NEW, 60) == ""
-    assert len(list(turns)) < 2
+    assert len(list(turns)) < 3
 
 
 def test_tasks_are_told_as_containers() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..compose_file import LABEL_BUNDLE
 from ..engines import swarm
-from ..engines.swarm import deploy
+from ..engines.swarm import courier, deploy
 from ..errors import CoffreError
 from ..host import bundles, objects, tmpfs
 from ..host import state as states
@@ -76,13 +76,15 @@ def services(target: Target) -> str:
     """Each service's tasks run, with the bundle in force."""
     stack = target.paths.stack
     there, running, nodes = swarm.services(stack), swarm.tasks(stack), ask("GET", "/nodes")
-    known = target.catalogue.services
+    # By service of the swarm, whose bundle it has; a proxy has none, which its courier has for it.
+    known = {name: "" if each.adopt == "reload" else name for name, each in target.catalogue.services.items()}
+    known |= {courier.called(name): name for name, bundle in known.items() if not bundle}
     problems = [f"the service {name} is not in the Compose file" for name in sorted(set(there) - set(known))]
     problems += [f"{name} has no service" for name in sorted(set(known) - set(there))]
     for name in sorted(set(known) & set(there)):
         spec = (there[name]["Spec"].get("Labels") or {}).get(swarm.SPEC, "")
         now = deploy.standing(there[name], running, spec)
-        current = target.state.services.get(name, states.ServiceState()).current
+        current = target.state.services.get(known[name], states.ServiceState()).current
         given = there[name]["Spec"]["TaskTemplate"]["ContainerSpec"].get("Labels") or {}
         if given.get(LABEL_BUNDLE) != current:
             problems.append(f"{name} has the bundle {given.get(LABEL_BUNDLE)}, not the current {current}")

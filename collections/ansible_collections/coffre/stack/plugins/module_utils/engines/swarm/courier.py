@@ -89,7 +89,13 @@ def service(
         **{key: proxy[key] for key in kept if key in proxy},
         # A dollar is doubled, for the file's variables are filled in when it is deployed.
         "entrypoint": ["/bin/sh", "-c", SCRIPT.replace("$", "$$"), "courier", FOLDER, bundle, NAME, SERVED, MOUNT],
-        "healthcheck": {"test": ["CMD", "test", "-e", SERVED], "interval": "5s", "start_period": "120s"},
+        # Once it has come through nothing of it changes.
+        "healthcheck": {
+            "test": ["CMD", "test", "-e", SERVED],
+            "interval": "60s",
+            "start_period": "150s",
+            "start_interval": "250ms",
+        },
         "stop_grace_period": "0s",
         "volumes": [
             _mount(entry, FOLDER),
