@@ -18,6 +18,7 @@ def services(console: bool = False, url: str = "https://a.test") -> dict[str, An
         "stack_public_url": url,
         "stack_https_port": 8443,
         "stack_http_port": 8080,
+        "stack_catalogue": {"secrets": []},
     }
     text = Templar(DataLoader(), variables=variables).template(trust_as_template(FILE.read_text()))
     result: dict[str, Any] = DataLoader().load(str(text))["services"]
