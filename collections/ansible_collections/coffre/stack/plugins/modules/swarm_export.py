@@ -10,7 +10,7 @@ version_added: 0.1.0
 description:
   - Appends to the audit trail of this manager the records that it lacks, and writes the stack's state beside it, which
     nothing reads as long as there is a swarm.
-  - Fails where the manager's file is not the beginning of the trail, or lacks more records than the managers keep.
+  - Warns where the manager is not in control. Fails where its file is not the beginning of the trail, or lacks more records than the managers keep.
 extends_documentation_fragment: [coffre.stack.stack]
 attributes:
   check_mode:
@@ -46,11 +46,20 @@ from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import r
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 
 
+AWAY = (
+    "This manager is not in control of the swarm, and its audit trail was not brought up to date: see what make doctor "
+    "says of it."
+)
+
+
 def work(stack: str, check: bool) -> dict[str, Any]:
     """Keep it by the module's parameters. Raises CoffreError."""
     paths = StackPaths(stack, engine="swarm")
-    if ask("GET", "/info")["Swarm"]["LocalNodeState"] == "inactive":
-        return {"changed": False, "records": 0}  # a check of what is to be a swarm
+    about = ask("GET", "/info")["Swarm"]
+    if not about.get("ControlAvailable"):
+        # A check of what is to be a swarm finds none.
+        warnings = [AWAY] if about["LocalNodeState"] != "inactive" else []
+        return {"changed": False, "records": 0, "warnings": warnings}
     records = audit.follow(paths, check)
     return {"changed": state.export(paths, check) or records > 0, "records": records}
 
