@@ -10,7 +10,8 @@ version_added: 0.1.0
 description:
   - Appends to the audit trail of this manager the records that it lacks, and writes the stack's state beside it, which
     nothing reads as long as there is a swarm.
-  - Warns where the manager is not in control. Fails where its file is not the beginning of the trail, or lacks more records than the managers keep.
+  - Warns where the manager is not in control. Fails where its file is not the beginning of the trail, or lacks more
+    records than the managers keep.
 extends_documentation_fragment: [coffre.stack.stack]
 attributes:
   check_mode:
@@ -44,7 +45,6 @@ from ansible_collections.coffre.stack.plugins.module_utils.host import state
 from ansible_collections.coffre.stack.plugins.module_utils.host.api import ask
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
-
 
 AWAY = (
     "This manager is not in control of the swarm, and its audit trail was not brought up to date: see what make doctor "
