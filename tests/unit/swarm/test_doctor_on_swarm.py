@@ -120,7 +120,7 @@ def container(root: Path) -> dict[str, Any]:
         "Image": "sha256:abc",
         "HostnamePath": str(root / "containers/c/hostname"),
         "LogPath": str(root / "containers/c/json.log"),
-        "State": {"Pid": 7},
+        "State": {"Pid": 7, "Running": True},
         "Config": {"User": "60611:60611", "Labels": labels, "Env": []},
         "HostConfig": {"ReadonlyRootfs": True, "CapDrop": ["ALL"], "Memory": 9, "MemorySwap": 18, "PidsLimit": 9}
         | {"Ulimits": [{"Name": "core", "Hard": 0}]},
@@ -324,6 +324,24 @@ def test_softened_tasks_are_told(
     given = asked(False)
     plant(tmp_path, given.inspected[0])
     assert f"demo_app.1.x should have {what}" in told(doctor_containers.hardening, given)
+
+
+def test_a_task_that_has_ended_is_held_to_nothing_and_its_network_may_be_gone(
+    asked: Callable[..., examined.Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[str] = []
+
+    def ask(_: str, names: set[str]) -> list[Any]:
+        wanted.extend(names)
+        return []
+
+    monkeypatch.setattr(examined.Target, "ask", staticmethod(ask))
+    given = asked(False)
+    given.inspected[0]["State"]["Running"] = False
+    given.inspected[0]["HostConfig"]["ReadonlyRootfs"] = False
+    given.inspected[0]["NetworkSettings"]["Networks"] = {"demo_inner": {}}
+    assert doctor_containers.hardening(given).startswith(("0 containers", "AppArmor is off"))
+    assert wanted == []
 
 
 def test_swap_in_clear_is_told(asked: Callable[..., examined.Target], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ def test_every_manager_keeps_the_trail_and_the_state(paths: StackPaths, other: S
     assert other.audit.read_bytes() == paths.audit.read_bytes()
     assert json.loads(other.state.read_bytes()) == asdict(state.load(paths))
     assert {path.stat().st_mode & 0o777 for path in (other.audit, other.state)} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (other.lib, other.lib_root)} == {0o700}
     assert audit.follow(other, check=False) == 0
     assert not state.export(other, check=False)
     happens(paths)

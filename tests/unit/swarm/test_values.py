@@ -135,6 +135,23 @@ def test_a_bundle_that_cannot_be_read_whole_is_made_anew(
     assert stage(paths, catalogue)["new"]
 
 
+def test_what_the_catalogue_no_longer_gives_is_told_in_words_of_a_swarm(
+    paths: StackPaths, catalogue: Catalogue
+) -> None:
+    stage(paths, catalogue)
+    adopt(paths)
+    st, less = (
+        state.load(paths),
+        described.parse({**DATA, "secrets": DATA["secrets"][:1], "services": DATA["services"][:1]}),
+    )
+    (told,) = bundles.unwanted(paths, st, less)
+    assert told.startswith("client still has password") and told.endswith(
+        "because it is no service of the catalogue, and may be on the swarm still: docker service rm demo_client, and "
+        "playbooks/site.yml removes them for good"
+    )
+    assert "tmpfs" not in told
+
+
 def test_files_are_called_after_versions_and_composed_ones_after_their_bundle() -> None:
     about = state.Bundle(
         {"b.conf": ["x"], "x": ["x"], f"x.{'1' * 32}": ["x"], "a.conf": ["x"]}, {"x": "2" * 32}, "", 1, 1

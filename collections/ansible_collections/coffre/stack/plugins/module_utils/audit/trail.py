@@ -472,7 +472,7 @@ def follow(paths: StackPaths, check: bool) -> int:
     own, torn = _read(paths.audit)
     lacking = _trail(paths)[0][len(own) :]
     if (lacking or torn) and not check:
-        paths.lib.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.make_folder(paths)
         try:
             _write(paths.audit, sum(map(len, own)), b"".join(lacking))
         except OSError as error:

@@ -113,7 +113,8 @@ def hardening(target: Target) -> str:
     networks = {network["Name"]: network["Internal"] for network in target.ask("network", target.networks())}
     shares = [data["HostConfig"].get("CpuShares") or DEFAULT_SHARES for data in target.inspected if _published(data)]
     problems, off = [], []
-    for data in target.inspected:
+    held = [data for data in target.inspected if target.held(data)]
+    for data in held:
         name, config = data["Name"].removeprefix("/"), data["Config"]
         service = target.catalogue.services.get(target.service_of(data))
         if service and service.entry and service.entry.user and config.get("User") != f"{service.uid}:{service.gid}":
@@ -126,7 +127,7 @@ def hardening(target: Target) -> str:
                 off.append(f"{name} does without {what}")
             elif not holds:
                 problems.append(f"{name} should have {what}")
-    note = f"{len(target.inspected)} containers are held to the stack's limits"
+    note = f"{len(held)} containers are held to the stack's limits"
     return verdict(problems, note, off + _unconfined(target))
 
 
@@ -158,7 +159,7 @@ def _by_node(target: Target, data: dict[str, Any]) -> dict[str, bool]:
     try:
         status = (target.proc / str(data["State"]["Pid"]) / "status").read_text(encoding="utf-8")
     except OSError:
-        status = "NoNewPrivs:\t1"  # it has ended
+        status = "NoNewPrivs:\t1"  # it has just ended
     return {
         "no way to new privileges": "NoNewPrivs:\t1" in status,
         "a memory limit that covers swap": data["HostConfig"].get("Memory", 0) > 0,  # none that is not encrypted is on

@@ -89,7 +89,7 @@ def staged(target: Target) -> str:
                 f"{service.name} did not become ready with the version that was read last of {', '.join(former)}, and "
                 "goes on with the one before"
             )
-    problems += bundles.unwanted(target.state, target.catalogue)
+    problems += bundles.unwanted(target.paths, target.state, target.catalogue)
     return verdict(problems, f"{len(target.state.secrets)} secrets are staged for {len(services)} consumers")
 
 

@@ -79,7 +79,10 @@ def services(target: Target) -> str:
     # By service of the swarm, whose bundle it has; a proxy has none, which its courier has for it.
     known = {name: "" if each.adopt == "reload" else name for name, each in target.catalogue.services.items()}
     known |= {courier.called(name): name for name, bundle in known.items() if not bundle}
-    problems = [f"the service {name} is not in the Compose file" for name in sorted(set(there) - set(known))]
+    problems = [
+        f"the service {name} is not in the Compose file: docker service rm {stack}_{name} removes it"
+        for name in sorted(set(there) - set(known))
+    ]
     problems += [f"{name} has no service" for name in sorted(set(known) - set(there))]
     for name in sorted(set(known) & set(there)):
         spec = (there[name]["Spec"].get("Labels") or {}).get(swarm.SPEC, "")

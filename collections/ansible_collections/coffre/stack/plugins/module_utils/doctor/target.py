@@ -189,8 +189,12 @@ class Target:
         return trusting(str(self.ca_path or ""))
 
     def networks(self) -> set[str]:
-        """The networks of the stack's containers."""
-        return {name for data in self.inspected for name in networks_of(data)}
+        """The networks of the stack's containers. A node of a swarm has none of one whose task has ended there."""
+        return {name for data in self.inspected if self.held(data) for name in networks_of(data)}
+
+    def held(self, data: Mapping[str, Any]) -> bool:
+        """Whether a container is to be held to anything: a swarm keeps those of before for a while."""
+        return not self.paths.on_swarm or bool(data["State"].get("Running"))
 
     @property
     def label(self) -> str:

@@ -262,7 +262,7 @@ def discard_next(paths: StackPaths, st: state.State, service: str) -> None:
         point(paths, service, entry.current)
 
 
-def unwanted(st: state.State, catalogue: Catalogue) -> list[str]:
+def unwanted(paths: StackPaths, st: state.State, catalogue: Catalogue) -> list[str]:
     """What still holds a secret that the catalogue no longer gives it, why, and what ends it; a clause for each."""
     found = []
     for service, entry in sorted(st.services.items()):
@@ -272,10 +272,16 @@ def unwanted(st: state.State, catalogue: Catalogue) -> list[str]:
                 for secret in sorted(bundle.versions)
                 if secret not in catalogue.secrets or service not in catalogue.secrets[secret].consumers
             ]
+            where = "" if paths.on_swarm else ", on tmpfs and sealed,"
             if service == HOST:
                 why = "nothing was staged since: playbooks/site.yml or secrets.yml removes them for good"
             elif service in catalogue.services:
                 why = "its container was made with it: playbooks/site.yml rolls it and then removes them for good"
+            elif paths.on_swarm:
+                why = (
+                    "it is no service of the catalogue, and may be on the swarm still: docker service rm "
+                    f"{paths.stack}_{service}, and playbooks/site.yml removes them for good"
+                )
             else:
                 why = (
                     "it is no service of the catalogue, but its container is still there: remove that (docker ps --all "
@@ -284,7 +290,7 @@ def unwanted(st: state.State, catalogue: Catalogue) -> list[str]:
             if lost:
                 found.append(
                     f"{service} still has {', '.join(lost)}, which the catalogue no longer gives it, in its bundle "
-                    f"{name}, on tmpfs and sealed, because {why}"
+                    f"{name}{where} because {why}"
                 )
     return found
 

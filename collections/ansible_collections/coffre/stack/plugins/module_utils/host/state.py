@@ -146,11 +146,16 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def make_folder(paths: StackPaths) -> None:
+    """Have the stack's folder, which nobody but root sees into, nor into the one above."""
+    for directory in (paths.lib_root, paths.lib):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 @contextmanager
 def locked(paths: StackPaths, seconds: float = 60.0) -> Iterator[None]:
     """Hold the stack's lock; makes the stack's folder. Raises CoffreError if others keep it too long."""
-    for directory in (paths.lib_root, paths.lib):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(paths)
     with ExitStack() as held:
         try:
             held.enter_context(raft.locked(paths, seconds) if paths.on_swarm else files.locked(paths.lock, seconds))
@@ -273,6 +278,6 @@ def export(paths: StackPaths, check: bool) -> bool:
     if paths.state.exists() and paths.state.read_bytes() == text:
         return False
     if not check:
-        paths.lib.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(paths)
         files.write(paths.state, text, 0o600)
     return True

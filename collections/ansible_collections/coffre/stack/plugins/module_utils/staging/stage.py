@@ -80,8 +80,8 @@ def deliver(
         if not audit.keyed(st):
             result["warnings"].append(f"The catalogue gives the host no {audit.KEY}, so no audit trail is kept.")
         _tidy(paths, st, result)
-    if paths.state.exists():
-        result["warnings"] += [f"{clause}." for clause in bundles.unwanted(state.load(paths), catalogue)]
+    if state.begun(paths) if paths.on_swarm else paths.state.exists():
+        result["warnings"] += [f"{clause}." for clause in bundles.unwanted(paths, state.load(paths), catalogue)]
     result["authority"] = paths.authority.read_text(encoding="ascii") if paths.authority.exists() else ""
     fate = "would be" if settings.check else "was"
     result["warnings"] += [f"{path} is foreign to the stack and {fate} removed." for path in result["removed"]]
