@@ -151,3 +151,21 @@ def test_what_somebody_else_holds_keeps_the_state_and_is_told(paths: StackPaths,
     with pytest.raises(CoffreError, match="not wholly removed"):
         core.teardown(paths, "demo", check=False, hosts=HOSTS)
     assert {held.removeprefix("demo"), ".state"} <= names(deployed, "demo")
+
+
+def test_a_node_that_changes_meanwhile_is_read_anew(
+    paths: StackPaths, deployed: Managers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(method: str, path: str, *given: Any, **more: Any) -> Any:
+        if path == "/nodes/n-two/update" and not changed:
+            changed.append(path)
+            deployed.nodes["n-two"]["Version"] = {"Index": 99}
+        return deployed.ask(method, path, *given, **more)
+
+    changed: list[str] = []
+    monkeypatch.setattr(core, "ask", ask)
+    monkeypatch.setattr(core, "GONE_SECONDS", 60.0)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    core.teardown(paths, "demo", check=False, hosts=HOSTS)
+    assert labels(deployed) == {"coffre.demo-2", "coffre.host"}
+    assert changed and names(deployed, "demo") == set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,7 +18,8 @@ from .teardown import admit, require_name
 
 GONE_SECONDS = 180.0  # that tasks may take to end, and networks to be left
 POLL_SECONDS = 0.5
-BUSY = ("in use", "active endpoints")  # in the managers' refusal of what a task that ends has still
+# In the managers' refusals that pass: of what a task that ends has still, and of what somebody else just changed.
+BUSY = ("in use", "active endpoints", raft.STALE)
 
 
 def teardown(paths: StackPaths, destroy: str, check: bool, hosts: Collection[str]) -> dict[str, Any]:
@@ -32,9 +33,7 @@ def teardown(paths: StackPaths, destroy: str, check: bool, hosts: Collection[str
         found = _found(paths, bool(destroy))
         labelled = _labelled(paths)
         if not check:
-            _remove(paths, found)
-            for node in labelled if destroy else ():
-                _unlabel(paths, node)
+            _remove(paths, found, labelled if destroy else [])
             if destroy:
                 raft.remove(paths)  # last: it is the lock, and as long as it is there, there is something to remove
     removed = [f"{len(ids)} {kind}" for kind, ids in found.items()]
@@ -63,8 +62,8 @@ def _ids(kind: str, label: str) -> list[str]:
     return [str(each.get("ID") or each["Id"]) for each in found]
 
 
-def _remove(paths: StackPaths, found: Mapping[str, list[str]]) -> None:
-    """What runs goes before what it has. Raises CoffreError at the first that does not go."""
+def _remove(paths: StackPaths, found: Mapping[str, list[str]], labelled: Sequence[Mapping[str, Any]]) -> None:
+    """What runs goes before what it has, the labels of these nodes last. Raises CoffreError at what does not go."""
     kept = {record.id for record in (raft.look(paths),) if record}
     try:
         for kind, ids in found.items():
@@ -73,6 +72,8 @@ def _remove(paths: StackPaths, found: Mapping[str, list[str]]) -> None:
                     _until(functools.partial(ask, "DELETE", f"/{kind}/{each}"))
             if kind == "services":
                 _until(functools.partial(_all_gone, paths))
+        for node in labelled:
+            _until(functools.partial(_unlabel, paths, node["ID"]))
     except CoffreError as error:
         raise CoffreError(
             f"The stack {paths.stack} is not wholly removed: {error} Mend that and run playbooks/teardown.yml again."
@@ -80,7 +81,7 @@ def _remove(paths: StackPaths, found: Mapping[str, list[str]]) -> None:
 
 
 def _until(act: Callable[[], Any]) -> None:
-    """Do what a task that ends still hinders. Raises CoffreError where it does so for too long."""
+    """Do what something that passes still hinders. Raises CoffreError where it does so for too long."""
     deadline = time.monotonic() + GONE_SECONDS
     while True:
         try:
@@ -106,10 +107,14 @@ def _labelled(paths: StackPaths) -> list[dict[str, Any]]:
     return [node for node in ask("GET", "/nodes") if f"coffre.{paths.stack}" in (node["Spec"].get("Labels") or {})]
 
 
-def _unlabel(paths: StackPaths, node: Mapping[str, Any]) -> None:
+def _unlabel(paths: StackPaths, id: str) -> None:
+    """Take the stack's labels off a node, if it is as it was just read."""
     mine = {f"coffre.{paths.stack}", f"coffre.{paths.stack}.data"}
-    labels = {key: value for key, value in node["Spec"]["Labels"].items() if key not in mine}
-    ask("POST", f"/nodes/{node['ID']}/update", {**node["Spec"], "Labels": labels}, version=node["Version"]["Index"])
+    for node in _labelled(paths):
+        if node["ID"] == id:
+            labels = {key: value for key, value in node["Spec"]["Labels"].items() if key not in mine}
+            spec = {**node["Spec"], "Labels": labels}
+            ask("POST", f"/nodes/{id}/update", spec, version=node["Version"]["Index"])
 
 
 def _name(node: Mapping[str, Any]) -> str:
