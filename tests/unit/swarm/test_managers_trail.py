@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.audit import trail as audit
+from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, objects, raft, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
@@ -179,20 +181,66 @@ def test_a_record_that_was_changed_among_what_the_managers_keep_is_told(
         audit.examine(other, [], [])
 
 
-@pytest.mark.parametrize("here", [True, False])
-def test_a_trail_of_a_service_is_checked_where_its_task_runs_here(
-    paths: StackPaths, here: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def trail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The trail that an app's task writes on this node, whose key changed after two records."""
+    path = tmp_path / "app.jsonl"
+    lines, digest = [], ""
+    for seq, key in enumerate((b"old", b"old", b"new"), start=1):
+        record = {"seq": seq, "time": "t", "event": "load", "instance": key.decode(), "previous": digest}
+        line = audit._canonical(record | {"mac": audit._mac(key, record)}) + b"\n"
+        digest = hashlib.sha256(line).hexdigest()
+        lines.append(line)
+    path.write_bytes(b"".join(lines))
+    monkeypatch.setattr(audit.Trail, "path", lambda *_: path)
+    return path
+
+
+APP = audit.Trail("app", "app-audit", "audit.jsonl", "audit-key")
+
+
+def node(
+    paths: StackPaths, monkeypatch: pytest.MonkeyPatch, mounts: dict[str, bytes], here: bool = True
+) -> dict[str, Any]:
+    """What a node that does not act says, whose task of the app mounts this."""
+
+    def call(command: list[str]) -> str:
+        if command[1] == "volume":
+            return "demo_app-audit\n" if here else ""
+        if command[1] == "ps":
+            assert "label=com.docker.swarm.service.name=demo_app" in command
+            return "c1\n" if mounts else ""
+        return json.dumps([{"HostnamePath": str(paths.lib_root / "c1/hostname")}])
+
+    folder = paths.lib_root / "c1/mounts/secrets"
+    folder.mkdir(parents=True)
+    for name, value in mounts.items():
+        (folder / name).write_bytes(value)
+    monkeypatch.setattr(compose, "call", call)
+    return audit.examine(paths, [], [APP], acts=False)
+
+
+def test_a_node_checks_the_trail_of_its_task_by_the_key_that_it_mounts(
+    paths: StackPaths, trail: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    happens(paths)
-    asked: list[str] = []
+    found = node(paths, monkeypatch, {"id1": b"of something else", "id2": b"new"})
+    assert [each["said"] for each in found["trails"]] == [f"{trail}: 3 records in order, 0 kept heads among them."]
 
-    def path(each: audit.Trail, _: str) -> Path:
-        asked.append(each.name)
-        return paths.audit
 
-    monkeypatch.setattr(audit.Trail, "here", lambda *_: here)
-    monkeypatch.setattr(audit.Trail, "path", path)
-    trail = audit.Trail("host", "volume", "file", audit.KEY)
-    found = audit.examine(paths, [], [trail])
-    assert asked == (["host"] if here else [])
-    assert any(each.startswith("Each task of host writes") for each in found["warnings"])
+def test_a_changed_record_on_a_node_is_told(paths: StackPaths, trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trail.write_bytes(trail.read_bytes().replace(b"load", b"sell", 1))
+    with pytest.raises(CoffreError, match="does not follow the one before it"):
+        node(paths, monkeypatch, {"id2": b"new"})
+
+
+def test_a_node_without_a_task_says_that_it_did_not_check(
+    paths: StackPaths, trail: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = node(paths, monkeypatch, {})
+    assert found["trails"] == []
+    assert found["warnings"] == [f"{trail} was not checked: no task of app runs here, which would have its key."]
+
+
+@pytest.mark.usefixtures("trail")
+def test_a_node_without_the_volume_has_nothing_to_check(paths: StackPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert node(paths, monkeypatch, {}, here=False) == {"trails": [], "warnings": []}

@@ -14,6 +14,12 @@ description:
   - The keys never leave the host.
 extends_documentation_fragment: [coffre.stack.stack, coffre.stack.stack.engine, coffre.stack.stack.look]
 options:
+  acts:
+    description:
+      - Whether this host has the deployments' trail, for which one manager of a swarm is asked. Another node is asked
+        for the trails that services write there, which it checks by the keys that their tasks mount.
+    type: bool
+    default: true
   compose_file:
     description:
       - The stack's Compose file, as the lookup P(coffre.stack.compose_file#lookup) reads it. It tells which services
@@ -107,8 +113,9 @@ def work(params: dict[str, Any]) -> dict[str, Any]:
     if problems:
         raise CoffreError(f"The Compose file cannot be honoured, and nothing was checked: {'; '.join(problems)}.")
     heads, paths = params["heads"], StackPaths(params["stack"], engine=params["engine"])
-    found = audit.examine(paths, heads.get("", []), audit.trails(file, heads))
-    told = history.rotations(audit.rotating(paths), state.now(-86400 * params["days"]))
+    found = audit.examine(paths, heads.get("", []), audit.trails(file, heads), params["acts"])
+    records = audit.rotating(paths) if params["acts"] else ()
+    told = history.rotations(records, state.now(-86400 * params["days"]))
     return {"changed": False, **found, "rotations": [asdict(each) for each in told]}
 
 
@@ -116,6 +123,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack": {"type": "str", "required": True},
+            "acts": {"type": "bool", "default": True},
             "engine": {"type": "str", "choices": ["compose", "swarm"], "default": "compose"},
             "compose_file": {"type": "dict", "required": True},
             "heads": {"type": "dict", "default": {}},

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 from .. import compose_file
 from ..catalogue import HOST, Catalogue
-from ..engines import compose
+from ..engines import compose, swarm
 from ..engines.base import Container
 from ..errors import CoffreError
 from ..host import bundles, files, raft, state
@@ -205,19 +205,24 @@ def head(paths: StackPaths) -> str:
     return next((str(_head(record, line)) for line in reversed(lines) if (record := _parse(line))), "")
 
 
-def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) -> dict[str, Any]:
+def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail], acts: bool = True) -> dict[str, Any]:
     """Check the stack's trail and its services'. Returns {trails: [{service, head, said}], warnings}.
 
+    A node of a swarm that does not act has its services' alone, and of their keys those that their tasks there mount.
     Raises CoffreError with everything that is wrong.
     """
-    st = state.load(paths)
+    st = state.load(paths) if acts else state.State(paths.stack)
     trails, warnings, problems = [], [], []
 
     def check(service: str, where: Callable[[], Path], owner: str, secret: str, kept: Sequence[str]) -> None:
         try:
             path = where()
-            keys = bundles.versions(paths, st, owner, secret)
-            signers = Instances(keys, _in_force(paths, service, secret)) if service else Successors()
+            keys = bundles.versions(paths, st, owner, secret) if acts else _mounted(paths, owner)
+            if not acts and not keys:
+                warnings.append(f"{path} was not checked: no task of {service} runs here, which would have its key.")
+                return
+            told = _in_force(paths, service, secret) if service and acts else []
+            signers = Instances(keys, told) if service else Successors()
             lines = _trail(paths)[0] if paths.on_swarm and not service else None
             found = verify(path, keys, kept, signers, lines)
         except CoffreError as error:
@@ -241,12 +246,9 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
                 f"vouched for by later records only: {versions}."
             )
 
-    check("", lambda: paths.audit, HOST, KEY, heads)
+    if acts:
+        check("", lambda: paths.audit, HOST, KEY, heads)
     for each in services:
-        if paths.on_swarm:
-            warnings.append(
-                f"Each task of {each.name} writes an audit trail on its own node, and only that of this one is checked."
-            )
         current = st.services.get(each.name, state.ServiceState()).current
         if each.here(paths.stack) if paths.on_swarm else each.heads or current:
             check(each.name, functools.partial(each.path, paths.stack), each.name, each.secret, each.heads)
@@ -256,6 +258,15 @@ def examine(paths: StackPaths, heads: Sequence[str], services: Iterable[Trail]) 
             "who touched it. If it was you (a backup put back, a host set up anew), move both away to begin a new one."
         )
     return {"trails": trails, "warnings": warnings}
+
+
+def _mounted(paths: StackPaths, service: str) -> dict[str, bytes]:
+    """By object, what the tasks of a service mount on this node of a swarm. Raises CoffreError."""
+    labels = (f"{swarm.NAMESPACE}={paths.stack}", f"{swarm.SERVICE}={paths.stack}_{service}")
+    filters = [word for label in labels for word in ("--filter", f"label={label}")]
+    ids = compose.call(["docker", "ps", "--quiet", "--no-trunc", *filters]).split()
+    found = json.loads(compose.call(["docker", "container", "inspect", *ids])) if ids else []
+    return {id: value for each in found for id, value in swarm.mounted(each).items()}
 
 
 class Signers(Protocol):

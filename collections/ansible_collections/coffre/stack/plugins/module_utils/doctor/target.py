@@ -154,8 +154,8 @@ class Target:
         """The values that a swarm's containers have here, where the engine put them in memory, as UNNAMED ones."""
         found = {}
         for data in self.inspected:
-            for path in sorted((Path(data["HostnamePath"]).parent / "mounts/secrets").glob("*")):
-                found[f"{UNNAMED} {self.service_of(data)} ({path.name})"] = path.read_bytes()
+            for id, value in swarm.mounted(data).items():
+                found[f"{UNNAMED} {self.service_of(data)} ({id})"] = value
         return found
 
     @functools.cached_property
@@ -204,7 +204,7 @@ class Target:
         """The service of a container, by what `docker inspect` says of it."""
         labels: Mapping[str, str] = data["Config"].get("Labels") or {}
         if self.paths.on_swarm:
-            return labels.get("com.docker.swarm.service.name", "").removeprefix(f"{self.paths.stack}_")
+            return labels.get(swarm.SERVICE, "").removeprefix(f"{self.paths.stack}_")
         return labels.get("com.docker.compose.service", "")
 
     @staticmethod

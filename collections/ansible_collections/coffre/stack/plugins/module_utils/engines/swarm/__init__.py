@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ...compose_file import LABEL_ADOPT, LABEL_BUNDLE, LABEL_READY
@@ -18,6 +19,7 @@ from ...paths import StackPaths
 from .. import compose
 from ..base import Container, Place
 
+SERVICE = "com.docker.swarm.service.name"  # the label of a container with its service's, STACK_SERVICE
 SPEC = "coffre.spec"  # the label with the hash of a rendered service
 # What a task's state is in the words of a container's. One that is `running` has passed its health check.
 STATES = {
@@ -62,6 +64,15 @@ def places(stack: str, service: str, target: int) -> list[Place]:
         for port in (each["Status"].get("PortStatus") or {}).get("Ports") or []
         if port["TargetPort"] == target
     )
+
+
+def mounted(container: Mapping[str, Any]) -> dict[str, bytes]:
+    """The secrets that a container of this node has, by their objects' ids, where the engine put them in memory.
+
+    `container` is as `docker inspect` tells it.
+    """
+    folder = Path(container["HostnamePath"]).parent / "mounts/secrets"
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*"))}
 
 
 def containers(stack: str) -> list[Container]:
