@@ -30,6 +30,7 @@ from tests.unit.strategies.given import given as given_of
 
 OLD, FIRST = b"canary-old '\\$1", b"canary-first"
 NOBODY = 65534
+TRUSTING = "trusted"  # whom the server lets in whatever the password is
 NUMBER = itertools.count()
 real = subprocess.run
 
@@ -98,6 +99,8 @@ def started(root: Path) -> Iterator[Server]:
     data, log = f"{root}/data", f"{found.folder}/log"
     made = ["-D", data, "-U", "postgres", "-N", "--auth-host=scram-sha-256", "--auth-local=trust", "--locale=C"]
     real([f"{binaries()}/initdb", *made], **me)
+    rules = Path(data, "pg_hba.conf")
+    rules.write_text(f"host all {TRUSTING} all trust\n{rules.read_text()}")
     settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": found.folder, "fsync": "off"}
     settings |= {"log_statement": "all", "log_min_error_statement": "error"}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
@@ -209,6 +212,12 @@ def test_nobody_is_let_in_with_another_password(server: Server) -> None:  # noqa
         postgres.amiss(ours, target())
 
 
+def test_a_server_that_asks_for_no_password_is_not_believed(server: Server) -> None:
+    server.psql(f"CREATE ROLE {TRUSTING} LOGIN")
+    with pytest.raises(CoffreError, match=r"that pg_hba.conf asks for scram-sha-256"):
+        postgres.connect(postgres.Database(container("postgres")), "postgres", TRUSTING, b"whatever")
+
+
 def given(**changed: Any) -> Given:
     """The change of the password of `coffre`."""
     settings = {"service": "postgres", "user": "coffre", **changed}
@@ -287,6 +296,29 @@ def test_what_only_a_superuser_can_mend_stops_a_deploy(server: Server, done: str
     assert isinstance(told, ByHand) and re.search(said, told)
     with pytest.raises(CoffreError, match=said):
         strategy.agree(context, dry=False)
+
+
+@pytest.mark.usefixtures("server")
+def test_a_first_password_that_nobody_has_been_given_yet_stops_no_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def passwords(*_: object) -> tuple[bytes, ...]:
+        raise CoffreError("postgres has no bundle in force")
+
+    monkeypatch.setattr(Given, "passwords", passwords)
+    context = replace(given(initial="first"), values={"old": b"another"})
+    with pytest.raises(CoffreError, match="postgres has no bundle in force"):  # which is no ByHand
+        strategy.deployed(context)
+    assert strategy.deployed(given(initial="first")) == []
+
+
+def test_a_superuser_may_administer_over_the_network_and_own_what_it_makes(server: Server) -> None:
+    """As an official image makes its POSTGRES_USER."""
+    wanted = target()
+    server.psql(f"CREATE ROLE {wanted.owner} SUPERUSER LOGIN PASSWORD '{postgres.verifier(OLD)}'")
+    ours = postgres.Database(container("postgres"), user=postgres.User(wanted.owner, (OLD,)))
+    assert postgres.ensure(ours, wanted, b"one") == ["roles", "verifier"]
+    assert postgres.sessions(ours, wanted.role) == []
+    postgres.shut(ours, wanted.role, 0.0)
+    assert postgres.login(ours, wanted, b"one") is None
 
 
 @pytest.mark.usefixtures("server")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from ...errors import CoffreError
 from ..context import Context, Which
 from ..postgres_role import server as postgres
@@ -34,7 +32,10 @@ def replace(context: Context, which: Which, other: Which) -> None:
 
 
 def initial(context: Context) -> tuple[bytes, ...]:
-    """The password that the server makes the user with, where there is one. Raises CoffreError for a wrong setting."""
+    """The password that the server makes the user with, where there is one.
+
+    Raises CoffreError for a wrong setting, and where the server has not been given it yet: nothing is known then.
+    """
     wanted = context.secret.settings.get("initial")
     if wanted is None:
         return ()
@@ -44,6 +45,4 @@ def initial(context: Context) -> tuple[bytes, ...]:
             f"The setting `initial` of {context.secret.name} names {wanted}, which is no fixed secret of the "
             "catalogue; nothing was changed: correct it."
         )
-    with suppress(CoffreError):  # who has it may not have been given it yet
-        return context.passwords(wanted, secret.consumers[0])
-    return ()
+    return context.passwords(wanted, secret.consumers[0])
