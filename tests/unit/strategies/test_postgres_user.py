@@ -45,10 +45,7 @@ def binaries() -> Path | None:
     return None
 
 
-pytestmark = [
-    pytest.mark.skipif(binaries() is None, reason="no PostgreSQL from 16 on is installed"),
-    pytest.mark.xdist_group("postgres"),
-]
+pytestmark = pytest.mark.skipif(binaries() is None, reason="no PostgreSQL from 16 on is installed")
 
 
 @dataclass
