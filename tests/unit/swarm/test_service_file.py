@@ -55,6 +55,15 @@ def test_limits_are_said_where_swarm_has_them(said: dict[str, Any], limits: dict
     assert not {"mem_limit", "pids_limit", "cpus"} & set(service)
 
 
+def test_what_swarm_takes_no_notice_of_is_told() -> None:
+    said = {"cpu_shares": 9, "mem_limit": "9m", "memswap_limit": "9m"}
+    parsed = compose_file.parse({"services": {"app": {"image": "i", **said}}}, [])
+    assert file.passed_over(parsed) == [
+        "service app: Swarm takes no notice of cpu_shares",
+        "service app: Swarm takes no notice of memswap_limit",
+    ]
+
+
 @pytest.mark.parametrize(
     ("said", "mounts"),
     [
@@ -66,6 +75,36 @@ def test_limits_are_said_where_swarm_has_them(said: dict[str, Any], limits: dict
 )
 def test_mounts_are_in_the_long_syntax(said: dict[str, Any], mounts: list[dict[str, Any]]) -> None:
     assert one(said, volumes={"data": {}})["volumes"] == mounts
+
+
+@pytest.mark.parametrize(
+    ("said", "test"),
+    [
+        ({}, None),
+        ({"healthcheck": {"test": ["CMD", "true"]}}, ["CMD", "true"]),
+        (
+            {"healthcheck": {"test": ["CMD", "up", "a b"]}, "x-coffre": {"ready": ["may", "I"]}},
+            ["CMD", "/bin/sh", "-c", f"if [ -e {file.READY} ]; then up 'a b'; else may I && : >{file.READY}; fi"],
+        ),
+        (
+            {"healthcheck": {"test": "up | down"}, "x-coffre": {"ready": "may I"}},
+            ["CMD", "/bin/sh", "-c", f"if [ -e {file.READY} ]; then up | down; else may I && : >{file.READY}; fi"],
+        ),
+        (
+            {"x-coffre": {"ready": ["may"]}},
+            ["CMD", "/bin/sh", "-c", f"if [ -e {file.READY} ]; then :; else may && : >{file.READY}; fi"],
+        ),
+    ],
+)
+def test_a_task_is_well_once_it_was_ready_and_as_long_as_it_is_healthy(said: dict[str, Any], test: Any) -> None:
+    assert one(said).get("healthcheck", {}).get("test") == test
+
+
+def test_a_task_that_starts_is_looked_at_more_often() -> None:
+    said = {"test": ["CMD", "true"], "start_period": "9s"}
+    assert one({"healthcheck": said})["healthcheck"] == {**said, "start_interval": "1s"}
+    assert one({"healthcheck": {**said, "start_interval": "2s"}})["healthcheck"]["start_interval"] == "2s"
+    assert "start_interval" not in one({"healthcheck": {"test": ["CMD", "true"]}})["healthcheck"]
 
 
 @pytest.mark.parametrize(

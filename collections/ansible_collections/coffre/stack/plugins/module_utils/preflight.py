@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,10 @@ def check(request: Request) -> list[str]:
     problems += ports(compose_file.published(file), request.stack)
     if request.engine != SWARM:  # whose nodes share it
         problems += memory(compose_file.memory(file) >> 20, request.stack)
-    if catalogue and request.engine == SWARM:
-        problems += _swarm(catalogue)
     if catalogue:
-        problems += [f"{line}." for line in logins(catalogue)]
-        warnings += [f"{each}." for each in catalogue.file.warnings if request.engine != SWARM]
+        found, passed_over = _swarm(catalogue) if request.engine == SWARM else ([], catalogue.file.warnings)
+        problems += found + [f"{line}." for line in logins(catalogue)]
+        warnings += [f"{each}." for each in passed_over]
         try:
             # With what an older system has, which is refused below, the sources cannot even be loaded.
             warnings += _source(request, catalogue) if request.acts and sys.version_info >= (3, 11) else []
@@ -104,11 +103,11 @@ def check(request: Request) -> list[str]:
     return warnings
 
 
-def _swarm(catalogue: Catalogue) -> list[str]:
-    """What of a stack a swarm cannot run."""
+def _swarm(catalogue: Catalogue) -> tuple[list[str], Sequence[str]]:
+    """What of a stack a swarm cannot run, as sentences, and what it takes no notice of, as clauses."""
     from .engines.swarm import file  # late: an older system's Python cannot even load it
 
-    return [f"On a swarm, {line}." for line in file.problems(catalogue)]
+    return [f"On a swarm, {line}." for line in file.problems(catalogue)], file.passed_over(catalogue.file)
 
 
 def _source(request: Request, catalogue: Catalogue) -> list[str]:

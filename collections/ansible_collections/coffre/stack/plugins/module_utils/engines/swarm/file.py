@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,7 @@ RESTARTS = {"no": "none", "on-failure": "on-failure", "always": "any", "unless-s
 MONITOR = "2s"  # that a new task is watched once it is healthy, before the next one is replaced
 LONGEST = 31  # of a service's name: Swarm has 63 characters for STACK_SERVICE
 NOT_YET = "which stack_engine: swarm does not do yet"
+READY = "/dev/shm/coffre-ready"  # noqa: S108 - in memory that every container has, and can write to
 ALLOWED_SECURITY = {"no-new-privileges:true", "no-new-privileges=true", "no-new-privileges"}
 
 
@@ -75,6 +77,16 @@ def _of(entry: Entry) -> Iterator[str]:
     for address, port in entry.published:
         if address not in ("", "0.0.0.0", "::"):  # noqa: S104
             yield f"{where} publishes port {port} on {address}: Swarm publishes on every address of a node, so say none"
+
+
+def passed_over(file: File) -> list[str]:
+    """What Swarm takes no notice of, a clause each."""
+    return [
+        f"service {name}: Swarm takes no notice of {key}"
+        for name, entry in file.services.items()
+        for key in ("cpu_shares", "memswap_limit")
+        if key in entry.data
+    ]
 
 
 def rendered(
@@ -179,6 +191,7 @@ def _service(stack: str, entry: Entry, data: Mapping[str, Any], known: state.Ser
     shared = courier.mounts(entry) if reloads else []
     taken = {each["target"] for each in shared}
     more = {
+        "healthcheck": _health(entry, data.get("healthcheck") or {}),
         "volumes": [*_volumes(data), *(each for each in _tmpfs(data) if each["target"] not in taken), *shared],
         "ports": list(_ports(data)),
         "networks": _joined(data),
@@ -187,6 +200,33 @@ def _service(stack: str, entry: Entry, data: Mapping[str, Any], known: state.Ser
         "deploy": _deploy(stack, entry, data),
     }
     return service | {key: value for key, value in more.items() if value or key in ("labels", "deploy")}
+
+
+def _health(entry: Entry, said: Mapping[str, Any]) -> dict[str, Any]:
+    """When Swarm goes on to the next task: once a service's own readiness check has passed.
+
+    From then on its health check counts alone, for Swarm ends a task that fails it, and who is not ready for want of
+    another service must not be ended for that. Until it is well a task is looked at every second.
+    """
+    health = copy.deepcopy(dict(said))
+    if health.get("start_period"):
+        health.setdefault("start_interval", "1s")
+    if entry.ready:
+        line = f"if [ -e {READY} ]; then {_line(health.get('test'))}; else {shlex.join(entry.ready)} && : >{READY}; fi"
+        health["test"] = ["CMD", "/bin/sh", "-c", line]
+    return health
+
+
+def _line(test: Any) -> str:
+    """A health check as a line for a shell."""
+    match test:
+        case str(line):
+            return line
+        case ["CMD", *words]:
+            return shlex.join(map(str, words))
+        case ["CMD-SHELL", line]:
+            return str(line)
+    return ":"
 
 
 def _deploy(stack: str, entry: Entry, data: Mapping[str, Any]) -> dict[str, Any]:

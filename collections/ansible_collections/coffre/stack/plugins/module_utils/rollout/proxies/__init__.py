@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...engines import swarm
 from ...engines.base import Container, Place
 from ...paths import StackPaths
 from . import routes
@@ -30,8 +29,11 @@ def fronted(services: Services) -> set[str]:
 
 def places(paths: StackPaths, services: Services) -> list[Place]:
     """Where each node of a swarm has the proxy answer over TLS; none on one host, which has the public name itself."""
-    name = service(services)
-    return swarm.places(paths.stack, name, config.TLS) if name and paths.on_swarm else []
+    if not paths.on_swarm or not (name := service(services)):
+        return []
+    from ...engines import swarm  # late: an older system's Python cannot even load it
+
+    return swarm.places(paths.stack, name, config.TLS)
 
 
 def of(container: Container | None) -> Proxy:
