@@ -6,8 +6,11 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,3 +145,19 @@ def test_one_that_has_ended_is_replaced(paths: StackPaths, readers: list[int]) -
     objects._readers[paths.stack] = replace(objects._readers[paths.stack], pid=2**22 + 1)
     objects.reader(paths)
     assert len(readers) == 2
+
+
+def test_threads_that_want_values_at_once_have_one_reader(
+    paths: StackPaths, readers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, both = tasks.start, threading.Barrier(2)
+
+    def slowly(*given: Any) -> tasks.Task:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # for another, which must not come
+        return started(*given)
+
+    monkeypatch.setattr(tasks, "start", slowly)
+    with ThreadPoolExecutor() as several:
+        found = {each.result() for each in [several.submit(objects.reader, paths) for _ in range(2)]}
+    assert (len(found), len(readers)) == (1, 1)

@@ -49,6 +49,7 @@ class Reader:
 
 
 _readers: dict[str, Reader] = {}
+_making = threading.RLock()  # threads that want values at once have one reader made
 _here = threading.local()  # `stack`: the one in whose networks this thread is
 
 
@@ -122,8 +123,9 @@ def value_of_run(paths: StackPaths, run: str, secret: str, which: str) -> bytes:
 def values(paths: StackPaths, wanted: Collection[str]) -> dict[str, bytes]:
     """Values, by what their objects are called. Raises SealError with those that are not there."""
     known = _known.setdefault(paths.stack, {})
-    if unread := set(wanted) - set(known):
-        known.update(_read(paths, unread))
+    with _making:
+        if unread := set(wanted) - set(known):
+            known.update(_read(paths, unread))
     if lacking := sorted(set(wanted) - set(known)):
         raise SealError(f"The swarm has no secret {', '.join(f'{paths.stack}.{each}' for each in lacking)}.")
     return {called: known[called] for called in wanted}
@@ -189,14 +191,15 @@ def reader(paths: StackPaths, wanted: Collection[str] = ()) -> Reader:
 
     One that lacks any of it is replaced. Raises CoffreError.
     """
-    mounted, networks = there(paths), _networks(paths)
-    now = _readers.get(paths.stack)
-    if now and set(wanted) & set(mounted) <= now.mounted and networks <= now.networks and _lives(now):
-        return now
-    _image()
-    atexit.register(dismiss, paths)
-    pid = tasks.start(paths.stack, _called(paths), _template(mounted, networks)).pid
-    _readers[paths.stack] = Reader(pid, frozenset(mounted), networks)
+    with _making:
+        mounted, networks = there(paths), _networks(paths)
+        now = _readers.get(paths.stack)
+        if now and set(wanted) & set(mounted) <= now.mounted and networks <= now.networks and _lives(now):
+            return now
+        _image()
+        atexit.register(dismiss, paths)
+        pid = tasks.start(paths.stack, _called(paths), _template(mounted, networks)).pid
+        _readers[paths.stack] = Reader(pid, frozenset(mounted), networks)
     if getattr(_here, "stack", None) == paths.stack:  # where the one before was there is nothing any more
         _enter(pid)
     return _readers[paths.stack]
