@@ -41,7 +41,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
     found = dict.fromkeys(CHECKED, ("running", "healthy"))
 
     def containers(_: str) -> list[Any]:
-        return [SimpleNamespace(service=name, state=now, health=is_) for name, (now, is_) in found.items()]
+        return [described.container(service=name, state=now, health=is_) for name, (now, is_) in found.items()]
 
     monkeypatch.setattr(compose, "containers", containers)
     return found

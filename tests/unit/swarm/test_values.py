@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.errors import SealError
-from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, escrow, objects, state
+from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, escrow, objects, state, tasks
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
@@ -96,6 +96,20 @@ def test_what_a_service_still_mounts_stays_until_it_does_not(paths: StackPaths, 
     assert objects.forget(paths, set(), None)
     assert managers.names == {"demo.a"}
     assert not objects.forget(paths, set(), None)
+
+
+def test_what_the_reader_has_goes_after_it(
+    paths: StackPaths, managers: Managers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects.keep(paths, {"a": b"1", "b": b"2", "c": b"3"})
+    managers.mounted = {"demo.a", "demo.b"}
+    monkeypatch.setitem(objects._readers, paths.stack, objects.Reader(1, frozenset("ab"), frozenset()))
+    assert objects.forget(paths, {"b"}, None)
+    assert managers.names == {"demo.a", "demo.b"}
+    monkeypatch.setattr(tasks, "stop", lambda _: managers.mounted.clear())
+    objects.dismiss(paths)
+    objects.dismiss(paths)
+    assert managers.names == {"demo.b"}
 
 
 def test_the_values_of_an_open_rotation_stay_and_go_with_it(paths: StackPaths, managers: Managers) -> None:

@@ -49,6 +49,7 @@ class Reader:
 
 
 _readers: dict[str, Reader] = {}
+_leaving: dict[str, set[str]] = {}  # by stack, the ids of objects that are removed when their reader ends
 _making = threading.RLock()  # threads that want values at once have one reader made
 _here = threading.local()  # `stack`: the one in whose networks this thread is
 
@@ -89,16 +90,24 @@ def keep(paths: StackPaths, values: Mapping[str, bytes], labels: Mapping[str, st
 def forget(paths: StackPaths, wanted: Collection[str] | None, run: str | None) -> bool:
     """Remove the objects of all rotations but one, and all others that are not wanted, if that is given.
 
-    Those that a service still mounts stay. Returns whether any went.
+    Those that a service still mounts stay; those that the reader alone has go after it. Returns whether any went.
     """
-    gone = False
+    gone, reading = False, _readers.get(paths.stack)
     for called, each in there(paths).items():
         of = each["Spec"]["Labels"].get(RUN)
         if of != run if of else wanted is not None and called not in wanted:
-            with suppress(CoffreError):  # a service that is about to leave has it still
-                api.ask("DELETE", f"/secrets/{each['ID']}")
-                gone = True
+            if reading and called in reading.mounted:
+                _leaving.setdefault(paths.stack, set()).add(each["ID"])
+            gone |= _remove(each["ID"])
     return gone
+
+
+def _remove(identity: str) -> bool:
+    """Remove an object; False where it is mounted, by a service that is about to leave say."""
+    with suppress(CoffreError):
+        api.ask("DELETE", f"/secrets/{identity}")
+        return True
+    return False
 
 
 def of_run(paths: StackPaths, run: str) -> dict[tuple[str, str], str]:
@@ -218,9 +227,11 @@ def _networks(paths: StackPaths) -> frozenset[str]:
 
 
 def dismiss(paths: StackPaths) -> None:
-    """End the reader, if it is there."""
+    """End the reader, if it is there, and remove what it kept from being removed."""
     _readers.pop(paths.stack, None)
     tasks.stop(_called(paths))
+    for identity in _leaving.pop(paths.stack, set()):
+        _remove(identity)
 
 
 def _called(paths: StackPaths) -> str:
