@@ -62,6 +62,7 @@ def test_a_container_is_read_whole() -> None:
         health_check=("CMD", "probe", "/health"),
         ready=("probe", "/ready now"),
         addresses=frozenset({"172.18.0.3"}),
+        networks=frozenset({"demo_data", "demo_web"}),
         mounts=(("/run/coffre/demo/app/b1/key", "/run/secrets/key"),),
     )
 

@@ -114,6 +114,20 @@ def test_the_new_container_is_opened_and_the_old_one_left_in_one_command(monkeyp
     assert said == ["@1 set server app/app4 state ready; @1 set server app/app1 state drain"]
 
 
+def test_the_old_containers_are_waited_for_at_the_addresses_that_they_were_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tables = iter([STATE, STATE, STATE.replace("172.18.0.3", "172.19.0.3")])
+    monkeypatch.setattr(haproxy, "_master", lambda *_: next(tables))
+    monkeypatch.setattr(haproxy, "POLL_SECONDS", 0.0)
+    proxy: Any = None
+    HAProxy(proxy).follow(frozenset({"172.18.0.3"}), frozenset({"172.19.0.3"}))
+    assert not [*tables]
+    # One that it never found is not waited for.
+    monkeypatch.setattr(haproxy, "_master", lambda *_: STATE)
+    HAProxy(proxy).follow(frozenset({"172.30.0.9"}), frozenset({"172.31.0.9"}))
+
+
 def test_the_old_containers_are_left_and_what_they_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     under_way = iter("210")

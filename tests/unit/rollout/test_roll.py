@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,6 +58,7 @@ class Engine:
     dying: set[str | None] = field(default_factory=set)
     there: dict[str, Container] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
+    network: str = "web"  # which its containers are made on
     no_hold: bool = False  # whether the packet filter has no set of ports to hold
     closed: int = 0  # how often the packet filter was told the networks
     open_network: bool = False  # whether a container was started before
@@ -110,10 +111,20 @@ class Engine:
             pid=0,
             restart="unless-stopped",
             health_check=("CMD", "probe"),
+            networks=frozenset({self.network}),
         )
         self.there[made.id] = made
         self.events.append(f"add {made.id}")
         return made
+
+    def connect(self, container: Container, networks: Iterable[str]) -> None:
+        for each in networks:
+            self.events.append(f"connect {container.id} {each}")
+            addresses = self.there[container.id].addresses | {f"@{container.id}.{each}"}
+            self.change(container.id, addresses=addresses)
+
+    def disconnect(self, container: Container, networks: Iterable[str]) -> None:
+        self.events += [f"disconnect {container.id} {each}" for each in networks]
 
     def start(self, identity: str) -> None:
         self.events.append(f"start {identity}")
@@ -198,7 +209,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
             "proxy": DesiredService("proxy", "h", "proxy:1", "i", None, "reload", "unless-stopped"),
         },
     )
-    for name in ("desired", "containers", "inspect", "add", "start", "stop", "remove"):
+    for name in ("desired", "containers", "inspect", "add", "connect", "disconnect", "start", "stop", "remove"):
         monkeypatch.setattr(compose, name, getattr(there, name))
     for name in ("unpause", "set_restart", "save_logs", "succeeds", "networks", "call"):
         monkeypatch.setattr(compose, name, getattr(there, name))
@@ -214,8 +225,10 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
         monkeypatch.setattr(HAProxy, name, done)
 
-    for name, answer in {"hold": None, "switch": "", "drain": None, "release": None, "reload": ""}.items():
-        call(name, answer)
+    for name in ("follow", "hold", "drain", "release"):
+        call(name)
+    for name in ("switch", "reload"):
+        call(name, "")
     call("quiet", frozenset({"pages"}))
     call("found")
     monkeypatch.setattr(proxies, "refused", lambda *_: there.unfit)
@@ -463,8 +476,8 @@ def test_start_first(engine: Engine) -> None:
     stage(engine, "app", NEW)
     result = roll(engine, "postgres", "app")
     assert engine.events == [
-        "hold @app-2",
         "add app-4",
+        "hold @app-2",
         "start app-4",
         "switch @app-2 @app-4",
         "drain @app-2",
@@ -475,6 +488,35 @@ def test_start_first(engine: Engine) -> None:
     assert named(engine, "app") == (NEW, None)
     assert result["removed"] == [f"app/{OLD}"]
     assert not engine.paths.bundle("app", OLD).exists()
+
+
+def test_who_leaves_is_found_where_the_new_one_will_be(engine: Engine) -> None:
+    """Else a name that two networks know would be the new one's alone, before it is ready."""
+    stage(engine, "app", NEW)
+    engine.network = "app"
+    roll(engine, "app")
+    both = "@app-2 @app-2.app"
+    assert engine.events == [
+        "add app-4",
+        "connect app-2 app",
+        "follow @app-2 @app-2.app",
+        f"hold {both}",
+        "start app-4",
+        f"switch {both} @app-4",
+        f"drain {both}",
+        "stop app-2",
+        "remove app-2",
+        f"release {both}",
+    ]
+
+
+def test_who_stays_leaves_the_networks_of_the_one_that_failed(engine: Engine) -> None:
+    stage(engine, "app", NEW)
+    engine.network = "app"
+    engine.sick.add(NEW)
+    with pytest.raises(CoffreError):
+        roll(engine, "app")
+    assert engine.events[-3:] == ["remove app-4", "disconnect app-2 app", "release @app-4"]
 
 
 def test_who_only_verifies_a_key_ring_is_rolled_before_who_signs(engine: Engine) -> None:
@@ -490,7 +532,7 @@ def test_no_container_starts_on_a_network_that_the_packet_filter_does_not_know(e
     engine.bridges.append({"Id": "a" * 64, "Driver": "bridge", "Options": {}})
     stage(engine, "app", NEW)
     roll(engine, "app")
-    assert engine.events[:4] == ["hold @app-2", "add app-4", "nft", "start app-4"]
+    assert engine.events[:4] == ["add app-4", "nft", "hold @app-2", "start app-4"]
     assert engine.events.count("nft") == 1
     # Where nothing is rolled it learns them too: of a host that an earlier version deployed, say.
     engine.bridges.append({"Id": "b" * 64, "Driver": "bridge", "Options": {}})
@@ -517,8 +559,8 @@ def test_a_new_container_that_fails_is_taken_back(engine: Engine, ailing: str, w
         f"in {log}; demo-app-2 goes on, unchanged. Mend the cause, then run playbooks/site.yml."
     )
     assert engine.events == [
-        "hold @app-2",
         "add app-4",
+        "hold @app-2",
         "start app-4",
         "remove app-4",
         "release @app-4",
@@ -556,7 +598,7 @@ def test_a_first_bundle_that_fails_stays_staged(engine: Engine) -> None:
 def test_a_paused_one_goes_on_before_compose_sees_it(engine: Engine) -> None:
     engine.change("app-2", state="paused")
     assert roll(engine, "app")["services"][0]["action"] == "heal"
-    assert engine.events[1:4] == ["unpause app-2", "add app-4", "start app-4"]
+    assert engine.events[:2] == ["unpause app-2", "add app-4"]
     assert [each.id for each in engine.there.values() if each.service == "app"] == ["app-4"]
 
 

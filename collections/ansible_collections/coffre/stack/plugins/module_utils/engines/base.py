@@ -55,6 +55,7 @@ class Container:
     published: frozenset[str] = frozenset()  # ports of the host, as 8443/tcp
     places: frozenset[Place] = frozenset()  # where it listens on the host
     proxies: frozenset[str] = frozenset()  # names of variables of a proxy, which may be its image's
+    networks: frozenset[str] = frozenset()  # names of those that it is on
     elsewhere: bool = False  # it runs on another machine, where nothing can be run in it
     task: str = ""  # what a swarm calls it
     node: str = ""  # the id of the swarm's node that it runs on

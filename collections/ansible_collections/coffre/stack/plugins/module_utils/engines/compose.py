@@ -194,6 +194,7 @@ def parse(data: dict[str, Any]) -> Container:
         published=published(data),
         places=places(data),
         proxies=of_proxies(config),
+        networks=frozenset(networks),
     )
 
 
@@ -288,6 +289,18 @@ def add(file: Path, project: str, service: str) -> Container:
 def start(container: str) -> None:
     """Start a container; one that runs is left alone."""
     call(["docker", "start", container])
+
+
+def connect(container: Container, networks: Iterable[str]) -> None:
+    """Put a container on more networks, where it is found by its service's name like all others of it."""
+    for each in sorted(networks):
+        call(["docker", "network", "connect", "--alias", container.service, each, container.id])
+
+
+def disconnect(container: Container, networks: Iterable[str]) -> None:
+    """Take a container off networks."""
+    for each in sorted(networks):
+        call(["docker", "network", "disconnect", each, container.id])
 
 
 def unpause(container: str) -> None:

@@ -608,10 +608,10 @@ def _replace(stack: Stack, step: Step, pause: Pause) -> None:
     staged = stack.entry(service.name).staged
     proxy = proxies.of(None if in_place else _proxy(stack))
     leaving, coming, answered = _addresses(step.others), frozenset[str](), frozenset[str]()
+    joined: dict[str, frozenset[str]] = {}
     try:
         if service.adopt == "reload" and staged:
             bundles.point(stack.paths, service.name, staged)
-        proxy.hold(leaving, _staying(stack, step))
         for each in step.others:
             if each.state == "paused":
                 compose.unpause(each.id)
@@ -619,6 +619,12 @@ def _replace(stack: Stack, step: Step, pause: Pause) -> None:
         if (new.image, new.bundle) != (service.image, service.bundle):
             raise CoffreError("another run has changed the Compose file meanwhile")
         firewall.cover(stack.paths)
+        if not in_place:
+            joined = _joined(step.others, new)
+        if more := _addresses(compose.inspect(sorted(joined))) - leaving:
+            proxy.follow(leaving, more)
+        leaving |= more
+        proxy.hold(leaving, _staying(stack, step))
         if in_place:
             _try_out(stack, service, staged)
             answered = pause.begin()
@@ -639,6 +645,8 @@ def _replace(stack: Stack, step: Step, pause: Pause) -> None:
     if problem:
         sentence = _take_back(stack, step, new, problem)
         with suppress(CoffreError):  # the next run settles it; what went wrong first is what has to be told
+            for each in step.others:
+                compose.disconnect(each, joined.get(each.id, ()))
             proxy.release(coming)
         pause.end(answered)
         raise CoffreError(sentence)
@@ -653,6 +661,18 @@ def _replace(stack: Stack, step: Step, pause: Pause) -> None:
             compose.save_logs(each.id, stack.paths.failed_log(service.name))
         compose.remove(each.id)
     proxy.release(leaving)
+
+
+def _joined(old: Sequence[Container], new: Container) -> dict[str, frozenset[str]]:
+    """Put the old containers on those networks of the new one that they are not on; returns these, by container.
+
+    Who looks for a service's name is told those of one network that they share: found on another, the new one would be
+    all that is left of it before it is ready.
+    """
+    lacking = {each.id: new.networks - each.networks for each in old if each.state == "running"}
+    for each in old:
+        compose.connect(each, lacking.get(each.id, ()))
+    return {name: networks for name, networks in lacking.items() if networks}
 
 
 def _staying(stack: Stack, step: Step) -> frozenset[str]:

@@ -13,6 +13,9 @@ class Proxy(Protocol):
     def hold(self, leaving: Addresses, staying: Addresses = frozenset(), /) -> None:
         """Keep requests from a container that comes beside these, until the switch."""
 
+    def follow(self, leaving: Addresses, more: Addresses, /) -> None:
+        """Wait a while until it finds those that leave at further addresses, which they have been given."""
+
     def switch(self, leaving: Addresses, coming: Addresses, seconds: float, /) -> str:
         """Send requests to those that come instead of those that leave: "", or what is wrong after these seconds."""
 

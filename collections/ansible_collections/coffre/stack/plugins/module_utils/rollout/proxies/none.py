@@ -9,6 +9,9 @@ class NoProxy:
     def hold(self, *_: object) -> None:
         pass
 
+    def follow(self, *_: object) -> None:
+        pass
+
     def switch(self, *_: object) -> str:
         return ""
 

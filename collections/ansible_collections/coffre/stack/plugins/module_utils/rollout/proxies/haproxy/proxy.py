@@ -29,6 +29,7 @@ ANSWER_BYTES = 2**20
 POLL_SECONDS = 0.1
 DRAIN_SECONDS = 10.0
 QUIET_SECONDS = 5.0
+FOLLOW_SECONDS = 5.0
 QUIET_LOOKS = 3  # in a row: a request that has just arrived is on no slot yet
 # In `show servers state`:
 RUNNING = "2"  # srv_op_state
@@ -159,6 +160,12 @@ class HAProxy:
     def hold(self, leaving: Addresses, staying: Addresses = frozenset()) -> None:
         """Keep requests from whatever takes a slot beside the old containers, until it is opened."""
         _set(self.container, [], to_hold(self._servers(), leaving, staying))
+
+    def follow(self, leaving: Addresses, more: Addresses) -> None:
+        """Wait a while until containers that it finds at the addresses of before are found at further ones."""
+        deadline = time.monotonic() + FOLLOW_SECONDS
+        while lacking(self._servers(), leaving, more) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def switch(self, leaving: Addresses, coming: Addresses, seconds: float) -> str:
         """Send requests to the new container instead of the old ones, wherever they get any: "", or what is wrong.
