@@ -90,6 +90,9 @@ class Given(Context):
     def container(self, service: str) -> Container:
         return container(service, address=self.address)
 
+    def all_of(self, service: str) -> list[Container]:
+        return list(self.running) or [self.container(service)]
+
     def starting(self) -> bool:
         return self.boots.pop(0) if self.boots else False
 

@@ -15,7 +15,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPat
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import consumers as inside
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.replace import issue, strategy
 from ansible_collections.coffre.stack.plugins.module_utils.values import certificates, generate
-from tests.unit.strategies.given import Given
+from tests.unit.strategies.given import Given, container
 
 NAMES = ("localhost", "127.0.0.1")
 SECRETS = {
@@ -125,6 +125,20 @@ def test_the_proxy_that_shows_another(shown: dict[str, Any]) -> None:
     shown["pem"] = None
     with pytest.raises(CoffreError, match=r"^demo-proxy-1 shows no certificate \(ConnectionRefusedError\)\.$"):
         strategy.confirm(context, "new")
+
+
+def test_every_node_must_show_the_new_certificate_and_none_the_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {"10.0.0.1": NEW, "10.0.0.2": OLD}
+    monkeypatch.setattr(certificates, "shown", lambda address, *_: certificates.leaf(shown[address]))
+    both = tuple(container("proxy", address=address) for address in shown)
+    context = replace(given("tls", old=OLD, new=NEW), running=both)
+    with pytest.raises(CoffreError, match=r"^proxy shows another certificate than the new tls\.$"):
+        strategy.confirm(context, "new")
+    with pytest.raises(CoffreError, match=r"^proxy still shows the old tls\.$"):
+        strategy.refused(context, "old")
+    shown["10.0.0.2"] = NEW
+    strategy.confirm(context, "new")
+    strategy.refused(context, "old")
 
 
 def test_what_is_no_certificate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.coffre.stack.plugins.module_utils.compose_file import LABEL_ADOPT, LABEL_BUNDLE
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose, swarm
 from ansible_collections.coffre.stack.plugins.module_utils.engines.swarm import deploy
 from tests.unit.swarm.managers import Managers
@@ -198,3 +199,14 @@ def test_tasks_are_told_as_containers() -> None:
     assert (here.id, here.pid, here.elsewhere) == ("c1", 42, False)
     assert (elsewhere.id, elsewhere.task, elsewhere.pid, elsewhere.elsewhere) == ("c1", "t1", 0, True)
     assert (here.state, here.health, here.addresses) == ("running", "healthy", frozenset({"10.0.1.5"}))
+
+
+def test_a_courier_counts_for_no_container(stage: Managers) -> None:
+    labels = {LABEL_ADOPT: "reload"}
+    proxy, courier = task(), task() | {"ServiceID": "s2"}
+    proxy["Spec"]["ContainerSpec"]["Labels"] |= labels
+    courier["Spec"]["ContainerSpec"]["Labels"] |= {**labels, LABEL_BUNDLE: "0a1b2c3d4e5f"}
+    stage.services["s2"] = service() | {"ID": "s2"}
+    stage.services["s2"]["Spec"]["Name"] = "demo_app-courier"
+    stage.tasks = [proxy, courier]
+    assert [each.service for each in swarm.containers("demo")] == ["app"]

@@ -291,7 +291,8 @@ def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> t
         mine = [each for each in running if each.service == service]
         # The containers of a service that reloads name no bundle.
         sound = [each for each in mine if each.bundle in (entry.current, None) and _well(each)]
-        if len(sound) != len(mine) or len(mine) != replicas[service]:
+        everywhere = paths.on_swarm and mine[0].adopt == "reload"  # one on each node
+        if len(sound) != len(mine) or (len(mine) != replicas[service] and not everywhere):
             problems[service] = (
                 f"{service} does not run healthy, in {_containers(replicas[service])} with the bundle in force"
             )

@@ -95,6 +95,12 @@ class Context:
         """Where the addresses of the stack's containers are reached: what a strategy does is done there."""
         return engines.of(self.paths).near(self.paths)
 
+    def all_of(self, service: str) -> list[Container]:
+        """The running containers of a service, on whichever machine, once one is healthy. Raises CoffreError."""
+        first = self.container(service)
+        found = engines.of(self.paths).containers(self.paths.stack)
+        return [each for each in found if each.service == service and each.state == "running"] or [first]
+
     def verifier(self) -> Container:
         """The newest healthy container of the service that checks the secret, waited for. Raises CoffreError."""
         return self.container(str(self.secret.settings["service"]))

@@ -76,14 +76,15 @@ def mounted(container: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def containers(stack: str) -> list[Container]:
-    """The tasks of a stack that are to run, on every node, oldest first."""
+    """The tasks of a stack that are to run, on every node, oldest first; none of a courier, which serves nobody."""
     names = {each["ID"]: name for name, each in services(stack).items()}
     here = node()
-    return [
+    found = [
         container(each, names[each["ServiceID"]], here)
         for each in tasks(stack)
         if each["DesiredState"] == "running" and each["ServiceID"] in names
     ]
+    return [each for each in found if each.adopt != "reload" or each.bundle is None]
 
 
 def container(task: Mapping[str, Any], service: str, here: str) -> Container:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...catalogue import HOST
 from ...engines import containers
+from ...engines.base import Container
 from ...errors import CoffreError
 from ...values import certificates, generate
 from .. import consumers as inside
@@ -31,19 +32,26 @@ def confirm(context: Context, which: Which) -> None:
         inside.work(context, which)
         return
     for service in services(context):
-        if not shows(context, service, which):
+        if not all(shows(context, service, which)):
             raise CoffreError(f"{service} shows another certificate than the {which} {context.secret.name}.")
 
 
-def shows(context: Context, service: str, which: Which) -> bool:
-    """Whether a service shows the certificate to whoever connects now. Raises CoffreError if it does not answer."""
-    container, settings = context.container(service), context.secret.settings
-    name = certificates.names(context.secret)[0]
+def shows(context: Context, service: str, which: Which) -> list[bool]:
+    """Whether each container of a service shows the certificate to whoever connects now.
+
+    Raises CoffreError if one does not answer, or there is none.
+    """
+    wanted = certificates.leaf(context.value(which))
+    return [_shown(context, each) == wanted for each in context.all_of(service)]
+
+
+def _shown(context: Context, container: Container) -> bytes:
     try:
-        found = certificates.shown(containers.address(container), settings["port"], name)
+        return certificates.shown(
+            containers.address(container), context.secret.settings["port"], certificates.names(context.secret)[0]
+        )
     except OSError as error:
         raise CoffreError(f"{container.name} shows no certificate ({type(error).__name__}).") from None
-    return found == certificates.leaf(context.value(which))
 
 
 def services(context: Context) -> list[str]:

@@ -15,5 +15,5 @@ def refused(context: Context, drop: Which) -> None:
     """See that no service still shows a certificate that was dropped. Raises CoffreError."""
     if "port" in context.secret.settings and context.has(drop):
         for service in services(context):
-            if shows(context, service, drop):
+            if any(shows(context, service, drop)):
                 raise CoffreError(f"{service} still shows the {drop} {context.secret.name}.")
