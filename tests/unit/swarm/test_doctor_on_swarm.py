@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
 from ansible_collections.coffre.stack.plugins.module_utils.compose_file import LABEL_BUNDLE
+from ansible_collections.coffre.stack.plugins.module_utils.doctor import answers as doctor_answers
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import checks as doctor
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import containers as doctor_containers
 from ansible_collections.coffre.stack.plugins.module_utils.doctor import leaks as doctor_leaks
@@ -21,6 +22,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.engines import compos
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, objects, raft, state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import endpoints, proxies
 from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 from ansible_collections.coffre.stack.plugins.module_utils.swarm import look
@@ -342,6 +344,21 @@ def test_a_task_that_has_ended_is_held_to_nothing_and_its_network_may_be_gone(
     given.inspected[0]["NetworkSettings"]["Networks"] = {"demo_inner": {}}
     assert doctor_containers.hardening(given).startswith(("0 containers", "AppArmor is off"))
     assert wanted == []
+
+
+@pytest.mark.parametrize(("second", "sentence"), [(200, ""), (503, "https://localhost/ at 192.0.2.2:8443 answers 503")])
+def test_each_proxy_is_asked(
+    second: int, sentence: str, asked: Callable[..., examined.Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = {("192.0.2.1", 8443): 200, ("192.0.2.2", 8443): second}
+    monkeypatch.setattr(proxies, "places", lambda *_: list(status))
+    monkeypatch.setattr(endpoints, "fetch", lambda _, __, at: (status[at], None))
+    given = asked()
+    monkeypatch.setattr(examined.Target, "trusting", lambda _: None)
+    if sentence:
+        assert told(doctor_answers.endpoints, given) == sentence
+    else:
+        assert doctor_answers.endpoints(given) == "https://localhost/ answer at 192.0.2.1:8443, 192.0.2.2:8443"
 
 
 def test_swap_in_clear_is_told(asked: Callable[..., examined.Target], monkeypatch: pytest.MonkeyPatch) -> None:

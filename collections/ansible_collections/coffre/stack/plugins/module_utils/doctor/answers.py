@@ -9,6 +9,7 @@ from ..engines import compose
 from ..errors import CoffreError
 from ..rollout import apply as rollout
 from ..rollout import endpoints as asked
+from ..rollout import proxies
 from ..strategies import agree
 from ..swarm import membership
 from .target import Target, verdict
@@ -17,9 +18,11 @@ LOGIN_SECONDS = 5.0  # that a service may take to be healthy
 
 
 def endpoints(target: Target) -> str:
-    """The stack answers where the inventory says, over TLS as a client checks it."""
-    problems = asked.problems(target.endpoints, target.trusting())
-    note = f"{', '.join(target.endpoints)} answer" if target.endpoints else "the inventory names no endpoint"
+    """The stack answers where the inventory says, over TLS as a client checks it; on a swarm each proxy does."""
+    at = proxies.places(target.paths, target.catalogue.file.data["services"]) if target.endpoints else []
+    problems = asked.problems(target.endpoints, target.trusting(), at)
+    where = f" at {', '.join(f'{address}:{port}' for address, port in at)}" if at else ""
+    note = f"{', '.join(target.endpoints)} answer{where}" if target.endpoints else "the inventory names no endpoint"
     return verdict(problems, note)
 
 
