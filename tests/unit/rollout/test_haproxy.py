@@ -114,7 +114,7 @@ def test_the_new_container_is_opened_and_the_old_one_left_in_one_command(monkeyp
     assert said == ["@1 set server app/app4 state ready; @1 set server app/app1 state drain"]
 
 
-def test_the_old_containers_are_waited_for_at_the_addresses_that_they_were_given(
+def test_the_old_ones_are_waited_for_at_the_addresses_that_they_were_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tables = iter([STATE, STATE, STATE.replace("172.18.0.3", "172.19.0.3")])
