@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
-from machines import KEYS, Play, power_off, run_playbook
+from machines import power_off
+from swarms import HOSTS, MANAGERS, machine, nodes, play, wait_for_control
 
-INVENTORY = Path(__file__).parents[1] / "inventory"
 SEAL = "/var/lib/coffre/swarm-unlock-key.cred"
-MANAGERS = ("swarm1", "swarm2", "swarm3")
-HOSTS = (*MANAGERS, "swarm4")
 STACK = "coffre.coffre-swarm"
 
 testinfra_hosts = ["ansible://swarm1"]
-
-
-def machine(name: str) -> Any:
-    return testinfra.get_host(
-        f"ansible://{name}", ansible_inventory=str(INVENTORY), ssh_config=str(KEYS / "ssh_config")
-    )
-
-
-def play(playbook: str, *arguments: str) -> Play:
-    return run_playbook(*arguments, playbook=playbook, inventory=INVENTORY)
-
-
-def nodes(host: Any) -> dict[str, dict[str, Any]]:
-    """What the swarm knows of each node, by the name of its host."""
-    listed = json.loads(host.check_output("docker node inspect $(docker node ls --quiet)"))
-    return {each["Description"]["Hostname"]: each for each in listed}
-
-
-def wait_for_control(name: str, seconds: int = 180) -> None:
-    """Wait until a manager is in control of the swarm, which it is not while it is locked."""
-    deadline = time.monotonic() + seconds
-    while machine(name).run("docker info --format '{{.Swarm.ControlAvailable}}'").stdout.strip() != "true":
-        assert time.monotonic() < deadline, f"{name} is not in control after {seconds} s"
-        time.sleep(1)
 
 
 def test_the_hosts_are_one_swarm(host: Any) -> None:

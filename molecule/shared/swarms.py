@@ -1,0 +1,107 @@
+"""The test hosts that are one swarm: three managers and a worker, with the demo's stack on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import testinfra
+from machines import KEYS, ROOT, Play, run_playbook
+
+INVENTORY = Path(__file__).parents[1] / "swarm" / "inventory"
+STACK = "coffre-swarm"
+CA = f"/var/lib/coffre/{STACK}/ca.crt"
+MANAGERS = ("swarm1", "swarm2", "swarm3")
+HOSTS = (*MANAGERS, "swarm4")
+
+
+def machine(name: str) -> Any:
+    return testinfra.get_host(
+        f"ansible://{name}", ansible_inventory=str(INVENTORY), ssh_config=str(KEYS / "ssh_config")
+    )
+
+
+def play(playbook: str, *arguments: str) -> Play:
+    return run_playbook(*arguments, playbook=playbook, inventory=INVENTORY)
+
+
+def on(name: str, command: str) -> str:
+    """Run a shell command as root of a host, not by SSH."""
+    words = ["docker", "exec", f"coffre-test-{name}", "sh", "-ec", command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout.strip()
+
+
+def nodes(host: Any) -> dict[str, dict[str, Any]]:
+    """What the swarm knows of each node, by the name of its host."""
+    listed = json.loads(host.check_output("docker node inspect $(docker node ls --quiet)"))
+    return {each["Description"]["Hostname"]: each for each in listed}
+
+
+def wait_for_control(name: str, seconds: int = 180) -> None:
+    """Wait until a manager is in control of the swarm, which it is not while it is locked."""
+    deadline = time.monotonic() + seconds
+    while machine(name).run("docker info --format '{{.Swarm.ControlAvailable}}'").stdout.strip() != "true":
+        assert time.monotonic() < deadline, f"{name} is not in control after {seconds} s"
+        time.sleep(1)
+
+
+def state(name: str) -> dict[str, Any]:
+    """The stack's state, as a manager tells it."""
+    label = '{{index .Spec.Labels "coffre.state"}}'
+    found: dict[str, Any] = json.loads(on(name, f"docker config inspect --format '{label}' {STACK}.state"))
+    return found
+
+
+def tasks(service: str) -> dict[str, str]:
+    """By node, the container of a service's task that runs there."""
+    found = on("swarm1", f"docker service ps --no-trunc --filter desired-state=running --format json {STACK}_{service}")
+    running = [json.loads(line) for line in found.splitlines()]
+    return {
+        each["Node"]: on(
+            "swarm1", f"docker inspect --format '{{{{.Status.ContainerStatus.ContainerID}}}}' {each['ID']}"
+        )
+        for each in running
+        if each["CurrentState"].startswith("Running")
+    }
+
+
+@contextmanager
+def running(playbook: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A run of a playbook beside the test, in a process group of its own; killed where it has not ended."""
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            ["ansible-playbook", "-i", str(INVENTORY), f"playbooks/{playbook}.yml", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for_act(process: subprocess.Popen[str], name: str, act: str, seconds: int = 180) -> None:
+    """Wait until a rotation has recorded an act, as a manager that does not drive it sees."""
+    deadline = time.monotonic() + seconds
+    while True:
+        run = state(name)["run"]
+        if run and act in {each["step"] for each in run["secrets"].values()}:
+            return
+        assert process.poll() is None, f"the rotation ended before it recorded {act}"
+        assert time.monotonic() < deadline, f"no rotation recorded {act} in {seconds} s"
