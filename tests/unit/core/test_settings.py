@@ -30,6 +30,7 @@ FIT: dict[str, list[Any]] = {
     "stack_https_port": [1, 443, 65535, "8443"],
     "stack_bind_address": [[], "127.0.0.1", ["127.0.0.1", "::1"]],
     "stack_admin_console": [True, False, "true", "False", "no"],
+    "stack_replicas": [{}, {"app": 2}, {"app": "100"}],
     "stack_limits": [
         {},
         {"app": {}},
@@ -108,6 +109,7 @@ UNFIT: dict[str, list[Any]] = {
     "stack_https_port": [0, 65536, -1, "", None, "08443", "127.0.0.1:8443", "8443/tcp", "8443-8445", 8443.0, True, [1]],
     "stack_bind_address": ["", "localhost", None, [""], ["localhost"], ["127.0.0.1/8"], [1], ["127.0.0.1:8443"]],
     "stack_admin_console": ["", None, "open", 2, [], "flase"],
+    "stack_replicas": [None, 2, ["app"], {"app": 0}, {"app": 101}, {"app": True}, {"App": 1}],
     "stack_limits": [
         "",
         None,

@@ -185,6 +185,14 @@ def _limits(value: Any) -> str:
     return ""
 
 
+def _replicas(value: Any) -> str:
+    few = number(1, 100)
+    fits = isinstance(value, Mapping) and all(
+        NAME.fullmatch(str(name)) and not few(each) for name, each in value.items()
+    )
+    return "" if fits else "by service, each a whole number from 1 to 100"
+
+
 def _logging(value: Any) -> str:
     options = value.get("options", {}) if isinstance(value, Mapping) else None
     fits = (
@@ -225,6 +233,7 @@ RULES: dict[str, Rule] = {
     "stack_bind_address": _one_or_each(_address),
     "stack_admin_console": _switch,
     "stack_limits": _limits,
+    "stack_replicas": _replicas,
     "stack_logging": _logging,
     "stack_environment": _environment,
     "stack_services_timeout": SECONDS,
