@@ -1,0 +1,51 @@
+"""Who looks after a stack on a swarm: the doctor on each node, the trail on each manager."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import testinfra
+from machines import KEYS, ROOT, Play, run_playbook
+
+INVENTORY = Path(__file__).parents[1] / "inventory"
+MANAGERS = ("swarm1", "swarm2", "swarm3")
+STACK = "coffre-swarm"
+PLANTED = "/var/lib/docker/swarm/worker/planted"
+
+testinfra_hosts = ["ansible://swarm4"]
+
+
+def machine(name: str) -> Any:
+    return testinfra.get_host(
+        f"ansible://{name}", ansible_inventory=str(INVENTORY), ssh_config=str(KEYS / "ssh_config")
+    )
+
+
+def play(playbook: str) -> Play:
+    return run_playbook(playbook=playbook, inventory=INVENTORY)
+
+
+def test_the_doctor_finds_nothing_but_a_value_that_was_planted_on_a_worker(host: Any) -> None:
+    mounted = host.check_output("find /var/lib/docker/containers/*/mounts/secrets -type f -size +11c").split()[0]
+    value = host.check_output(f"cat {mounted}")
+    host.check_output(f"cp {mounted} {PLANTED}")
+    try:
+        looked = play("doctor")
+    finally:
+        host.check_output(f"rm {PLANTED}")
+    report = json.loads((ROOT / ".coffre" / INVENTORY.name / "doctor.json").read_text())
+    failed = {name: [each["check"] for each in found if not each["ok"]] for name, found in report["hosts"].items()}
+    assert failed == {"swarm1": [], "swarm2": [], "swarm3": [], "swarm4": ["swarm disk"]}, looked.output
+    assert looked.status == 2
+    assert value not in looked.output
+
+
+def test_each_manager_has_the_trail_that_is_verified() -> None:
+    verified = play("verify_audit")
+    assert verified.status == 0, verified.output
+    assert [each["changed"] for each in verified.recap.values()] == [0, 0, 0, 0]
+    trails = {machine(name).check_output(f"sha256sum /var/lib/coffre/{STACK}/audit.jsonl") for name in MANAGERS}
+    states = {machine(name).check_output(f"sha256sum /var/lib/coffre/{STACK}/state.json") for name in MANAGERS}
+    assert (len(trails), len(states)) == (1, 1)
