@@ -50,9 +50,6 @@ def test_every_secret_is_rotated_under_load(host: Any) -> None:
     assert said.status == 0, said.output
     after = {name: each["version"] for name, each in state("swarm1")["secrets"].items()}
     assert [name for name in rotated if before[name] == after[name]] == []
-    for playbook in ("doctor", "verify_audit"):
-        said = play(playbook)
-        assert said.status == 0, said.output
 
 
 def test_another_manager_takes_over_from_one_that_lost_power_and_a_node_is_drained_under_load() -> None:

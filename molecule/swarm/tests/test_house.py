@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-import testinfra
-from machines import KEYS, ROOT, Play, run_playbook
+from machines import ROOT
+from swarms import INVENTORY, MANAGERS, STACK, machine, play
 
-INVENTORY = Path(__file__).parents[1] / "inventory"
-MANAGERS = ("swarm1", "swarm2", "swarm3")
-STACK = "coffre-swarm"
 PLANTED = "/var/lib/docker/swarm/worker/planted"
 
 testinfra_hosts = ["ansible://swarm4"]
-
-
-def machine(name: str) -> Any:
-    return testinfra.get_host(
-        f"ansible://{name}", ansible_inventory=str(INVENTORY), ssh_config=str(KEYS / "ssh_config")
-    )
-
-
-def play(playbook: str) -> Play:
-    return run_playbook(playbook=playbook, inventory=INVENTORY)
 
 
 def test_the_doctor_finds_nothing_but_a_value_that_was_planted_on_a_worker(host: Any) -> None:

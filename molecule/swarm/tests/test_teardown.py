@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import testinfra
-from machines import KEYS, Play, run_playbook
+from machines import Play
+from swarms import HOSTS, STACK, machine, play
 
-INVENTORY = Path(__file__).parents[1] / "inventory"
-HOSTS = ("swarm1", "swarm2", "swarm3", "swarm4")
-STACK = "coffre-swarm"
 LABEL = f"label=com.docker.stack.namespace={STACK}"
 
 testinfra_hosts = ["ansible://swarm1"]
 
 
 def destroy() -> Play:
-    return run_playbook("-e", f"teardown_destroy={STACK}", playbook="teardown", inventory=INVENTORY)
+    return play("teardown", "-e", f"teardown_destroy={STACK}")
 
 
 def test_nothing_is_left_of_it_on_any_node(host: Any) -> None:
@@ -28,9 +24,7 @@ def test_nothing_is_left_of_it_on_any_node(host: Any) -> None:
     labels = host.check_output("docker node inspect --format '{{.Spec.Labels}}' $(docker node ls --quiet)")
     assert "coffre.host" in labels and STACK not in labels
     for name in HOSTS:
-        here = testinfra.get_host(
-            f"ansible://{name}", ansible_inventory=str(INVENTORY), ssh_config=str(KEYS / "ssh_config")
-        )
+        here = machine(name)
         for listing in ("ps --all", "volume ls", "network ls"):
             assert here.check_output(f"docker {listing} --quiet --filter {LABEL}") == "", name
         assert not here.file(f"/var/lib/coffre/{STACK}").exists
