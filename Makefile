@@ -134,8 +134,14 @@ bench-keyvault: $(VENV)/development ## Time the source keyvault against azure.az
 	$(BIN)/python -m benchmarks.keyvault
 
 .PHONY: bench-rotation
-bench-rotation: $(VENV)/controller ## Time unchanged runs, and rotations under load, on this machine [BESIDE=an older checkout]
+ifeq ($(ENV),swarm)
+bench-rotation: $(VENV)/development
+	@export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=molecule/shared:collections; \
+	  molecule converge --scenario-name swarm && python -m benchmarks.swarm
+else
+bench-rotation: $(VENV)/controller ## Time unchanged runs, and rotations under load, on this machine [BESIDE=an older checkout], or on test hosts ENV=swarm
 	$(BIN)/python -m benchmarks.rotation $(BESIDE)
+endif
 
 .PHONY: lock
 lock: $(VENV)/uv ## Write requirements/*.txt anew from requirements/*.in
