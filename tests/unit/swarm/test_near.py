@@ -49,7 +49,7 @@ def readers(monkeypatch: pytest.MonkeyPatch, away: list[subprocess.Popen[bytes]]
 
     def start(*_: object) -> tasks.Task:
         started.append(left.pop(0))
-        return tasks.Task(started[-1], "")
+        return tasks.Task(f"reader-{len(started)}", started[-1], "")
 
     monkeypatch.setattr(objects, "_image", lambda: None)
     monkeypatch.setattr(tasks, "start", start)

@@ -103,7 +103,7 @@ def test_what_the_reader_has_goes_after_it(
 ) -> None:
     objects.keep(paths, {"a": b"1", "b": b"2", "c": b"3"})
     managers.mounted = {"demo.a", "demo.b"}
-    monkeypatch.setitem(objects._readers, paths.stack, objects.Reader(1, frozenset("ab"), frozenset()))
+    monkeypatch.setitem(objects._readers, paths.stack, objects.Reader("reader", 1, frozenset("ab"), frozenset()))
     assert objects.forget(paths, {"b"}, None)
     assert managers.names == {"demo.a", "demo.b"}
     monkeypatch.setattr(tasks, "stop", lambda _: managers.mounted.clear())

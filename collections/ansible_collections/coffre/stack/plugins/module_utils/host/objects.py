@@ -43,6 +43,7 @@ _known: dict[str, dict[str, bytes]] = {}
 class Reader:
     """The task on this host that has values of a stack, by what they are called, and is in networks (ids)."""
 
+    service: str
     pid: int
     mounted: frozenset[str]
     networks: frozenset[str]
@@ -207,11 +208,13 @@ def reader(paths: StackPaths, wanted: Collection[str] = ()) -> Reader:
             return now
         _image()
         atexit.register(dismiss, paths)
-        pid = tasks.start(paths.stack, _called(paths), _template(mounted, networks)).pid
-        _readers[paths.stack] = Reader(pid, frozenset(mounted), networks)
+        if now:
+            tasks.stop(now.service)
+        task = tasks.start(paths.stack, "host", _template(mounted, networks))
+        found = _readers[paths.stack] = Reader(task.service, task.pid, frozenset(mounted), networks)
     if getattr(_here, "stack", None) == paths.stack:  # where the one before was there is nothing any more
-        _enter(pid)
-    return _readers[paths.stack]
+        _enter(found.pid)
+    return found
 
 
 def _lives(now: Reader) -> bool:
@@ -228,14 +231,10 @@ def _networks(paths: StackPaths) -> frozenset[str]:
 
 def dismiss(paths: StackPaths) -> None:
     """End the reader, if it is there, and remove what it kept from being removed."""
-    _readers.pop(paths.stack, None)
-    tasks.stop(_called(paths))
+    if now := _readers.pop(paths.stack, None):
+        tasks.stop(now.service)
     for identity in _leaving.pop(paths.stack, set()):
         _remove(identity)
-
-
-def _called(paths: StackPaths) -> str:
-    return f"{paths.stack}_host"
 
 
 def _template(mounted: Mapping[str, Mapping[str, Any]], networks: Collection[str]) -> dict[str, Any]:

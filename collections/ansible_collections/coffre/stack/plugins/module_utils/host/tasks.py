@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import CoffreError
 from . import api, raft
 
 NAMESPACE = "com.docker.stack.namespace"  # the label by which `docker stack` knows what is a stack's
+OWNER = "coffre.owner"  # the label with the node and the process, and when that began, for which a service is there
 TASK_SECONDS = 60.0
 POLL_SECONDS = 0.1
 ENDED = ("complete", "failed", "rejected")
@@ -19,38 +23,62 @@ ENDED = ("complete", "failed", "rejected")
 
 @dataclass(frozen=True)
 class Task:
-    """A task that runs on this host: its process, and its container's id."""
+    """A task that runs on this host: its service's id, its process, and its container's id."""
 
+    service: str
     pid: int
     container: str
 
 
-def start(stack: str, called: str, template: Mapping[str, Any]) -> Task:
-    """Have a service of one task here, in the place of any of that name.
+def start(stack: str, what: str, template: Mapping[str, Any]) -> Task:
+    """Have a service of one task here, for this process alone; its name ends by chance, for others may have one, too.
 
     `template` is the engine API's TaskTemplate but for where it runs and what becomes of it. Raises CoffreError.
     """
-    about = _reached(stack, called, template, api.ask("GET", "/info")["Swarm"]["NodeID"], "running")
-    return Task(int(about["PID"]), str(about["ContainerID"]))
+    here = _here()
+    sweep(stack, here)
+    service, about = _reached(stack, what, template, here, here, "running")
+    return Task(service, int(about["PID"]), str(about["ContainerID"]))
 
 
-def finish(stack: str, called: str, template: Mapping[str, Any], node: str) -> None:
-    """As `start`, on any node, and wait until the task has done its work. Raises CoffreError where it fails."""
-    _reached(stack, called, template, node, "complete")
+@contextmanager
+def finished(stack: str, what: str, template: Mapping[str, Any], node: str) -> Iterator[str]:
+    """As `start`, on any node: once the task has done its work, its service's id. Raises CoffreError where it fails."""
+    service, _ = _reached(stack, what, template, _here(), node, "complete")
+    try:
+        yield service
+    finally:
+        stop(service)
 
 
-def _reached(stack: str, called: str, template: Mapping[str, Any], node: str, state: str) -> Mapping[str, Any]:
-    """What the managers say of the container of a new service's task once it is in a state. Raises CoffreError."""
-    stop(called)
+def _here() -> str:
+    return str(api.ask("GET", "/info")["Swarm"]["NodeID"])
+
+
+def _reached(
+    stack: str, what: str, template: Mapping[str, Any], here: str, node: str, state: str
+) -> tuple[str, Mapping[str, Any]]:
+    """A new service, and what the managers say of its task's container once it is in a state.
+
+    Raises CoffreError, and no service is left.
+    """
     own = {"Placement": {"Constraints": [f"node.id=={node}"]}, "RestartPolicy": {"Condition": "none"}}
     spec = {
-        "Name": called,
-        "Labels": {raft.STACK: stack},
+        "Name": f"{stack}_{what}-{secrets.token_hex(4)}",
+        "Labels": {raft.STACK: stack, OWNER: f"{here} {os.getpid()} {_born(os.getpid())}"},
         "TaskTemplate": {"LogDriver": {"Name": "none"}, **template, **own},
         "Mode": {"Replicated": {"Replicas": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
     }
-    service = api.ask("POST", "/services/create", spec)["ID"]
+    service = str(api.ask("POST", "/services/create", spec)["ID"])
+    try:
+        return service, _waited(service, state)
+    except CoffreError as error:
+        stop(service)
+        raise CoffreError(f"The service {spec['Name']}, a help to work on {stack}, does not do: {error}.") from None
+
+
+def _waited(service: str, state: str) -> Mapping[str, Any]:
     deadline = time.monotonic() + TASK_SECONDS
     while True:
         found = [each["Status"] for each in api.ask("GET", "/tasks", filters={"service": [service]})]
@@ -58,15 +86,31 @@ def _reached(stack: str, called: str, template: Mapping[str, Any], node: str, st
             if each["State"] == state:
                 return dict(each["ContainerStatus"])
         if time.monotonic() > deadline or any(each["State"] in ENDED for each in found):
-            why = next((each.get("Err") or each["State"] for each in found), "it has no task")
-            raise CoffreError(
-                f"The service {called}, which works for {stack} on the swarm, does not do it ({why}): see "
-                f"`docker service ps {called}`, then run again."
-            )
+            raise CoffreError(next((each.get("Err") or each["State"] for each in found), "it has no task"))
         time.sleep(POLL_SECONDS)
 
 
-def stop(called: str) -> None:
+def stop(service: str) -> None:
     """End a service, if it is there."""
     with suppress(CoffreError):
-        api.ask("DELETE", f"/services/{called}")
+        api.ask("DELETE", f"/services/{service}")
+
+
+def sweep(stack: str, here: str) -> None:
+    """End the services that nobody ended: of this node those that are gone, all of a node that is down."""
+    for each in api.ask("GET", "/services", filters={"label": [f"{raft.STACK}={stack}"]}):
+        node, pid, born = each["Spec"]["Labels"].get(OWNER, "- 0 0").split()
+        if _born(int(pid)) != born if node == here else not _up(node):
+            stop(each["ID"])
+
+
+def _up(node: str) -> bool:
+    return any(each["ID"] == node and each["Status"]["State"] == "ready" for each in api.ask("GET", "/nodes"))
+
+
+def _born(pid: int) -> str:
+    """When a process began, in ticks since the boot; "" if there is none. See proc_pid_stat(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

@@ -146,12 +146,11 @@ def beside(paths: StackPaths, service: str) -> Iterator[Container]:
     found = services(paths.stack).get(service)
     if found is None:
         raise CoffreError(f"The stack {paths.stack} has no service {service}; nothing was changed: run site.yml.")
-    called = f"{paths.stack}_beside"
+    task = own.start(paths.stack, "beside", sleeping(found["Spec"]["TaskTemplate"]))
     try:
-        task = own.start(paths.stack, called, sleeping(found["Spec"]["TaskTemplate"]))
         yield replace(compose.inspect([task.container])[0], service=service)
     finally:
-        own.stop(called)
+        own.stop(task.service)
 
 
 def end_of(paths: StackPaths, container: Container, volume: str, file: str) -> bytes:
@@ -170,12 +169,9 @@ def end_of(paths: StackPaths, container: Container, volume: str, file: str) -> b
         "ReadOnly": True,
         "CapabilityDrop": ["ALL"],
     }
-    called = f"{paths.stack}_reads"
-    try:
-        own.finish(paths.stack, called, {"ContainerSpec": spec, "LogDriver": {"Name": "json-file"}}, container.node)
-        return compose.call(["docker", "service", "logs", "--raw", called]).encode()
-    finally:
-        own.stop(called)
+    template = {"ContainerSpec": spec, "LogDriver": {"Name": "json-file"}}
+    with own.finished(paths.stack, "reads", template, container.node) as service:
+        return compose.call(["docker", "service", "logs", "--raw", service]).encode()
 
 
 def sleeping(template: Mapping[str, Any]) -> dict[str, Any]:
