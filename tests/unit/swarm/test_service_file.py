@@ -177,7 +177,9 @@ def test_a_courier_has_the_files_of_the_bundle_and_reaches_nobody_outside() -> N
     assert [each["target"] for each in courier["secrets"]] == ["app.conf", "key"]
     assert set(courier["networks"]) == {"web"}
     assert courier["deploy"]["placement"] == whole["services"]["app"]["deploy"]["placement"]
-    assert courier["deploy"]["update_config"]["failure_action"] == "rollback"
+    way = courier["deploy"]["update_config"]
+    # One that stays beside its successor would not bring its bundle again when that is taken back.
+    assert (way["failure_action"], way["order"]) == ("rollback", "stop-first")
     assert "$" not in courier["entrypoint"][2].replace("$$", "")  # of which docker would make variables
 
 
