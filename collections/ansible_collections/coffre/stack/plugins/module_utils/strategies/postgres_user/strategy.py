@@ -41,11 +41,12 @@ def deployed(context: Context) -> list[str]:
         return [
             f"PostgreSQL's user {name} still has its first password: run site.yml, which gives it the deployed one."
         ]
+    first = context.secret.settings.get("initial")
+    what = f"the value of {first}, which PostgreSQL's container has," if first else "that password"
     return [
         ByHand(
-            f"PostgreSQL refuses the deployed password of its user {name}: let a superuser make that user "
-            f"(`CREATE ROLE {name} LOGIN CREATEROLE CREATEDB`), or give it that password (psql's `\\password {name}`), "
-            "then run again."
+            f"PostgreSQL refuses the deployed password of its user {name}: let a superuser make that user (`CREATE ROLE "
+            f"{name} LOGIN CREATEROLE CREATEDB`) and give it {what} (psql's `\\password {name}`), then run site.yml."
         )
     ]
 
