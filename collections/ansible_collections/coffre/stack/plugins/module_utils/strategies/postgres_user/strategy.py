@@ -45,8 +45,8 @@ def deployed(context: Context) -> list[str]:
     what = f"the value of {first}, which PostgreSQL's container has," if first else "that password"
     return [
         ByHand(
-            f"PostgreSQL refuses the deployed password of its user {name}: let a superuser make that user (`CREATE ROLE "
-            f"{name} LOGIN CREATEROLE CREATEDB`) and give it {what} (psql's `\\password {name}`), then run site.yml."
+            f"PostgreSQL refuses the deployed password of its user {name}: let a superuser make that user (`CREATE "
+            f"ROLE {name} LOGIN CREATEROLE CREATEDB`) and give it {what} (psql's `\\password {name}`), then run site.yml."
         )
     ]
 
