@@ -46,7 +46,8 @@ def deployed(context: Context) -> list[str]:
     return [
         ByHand(
             f"PostgreSQL refuses the deployed password of its user {name}: let a superuser make that user (`CREATE "
-            f"ROLE {name} LOGIN CREATEROLE CREATEDB`) and give it {what} (psql's `\\password {name}`), then run site.yml."
+            f"ROLE {name} LOGIN CREATEROLE CREATEDB`) and give it {what} (psql's `\\password {name}`), then run "
+            "site.yml."
         )
     ]
 
