@@ -75,7 +75,9 @@ def deployed(managers: Managers, name: str, service: dict[str, Any], fails: bool
     managers.tasks.append(task | {"DesiredState": "running", "Status": {"State": "running"}})
 
 
-def deploy_all(paths: StackPaths, catalogue: Catalogue, check: bool = False) -> dict[str, Any]:
+def deploy_all(
+    paths: StackPaths, catalogue: Catalogue, check: bool = False, agree: rollout.Agree | None = None
+) -> dict[str, Any]:
     """Stage what is lacking, and roll."""
 
     def resolve(*given: Any) -> Any:
@@ -84,7 +86,7 @@ def deploy_all(paths: StackPaths, catalogue: Catalogue, check: bool = False) -> 
     if not check:
         with state.locked(paths):
             staging.deliver(paths, catalogue, resolve, staging.StagingOptions(), RUN)
-    return rollout.roll(paths, catalogue, {}, {}, 5, RUN, check=check)
+    return rollout.roll(paths, catalogue, {}, {}, 5, RUN, agree, check=check)
 
 
 def actions(result: dict[str, Any]) -> dict[str, str]:
@@ -113,6 +115,23 @@ def test_the_second_rollout_changes_nothing(paths: StackPaths, catalogue: Catalo
     assert actions(deploy_all(paths, catalogue, check=True)) == {"app": "nothing", "other": "nothing"}
     again = deploy_all(paths, catalogue)
     assert (again["changed"], actions(again)) == (False, {"app": "nothing", "other": "nothing"})
+
+
+@pytest.mark.usefixtures("broken")
+def test_who_is_asked_to_accept_what_is_deployed(paths: StackPaths, catalogue: Catalogue) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def agree(_: state.State, service: str, dry: bool) -> rollout.Agreed:
+        asked.append((service, dry))
+        return rollout.Agreed({"password": ["secret"]} if service == "app" else {})
+
+    told = deploy_all(paths, catalogue, agree=agree)
+    assert asked == [("app", False), ("other", False)]
+    assert [each["agreed"] for each in told["services"]] == [{"password": ["secret"]}, {}]
+    told = deploy_all(paths, catalogue, check=True, agree=agree)
+    assert asked[2:] == [("app", True), ("other", True)]
+    assert told["changed"]
+    assert set(actions(told).values()) == {"nothing"}
 
 
 @pytest.mark.usefixtures("broken")

@@ -316,13 +316,7 @@ def roll(
         done = []
         try:
             for step in steps:
-                began = time.monotonic()
-                _recorded(stack, step, run)
-                if step.action != "nothing":
-                    progress.step(f"{step.service.name}: is ready, after {time.monotonic() - began:.0f} s")
-                progress.look(f"{step.service.name}: has it accept the values that are deployed")
-                agreed = agree(stack.state, step.service.name, False) if agree and step.last else Agreed()
-                done.append(Done(step, round(time.monotonic() - began, 1), agreed))
+                done.append(_done(stack, step, run, agree))
         finally:
             stack.renew()
         # Also where nothing was rolled; and a port that was given up is the host's again.
@@ -330,9 +324,26 @@ def roll(
         return _report(done, late or rewritten or covered, _collect(stack), diff)
 
 
+def _done(
+    stack: Stack,
+    step: Step,
+    run: audit.Author,
+    agree: Agree | None,
+    carry_out: Callable[[Stack, Step], None] | None = None,
+) -> Done:
+    """Carry out a step, and have its service accept what is deployed."""
+    name, began = step.service.name, time.monotonic()
+    _recorded(stack, step, run, carry_out)
+    if step.action != "nothing":
+        progress.step(f"{name}: is ready, after {time.monotonic() - began:.0f} s")
+    progress.look(f"{name}: has it accept the values that are deployed")
+    agreed = agree(stack.state, name, False) if agree and step.last else Agreed()
+    return Done(step, round(time.monotonic() - began, 1), agreed)
+
+
 def _foreseen(stack: Stack, step: Step, agree: Agree | None) -> Done:
     """A step that would be done, with what would have to be set right; who does not run yet cannot be asked."""
-    asked = agree and step.last and (step.keep or step.others)
+    asked = agree and step.last and step.action != "create"
     return Done(step, agreed=agree(stack.state, step.service.name, True) if agree and asked else Agreed())
 
 

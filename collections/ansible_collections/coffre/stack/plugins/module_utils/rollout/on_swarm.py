@@ -19,7 +19,19 @@ from ..host import files
 from ..host import state as states
 from ..paths import StackPaths
 from . import shim
-from .apply import FIRST_SECONDS, HEADERS, Agree, Agreed, Done, Stack, Step, _collect, _order, _recorded, _report
+from .apply import (
+    FIRST_SECONDS,
+    HEADERS,
+    Agree,
+    Done,
+    Stack,
+    Step,
+    _collect,
+    _done,
+    _foreseen,
+    _order,
+    _report,
+)
 
 
 def roll(
@@ -58,15 +70,12 @@ def roll(
         if content != before:
             diff.insert(0, {"before": before, "after": content} | dict.fromkeys(HEADERS, str(paths.compose)))
         if check:
-            return _report([Done(step) for step in steps], any(step.acts for step in steps), [], diff)
+            return _report([_foreseen(stack, step, agree) for step in steps], False, [], diff)
         late = audit.adopted(paths, stack.state, run)
         done = []
         try:
             for step in steps:
-                began = time.monotonic()
-                _recorded(stack, step, run, lambda stack, step: _carry_out(stack, whole, step))
-                agreed = agree(stack.state, step.service.name, False) if agree else Agreed()
-                done.append(Done(step, round(time.monotonic() - began, 1), agreed))
+                done.append(_done(stack, step, run, agree, lambda stack, step: _carry_out(stack, whole, step)))
         finally:
             stack.renew()
         files.write(paths.compose, content.encode(), 0o600)
