@@ -179,7 +179,7 @@ def test_a_courier_has_the_files_of_the_bundle_and_reaches_nobody_outside() -> N
     assert courier["deploy"]["placement"] == whole["services"]["app"]["deploy"]["placement"]
     way = courier["deploy"]["update_config"]
     # One that stays beside its successor would not bring its bundle again when that is taken back.
-    assert (way["failure_action"], way["order"]) == ("rollback", "stop-first")
+    assert (way["failure_action"], way["order"], way["parallelism"]) == ("rollback", "stop-first", 1)
     assert "$" not in courier["entrypoint"][2].replace("$$", "")  # of which docker would make variables
 
 

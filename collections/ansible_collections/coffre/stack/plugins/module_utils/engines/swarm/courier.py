@@ -83,8 +83,10 @@ def service(
     entry: Entry, proxy: Mapping[str, Any], bundle: str, secrets: list[dict[str, Any]], network: str
 ) -> dict[str, Any]:
     """The courier beside a rendered HAProxy, with the files of a bundle."""
-    # The one of before leaves first, so that one comes anew, and brings its bundle, wherever Swarm puts it back.
-    way = {"order": "stop-first", "parallelism": 0, "monitor": "2s"}
+    # The one of before leaves first, so that one comes anew, and brings its bundle, wherever Swarm puts it back. It is
+    # one node after another: of several at once Swarm looks for failures when all have come up, and then leaves those
+    # out of account that are older than `monitor` (swarmkit's updater.go).
+    way = {"order": "stop-first", "parallelism": 1, "monitor": "2s"}
     kept = ("image", "user", "cap_drop", "read_only", "ulimits", "logging")
     return {
         **{key: proxy[key] for key in kept if key in proxy},
