@@ -61,6 +61,10 @@ swarm-node: $(VENV)/controller ## A node of a swarm: DRAIN=host, ACTIVATE=host o
 	$(PLAYBOOK) playbooks/nodes.yml $(if $(DRAIN),-e 'drain="$(DRAIN)"') $(if $(ACTIVATE),-e 'activate="$(ACTIVATE)"') \
 	  $(if $(REMOVE),-e 'remove="$(REMOVE)"')
 
+.PHONY: move-to-swarm
+move-to-swarm: $(VENV)/controller ## Move a stack from one machine to the swarm ENV (docs/swarm.md)
+	$(PLAYBOOK) playbooks/move_to_swarm.yml
+
 .PHONY: vault
 vault: $(VENV)/controller ## Make the vault that stack_vault describes, and what stands around it: [CONFIRM=its name]
 	$(PLAYBOOK) playbooks/vault.yml $(if $(CONFIRM),-e 'confirm="$(CONFIRM)"')

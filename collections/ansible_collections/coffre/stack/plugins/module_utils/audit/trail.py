@@ -199,6 +199,31 @@ def keyed(st: state.State) -> bool:
     return entry.current is not None and KEY in entry.bundles[entry.current].versions
 
 
+def lines(paths: StackPaths) -> list[bytes]:
+    """The whole lines of the stack's own trail. Raises CoffreError."""
+    return _trail(paths)[0]
+
+
+def go_on(paths: StackPaths, lines: Sequence[bytes], acts: bool) -> None:
+    """Let this manager of a swarm have a trail that began elsewhere; who acts lets all managers go on with its end.
+
+    The caller holds the lock, if it acts. Raises CoffreError where there is another trail already.
+    """
+    own = _read(paths.audit)[0]
+    if own != lines[: len(own)]:
+        raise CoffreError(
+            f"The audit trail {paths.audit} of this manager is not the beginning of the one that is to go on here; "
+            "nothing was changed: move it away to where it is kept, and run again."
+        )
+    if acts:
+        raft.keep_trail(paths, lines)
+    state.make_folder(paths)
+    try:
+        _write(paths.audit, sum(map(len, own)), b"".join(lines[len(own) :]))
+    except OSError as error:
+        raise _unwritable(paths.audit, error) from None
+
+
 def head(paths: StackPaths) -> str:
     """The last record of the stack's trail, as a line to keep elsewhere; "" without one."""
     lines, _ = _trail(paths)

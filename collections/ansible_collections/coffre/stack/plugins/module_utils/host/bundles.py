@@ -100,12 +100,17 @@ def _apart(bundle: state.Bundle) -> dict[str, str]:
 
 def keep(paths: StackPaths, name: str, bundle: state.Bundle, content: Content) -> None:
     """Make the objects of a bundle on a swarm that are not there yet. Raises SealError."""
-    called = objects.references(name, bundle)
-    made = {called[file]: data for file, data in content.files.items()}
+    objects.keep(paths, called(name, bundle, content))
+
+
+def called(name: str, bundle: state.Bundle, content: Content) -> dict[str, bytes]:
+    """By what the objects of a bundle are called on a swarm, what they hold."""
+    references = objects.references(name, bundle)
+    held = {references[file]: data for file, data in content.files.items()}
     for file, data in content.values.items():
         secret, _, earlier = file.partition(".")
-        made[earlier or bundle.versions[secret]] = data
-    objects.keep(paths, made)
+        held[earlier or bundle.versions[secret]] = data
+    return held
 
 
 def _of_objects(paths: StackPaths, st: state.State, name: str, bundle: state.Bundle) -> Content:
