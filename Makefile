@@ -124,10 +124,17 @@ lint:
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
 
 .PHONY: test-faults
-test-faults: $(VENV)/development ## Harm rotations at every record they write, on a real host (hours); ARGS="--only REGEX"
+ifeq ($(ENV),swarm)
+test-faults: $(VENV)/development
+	@export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=molecule/shared:collections; \
+	  molecule destroy --scenario-name swarm && molecule converge --scenario-name swarm && \
+	  python -m tests.faults --swarm $(ARGS); status=$$?; molecule destroy --scenario-name swarm; exit $$status
+else
+test-faults: $(VENV)/development ## Harm rotations at every record they write, on real hosts (hours); ARGS="--only REGEX", ENV=swarm
 	@export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=molecule/shared:collections; \
 	  molecule destroy && molecule create && molecule converge -- --limit debian13 && molecule converge --scenario-name keyvault && \
 	  python -m tests.faults $(ARGS); status=$$?; molecule destroy; exit $$status
+endif
 
 .PHONY: bench-deploy
 bench-deploy: $(VENV)/controller ## Time a cold start, an unchanged run and the adoption of a secret

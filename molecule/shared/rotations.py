@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from machines import INVENTORY, MACHINE, ROOT, STACK, Play, core, described, on_machine, run_playbook
+import testinfra
+from machines import INVENTORY, MACHINE, ROOT, STACK, Play, core, described, on_machine, power_off, run_playbook
 
 HERE = Path(__file__).parent
 
@@ -34,6 +35,13 @@ class Site:
     environment: Mapping[str, str] = field(default_factory=dict)
     # Arguments of every run, beside those of each.
     arguments: Sequence[str] = ()
+    # The container that is the host which acts, the hosts of a run, and where `watch.py` finds the state.
+    machine: str = MACHINE
+    limit: str = "debian13"
+
+    @property
+    def watched(self) -> str:
+        return f"/var/lib/coffre/{self.stack}"
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -42,13 +50,17 @@ class Site:
 
     def play(self, playbook: str, *arguments: str, timeout: int = 900) -> Play:
         """Run one of our playbooks on it, as an operator would."""
-        words = ("--limit", "debian13", *self.arguments, *arguments)
+        words = ("--limit", self.limit, *self.arguments, *arguments)
         return run_playbook(*words, playbook=playbook, inventory=self.inventory, timeout=timeout)
 
     def rotate(self, *secrets: str, arguments: Sequence[str] = ()) -> Play:
         """Rotate secrets, or all that are due."""
         words = ("-e", f"secrets={','.join(secrets)}") if secrets else ()
         return self.play("rotate", *words, *arguments)
+
+    def power_off(self) -> None:
+        """Cut the power of the host that acts, and give it back."""
+        power_off(testinfra.get_host(f"docker://{self.machine}"))
 
     def remember(self) -> None:
         """Keep the values that may come to be in force, on the host, for the judge to see them refused."""
@@ -81,7 +93,7 @@ class Run:
 
     def __init__(self, site: Site, playbook: str, *arguments: str) -> None:
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-        words = ["-i", str(site.inventory), f"playbooks/{playbook}.yml", "--limit", "debian13", *site.arguments]
+        words = ["-i", str(site.inventory), f"playbooks/{playbook}.yml", "--limit", site.limit, *site.arguments]
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed at its end)
         self._process = subprocess.Popen(
             ["ansible-playbook", *words, *arguments],
@@ -116,9 +128,9 @@ class Watch:
 
     def __init__(self, site: Site, label: str = "", occurrence: int = 1) -> None:
         script = (HERE / "watch.py").read_text()
-        words = ["python3", "-c", script, f"/var/lib/coffre/{site.stack}", label, str(occurrence)]
+        words = ["python3", "-c", script, site.watched, label, str(occurrence)]
         self._process = subprocess.Popen(
-            ["docker", "exec", "--interactive", MACHINE, *words],
+            ["docker", "exec", "--interactive", site.machine, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

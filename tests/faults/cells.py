@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import testinfra
-from machines import MACHINE, Play, power_off
+from machines import Play
 from rotations import Run, Site, Watch
 
 from .kinds import Fault
@@ -109,14 +108,14 @@ def _harmed(site: Site, cell: Cell) -> tuple[str, list[str]]:
         if said.status or again == ATTEMPTS - 1:
             return _outcome(said), [f"the record {cell.label} never came: {said.output[-1500:]}"]
     site.remember()
-    first = _harm(site, cell, run, watch)
+    first, problems = _harm(site, cell, run, watch)
     if cell.how == POWER:
         site.remember()  # the host has forgotten
-    return first, []
+    return first, problems
 
 
-def _harm(site: Site, cell: Cell, run: Run, watch: Watch) -> str:
-    """Let it happen, and the run come to its end; says what that was."""
+def _harm(site: Site, cell: Cell, run: Run, watch: Watch) -> tuple[str, list[str]]:
+    """Let it happen, and the run come to its end: what that was, and what it should have said and did not."""
     if isinstance(cell.how, Fault):
         try:
             cell.how.do(site)
@@ -125,23 +124,25 @@ def _harm(site: Site, cell: Cell, run: Run, watch: Watch) -> str:
             watch.end()
         finally:
             cell.how.mend(site)
-        return _outcome(said)
+        told = cell.how.says in " ".join(said.output.split())
+        return _outcome(said), [] if told else [f"it does not say {cell.how.says!r}: {said.output[-1500:]}"]
     if cell.how == POWER:
-        power_off(testinfra.get_host(f"docker://{MACHINE}"))
+        site.power_off()
         run.kill()
         watch.end()
-        return cell.how
+        return cell.how, []
     run.kill()
     watch.order("go" if cell.how == HEADLESS else "kill")
     watch.end()
-    return cell.how
+    return cell.how, []
 
 
 def _ordinary(site: Site, playbook: str) -> Play:
     """A run that is not refused, which changes nothing: what a dead run's module still did renews its short lease."""
     for _ in range(ATTEMPTS):
         said = site.rotate() if playbook == "rotate" else site.play(playbook)
-        if said.status == 0 or "has been rotating" not in " ".join(said.output.split()):
+        told = " ".join(said.output.split())
+        if said.status == 0 or not any(each in told for each in ("has been rotating", "has been working on")):
             break
     return said
 

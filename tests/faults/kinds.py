@@ -22,7 +22,7 @@ def nothing(site: Site) -> None:
 class Fault:
     """`do` is done while the run is held up, `mend` before the next run. `what` is for the table.
 
-    `prepare` comes before it all, and `restore` at its end.
+    `prepare` comes before it all, and `restore` at its end. `says` is what the harmed run has to say, if that matters.
     """
 
     what: str
@@ -30,6 +30,7 @@ class Fault:
     mend: Act = nothing
     prepare: Act = nothing
     restore: Act = nothing
+    says: str = ""
 
 
 def shell(command: str) -> Act:
