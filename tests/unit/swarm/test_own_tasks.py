@@ -57,6 +57,14 @@ def test_what_a_dead_process_left_is_ended_by_the_next(managers: Managers, owner
     assert ("left" in managers.services) == stays
 
 
+def test_whoever_takes_over_ends_what_other_managers_have_of_the_stack(managers: Managers) -> None:
+    for called, owner in (("mine", ME), ("anothers", "up 1 1")):
+        left(managers, called, owner)
+    managers.services["plain"] = {"ID": "plain", "Spec": {"Name": "plain", "Labels": {raft.STACK: "demo"}}}
+    tasks.oust("demo")
+    assert set(managers.services) == {"mine", "plain"}
+
+
 NODES = {"here": "ready", "up": "ready", "down": "down"}
 
 

@@ -104,6 +104,14 @@ def sweep(stack: str, here: str) -> None:
             stop(each["ID"])
 
 
+def oust(stack: str) -> None:
+    """End the services of other nodes' processes: one was taken over, and no value is to stay mounted for it."""
+    here = _here()
+    for each in api.ask("GET", "/services", filters={"label": [f"{raft.STACK}={stack}"]}):
+        if each["Spec"]["Labels"].get(OWNER, here).split()[0] != here:
+            stop(each["ID"])
+
+
 def _up(node: str) -> bool:
     return any(each["ID"] == node and each["Status"]["State"] == "ready" for each in api.ask("GET", "/nodes"))
 

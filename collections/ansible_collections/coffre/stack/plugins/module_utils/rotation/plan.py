@@ -12,7 +12,7 @@ from ..audit import trail as audit
 from ..catalogue import HOST, Catalogue, Service
 from ..engines.base import Container
 from ..errors import Aside, CoffreError, SealError
-from ..host import bundles, memory, restore, rings, state, tmpfs
+from ..host import bundles, memory, restore, rings, state, tasks, tmpfs
 from ..host.escrow import concerned, seal
 from ..paths import RUN, StackPaths
 from ..rollout import apply, firewall
@@ -377,6 +377,8 @@ def take_over(
     run.renew()
     rotation.note(paths, st, settings, "taken over")
     state.save(paths, st)
+    if paths.on_swarm:
+        tasks.oust(paths.stack)
 
 
 def services(catalogue: Catalogue, st: state.State) -> list[str]:
