@@ -187,6 +187,11 @@ def power_off(host: Any, *, network: bool = True) -> None:
     _docker("kill", machine)
     if not network:
         _docker("network", "disconnect", "bridge", machine)
+    boot(machine)
+
+
+def boot(machine: str) -> None:
+    """Let a test host's container start, and wait until it is up."""
     _docker("start", machine)
     # SSH comes up with the rest; a unit that is allowed to fail may leave the system degraded.
     up = "until test -S /run/dbus/system_bus_socket; do sleep 0.2; done"

@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from machines import fetch, power_off
+from machines import boot, fetch
 from swarms import CA, HOSTS, STACK, machine, on, play, running, state, tasks, wait_for_act, wait_for_control
 from traffic import traffic
 
@@ -62,7 +62,7 @@ def test_another_manager_takes_over_from_one_that_lost_power_and_a_node_is_drain
         assert said.status == 0, said.output
         assert "that was left open is undone" in " ".join(said.output.split())
     assert (state("swarm2")["run"], state("swarm2")["secrets"]) == (None, before)
-    power_off(machine("swarm1"))
+    boot("coffre-test-swarm1")
     wait_for_control("swarm1")
     with traffic(machine("swarm2"), 500, stack=STACK):
         for act in ("drain", "activate"):
