@@ -16,6 +16,7 @@ def variables(environment: str) -> dict[str, Any]:
     for path in sorted((INVENTORY / environment / "group_vars/all").iterdir()):
         found |= yaml.safe_load(path.read_text(encoding="utf-8"))
     secrets = found["stack_catalogue_secrets"] + found["stack_catalogue_own"]
+    secrets += found["stack_catalogue_on_swarm"] if found.get("stack_engine") == "swarm" else []
     return found | {"stack_catalogue": found["stack_catalogue"] | {"secrets": secrets}}
 
 

@@ -200,14 +200,26 @@ REFUSED = [
 
 @pytest.mark.parametrize(("plant", "sentence"), REFUSED, ids=[plant.__name__ for plant, _ in REFUSED])
 def test_what_is_refused(
-    plant: Callable[[StackPaths, StackPaths], None], sentence: str, old: StackPaths, paths: StackPaths
+    plant: Callable[[StackPaths, StackPaths], None],
+    sentence: str,
+    old: StackPaths,
+    paths: StackPaths,
+    managers: Managers,
 ) -> None:
     plant(old, paths)
     before = raft.read(paths)
     with pytest.raises(CoffreError, match=sentence) as refused:
         moved(old, paths)
     assert "canary" not in str(refused.value)
-    assert raft.read(paths) == before
+    assert (raft.read(paths), managers.names) == (before, set())
+
+
+def test_somebody_deploys_it_there_meanwhile(old: StackPaths, paths: StackPaths, managers: Managers) -> None:
+    told = move.answer(old, {"m": {"key": move.offer(paths), "role": move.ACTS}}, RUN, check=False)["answers"]["m"]
+    there_already(old, paths)
+    with pytest.raises(CoffreError, match="has the stack demo already"):
+        move.receive(paths, "m", move.ACTS, told)
+    assert not managers.names and not state.load(paths).secrets
 
 
 def test_an_answer_is_one_managers(old: StackPaths, paths: StackPaths) -> None:

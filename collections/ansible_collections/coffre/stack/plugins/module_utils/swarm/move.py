@@ -109,6 +109,6 @@ def receive(paths: StackPaths, host: str, role: str, answered: str) -> None:
         return
     with state.locked(paths):
         _admit(paths)
-        objects.keep(paths, {called: base64.b64decode(value) for called, value in given["values"].items()})
         audit.go_on(paths, lines, acts=True)
+        objects.keep(paths, {called: base64.b64decode(value) for called, value in given["values"].items()})
         raft.write(paths, json.dumps({**given["state"], "stack": paths.stack}, sort_keys=True).encode())
