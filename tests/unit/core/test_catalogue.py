@@ -10,6 +10,7 @@ import environments
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue, parse
+from ansible_collections.coffre.stack.plugins.module_utils.engines.swarm import file
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CatalogueError
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import DECLARED
 from tests.unit import described
@@ -116,6 +117,15 @@ def test_the_catalogues_of_the_environments_are_right(environment: str) -> None:
         "keycloak-service-client-secret",
     ]
     assert catalogue.secrets["keycloak-admin-password"].consumers == ("host",)
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_an_environment_is_a_swarm_by_one_setting(environment: str) -> None:
+    name = "{{ stack_public_url | urlsplit('hostname') }}"
+    text = json.dumps(environments.catalogue(environment, stack_engine="swarm")).replace(name, "iam.example.org")
+    catalogue = parse(json.loads(text), rendered(stack_catalogue=json.loads(text)), DECLARED)
+    assert catalogue.consumed("postgres") == ["postgres-initial-password"]
+    assert file.problems(catalogue) == []
 
 
 PROBLEMS: list[tuple[Change, str]] = [
