@@ -26,7 +26,8 @@ class CallbackModule(CallbackBase):
         self._pattern = ":".join(play.hosts)
         inventory = play.get_variable_manager()._inventory
         for part in split_host_pattern(context.CLIARGS["subset"] or ""):
-            if not part.startswith("@") and not inventory.get_hosts(part.lstrip("!&"), ignore_limits=True):
+            known = inventory.get_hosts(part.lstrip("!&"), ignore_limits=True, ignore_restrictions=True)
+            if not part.startswith("@") and not known:
                 self._end(f"No host is {part}, which --limit names; nothing was done: name hosts that are there.")
 
     def v2_playbook_on_no_hosts_matched(self) -> None:

@@ -162,3 +162,11 @@ def test_an_inventory_without_a_host(tmp_path: Path, hosts: str | None, limit: t
     status, said = play("doctor", "-i", tmp_path / "mine", *limit)
     assert status == 1
     assert sentence.format(mine=tmp_path / "mine") in said
+
+
+def test_a_limit_may_leave_a_host_out(tmp_path: Path) -> None:
+    """The others are refused for their own reasons."""
+    (tmp_path / "hosts.yml").write_text("stack_hosts: {hosts: {FILL-IN: , b: }}")
+    _, said = play("doctor", "-i", tmp_path, "--limit", "!b")
+    assert "No host is" not in said
+    assert "FILL-IN still stands for" in said
