@@ -86,6 +86,29 @@ def test_a_rotation_left_open_on_one_host_has_all_bring_the_images(opened: str, 
     assert Templar(loader=DataLoader(), variables=known).evaluate_conditional(trust_as_template(task["when"])) is comes
 
 
+@pytest.mark.parametrize(
+    ("swarm", "move_from", "moves"),
+    [
+        (True, ["old"], True),
+        (False, ["old"], False),
+        (True, None, False),
+        (True, [], False),
+        (True, ["old", "older"], False),
+        (True, ["m"], False),
+        (True, ["old", "m"], False),
+    ],
+)
+def test_a_stack_moves_from_one_machine_that_is_none_of_the_swarms(
+    swarm: bool, move_from: list[str] | None, moves: bool
+) -> None:
+    read = yaml.safe_load((ROOT / "playbooks/move_to_swarm.yml").read_text())
+    (task,) = (each for each in tasks(read) if each["name"] == "Refuse a stack that cannot move")
+    groups = {"stack_hosts": ["m"], "swarm_managers": ["m"]} | ({} if move_from is None else {"move_from": move_from})
+    templar = Templar(loader=DataLoader(), variables={"coffre_on_swarm": swarm, "groups": groups})
+    that = task["ansible.builtin.assert"]["that"]
+    assert all(templar.evaluate_conditional(trust_as_template(each)) for each in that) is moves
+
+
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_no_stack_has_such_a_name(playbook: str, tmp_path: Path) -> None:
     names = NAMES if playbook == "teardown" else {"empty": NAMES["empty"]}
