@@ -88,6 +88,18 @@ def test_who_was_taken_over_writes_nothing_more(paths: StackPaths, managers: Man
     assert record["Spec"]["Labels"] == HELD
 
 
+def test_who_was_taken_over_while_it_stood_still_acts_on_nothing_more(paths: StackPaths, managers: Managers) -> None:
+    with state.locked(paths):
+        state.hold(paths)
+        (record,) = managers.configs.values()
+        record["Spec"]["Labels"][raft.LOCK] = "another 00"
+        for _ in range(2):
+            with pytest.raises(CoffreError, match="Another run has taken over stack demo"):
+                state.hold(paths)
+            record["Spec"]["Labels"][raft.LOCK] = raft._held["demo"].name  # lost is lost
+    assert raft.LOCK in record["Spec"]["Labels"]
+
+
 def test_without_a_majority_nothing_is_said_to_be_saved(paths: StackPaths, managers: Managers) -> None:
     with pytest.raises(CoffreError, match="does not have a leader"), state.locked(paths):
         managers.majority = False

@@ -92,6 +92,17 @@ def write(paths: StackPaths, text: bytes) -> None:
         _write(paths, held, {**held.record.labels, STATE: text.decode()})
 
 
+def hold(paths: StackPaths) -> None:
+    """See that the lock is still this process's, which may have stood still since its last write.
+
+    Raises CoffreError where it was lost, and where no majority of the managers can tell.
+    """
+    held, now = _held[paths.stack], look(paths)
+    if held.lost or now is None or now.labels.get(LOCK) != held.name:
+        held.lost = True
+        raise CoffreError(LOST.format(paths.stack))
+
+
 def _write(paths: StackPaths, held: _Held, labels: Mapping[str, str]) -> None:
     """Make the next version of what is held. One whose answer was lost is as good as any other of this holder's."""
     for _ in range(ATTEMPTS if not held.lost else 0):

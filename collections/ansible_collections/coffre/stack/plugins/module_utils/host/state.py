@@ -167,6 +167,15 @@ def locked(paths: StackPaths, seconds: float = 60.0) -> Iterator[None]:
         yield
 
 
+def hold(paths: StackPaths) -> None:
+    """See that what follows is still this process's to do, before it is done elsewhere than in the state.
+
+    A lock of this host lasts as long as its process. The caller holds it. Raises CoffreError.
+    """
+    if paths.on_swarm:
+        raft.hold(paths)
+
+
 def begun(paths: StackPaths) -> bool:
     """Whether there is anything of a stack to hold a lock of; a check makes nothing where there is not."""
     return raft.look(paths) is not None if paths.on_swarm else paths.lib.exists()

@@ -169,6 +169,7 @@ def _brought(stack: Stack, whole: Mapping[str, Any], step: Step, part: str) -> s
     if now is None or (now.settled and now.spec == spec):
         return ""
     seconds = stack.seconds if now.exists else max(stack.seconds, FIRST_SECONDS)
+    states.hold(stack.paths)
     return deploy.deploy(stack.paths.stack, whole, part, seconds, stack.paths.failed_log(step.service.name))
 
 

@@ -225,6 +225,7 @@ def _act(given: Context, act: str, source: Source, writer: Writer | None) -> Non
         return  # staging and rollout do that
     if act == "published":
         if writer:
+            state.hold(given.paths)
             _publish(given, writer)
         return
     strategy = loading.load(given.secret.strategy)
@@ -232,6 +233,7 @@ def _act(given: Context, act: str, source: Source, writer: Writer | None) -> Non
         _make(given, strategy, source)
         return
     with given.near():
+        state.hold(given.paths)
         match act:
             case "taught":
                 strategy.teach(given)
@@ -260,6 +262,7 @@ def _make(given: Context, strategy: Strategy, source: Source) -> None:
 
 def _made(given: Context, strategy: Strategy) -> bytes:
     with given.near():
+        state.hold(given.paths)
         return strategy.make(given)
 
 
