@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from unittest.mock import MagicMock
 
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import raft, state
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import run as rotation
+from ansible_collections.coffre.stack.plugins.module_utils.strategies import loading
 from tests.unit.swarm.managers import Managers
 
 HELD = {raft.STACK: "demo", raft.LOCK: "another 00"}
@@ -157,3 +160,20 @@ def test_a_stack_name_that_leaves_no_room_for_a_version_is_refused() -> None:
     StackPaths("a" * 31, engine="swarm")
     with pytest.raises(CoffreError, match="too long for Swarm: use up to 31"):
         StackPaths("a" * 32, engine="swarm")
+
+
+@pytest.mark.parametrize("act", ["made", "taught", "proved", "published", "confirmed", "withdrawn", "refused"])
+def test_between_its_record_and_an_act_the_lock_is_seen_to_be_there(
+    paths: StackPaths, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    def lost(_: StackPaths) -> None:
+        raise CoffreError("lost")
+
+    monkeypatch.setattr(state, "hold", lost)
+    source, anything = MagicMock(), MagicMock()
+    source.offered.return_value = None
+    monkeypatch.setattr(loading, "load", lambda _: anything)
+    given = MagicMock(paths=paths, has=lambda _: act != "made")
+    with pytest.raises(CoffreError, match="lost"):
+        rotation._act(given, act, source, anything)
+    assert anything.method_calls == []
