@@ -20,7 +20,7 @@ CLIENT = "keycloak-service-client-secret"
 def trusted() -> None:
     """Each host has the certificate of the stack's CA, which Coffre gives to managers alone."""
     text = on("swarm1", f"cat {CA}")
-    on("swarm4", f"install -d -m 0700 $(dirname {CA}) && printf '%s\\n' '{text}' >{CA}")
+    on("swarm4", f"install -d -m 0700 /var/lib/coffre $(dirname {CA}) && printf '%s\\n' '{text}' >{CA}")
 
 
 @pytest.mark.parametrize("name", HOSTS)

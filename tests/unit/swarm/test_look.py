@@ -57,3 +57,19 @@ def test_a_host_without_an_engine_is_in_no_swarm(monkeypatch: pytest.MonkeyPatch
         "address": "192.0.2.7", "state": "inactive", "node": "", "control": False, "cluster": "", "labels": {},
         "nodes": [], "lacks": [],
     }  # fmt: skip
+
+
+def test_a_manager_is_in_control_where_it_finds_a_leader_within_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = {"LocalNodeState": "active", "ControlAvailable": True}
+    led = alone | {"Cluster": {"ID": "c", "Spec": {"Labels": {"coffre.swarm": "mine"}}}}
+    monkeypatch.setattr(look, "_in_namespace", lambda _: True)
+    monkeypatch.setattr(look, "_docker", lambda *_: "")
+    monkeypatch.setattr(look, "nodes", lambda: [{"id": "1"}])
+    clock = iter(range(1000))
+    monkeypatch.setattr(look.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(look.time, "sleep", lambda _: None)
+    for said, control in (([alone, alone, led], True), ([alone] * 100, False)):
+        answers = iter(said)
+        monkeypatch.setattr(look, "info", lambda answers=answers: {"Swarm": next(answers)})
+        found = look.look("192.0.2.7", 0)
+        assert (found["control"], bool(found["labels"]), bool(found["nodes"])) == (control,) * 3

@@ -33,9 +33,11 @@ KERNEL = {
 def look(address: str, told: float) -> dict[str, Any]:
     """The look at this host; `address` is where the others are to reach it, "" for the one of its default route."""
     offset = time.time() - told
-    said = info()
+    said = _led()
     swarm = said.get("Swarm") or {}
     cluster = swarm.get("Cluster") or {}
+    # A manager that finds no leader says of itself that it is in control, and nothing of the swarm.
+    control = bool(swarm.get("ControlAvailable") and cluster)
     return {
         "hostname": os.uname().nodename,
         "address": address or _own_address(),
@@ -43,10 +45,10 @@ def look(address: str, told: float) -> dict[str, Any]:
         "engine": said.get("ServerVersion") or _of_debian(),
         "state": swarm.get("LocalNodeState") or "inactive",
         "node": swarm.get("NodeID") or "",
-        "control": bool(swarm.get("ControlAvailable")),
+        "control": control,
         "cluster": cluster.get("ID") or "",
         "labels": (cluster.get("Spec") or {}).get("Labels") or {},
-        "nodes": nodes() if swarm.get("ControlAvailable") else [],
+        "nodes": nodes() if control else [],
         "swaps": tmpfs.swaps_in_clear(),
         "lacks": [name for name, command in KERNEL.items() if not _in_namespace(command)],
     }
@@ -67,6 +69,17 @@ def info() -> dict[str, Any]:
     """What the engine says of itself; {} without one. Join tokens are no part of it."""
     found: dict[str, Any] = json.loads(_docker("info", "--format", "{{json .}}") or "{}")
     return found
+
+
+def _led() -> dict[str, Any]:
+    """As `info`; a manager that finds no leader is given a while to find one."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        said = info()
+        swarm = said.get("Swarm") or {}
+        if not swarm.get("ControlAvailable") or swarm.get("Cluster") or time.monotonic() > deadline:
+            return said
+        time.sleep(1)
 
 
 def nodes() -> list[dict[str, Any]]:
