@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,8 +67,8 @@ def test_a_manager_is_in_control_where_it_finds_a_leader_within_a_while(monkeypa
     monkeypatch.setattr(look, "_docker", lambda *_: "")
     monkeypatch.setattr(look, "nodes", lambda: [{"id": "1"}])
     clock = iter(range(1000))
-    monkeypatch.setattr(look.time, "monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr(look.time, "sleep", lambda _: None)
+    passing = SimpleNamespace(time=lambda: 0.0, monotonic=lambda: float(next(clock)), sleep=lambda _: None)
+    monkeypatch.setattr(look, "time", passing)
     for said, control in (([alone, alone, led], True), ([alone] * 100, False)):
         answers = iter(said)
         monkeypatch.setattr(look, "info", lambda answers=answers: {"Swarm": next(answers)})
