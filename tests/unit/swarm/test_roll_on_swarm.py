@@ -69,7 +69,9 @@ def deployed(managers: Managers, name: str, service: dict[str, Any], fails: bool
         managers.tasks.append(task | {"DesiredState": "shutdown", "Status": ended})
         return
     template = {"ContainerSpec": container}
-    spec = {"Name": f"demo_{name}", "Labels": labels, "Mode": {"Replicated": {"Replicas": 1}}, "TaskTemplate": template}
+    wanted = {"Replicated": {"Replicas": service["deploy"].get("replicas")}}
+    mode = {"Global": {}} if service["deploy"].get("mode") == "global" else wanted
+    spec = {"Name": f"demo_{name}", "Labels": labels, "Mode": mode, "TaskTemplate": template}
     managers.services[name] = {"ID": name, "Version": {"Index": 1}, "Spec": spec}
     managers.tasks = [each for each in managers.tasks if each["ServiceID"] != name]
     managers.tasks.append(task | {"DesiredState": "running", "Status": {"State": "running"}})
@@ -105,6 +107,17 @@ def test_a_check_of_a_new_stack_makes_nothing(paths: StackPaths, managers: Manag
     told = deploy_all(paths, catalogue, check=True)
     assert (told["changed"], actions(told)) == (True, {"app": "create", "other": "create"})
     assert (managers.configs, managers.secrets, paths.lib.exists()) == ({}, {}, False)
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_service_that_was_scaled_by_hand_has_as_many_tasks_as_its_file_says(
+    paths: StackPaths, managers: Managers, catalogue: Catalogue
+) -> None:
+    deploy_all(paths, catalogue)
+    managers.services["app"]["Spec"]["Mode"]["Replicated"]["Replicas"] = 3
+    told = {each["name"]: (each["action"], each["why"]) for each in deploy_all(paths, catalogue)["services"]}
+    assert told == {"app": ("start_first", "number of tasks"), "other": ("nothing", "")}
+    assert managers.services["app"]["Spec"]["Mode"] == {"Replicated": {"Replicas": 1}}
 
 
 @pytest.mark.usefixtures("broken")

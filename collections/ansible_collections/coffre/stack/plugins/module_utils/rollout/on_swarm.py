@@ -98,7 +98,12 @@ def _steps(stack: Stack, whole: Mapping[str, Any], names: Sequence[str]) -> list
             "",
         )
         found = [
-            _step(replace(service, config_hash=spec), deploy.standing(there.get(part), running, spec), there.get(part))
+            _step(
+                replace(service, config_hash=spec),
+                deploy.standing(there.get(part), running, spec),
+                there.get(part),
+                whole["services"][part]["deploy"].get("replicas"),
+            )
             for part in file.parts(whole, name)
             for spec in [deploy.spec_of(whole, part)]
         ]
@@ -115,13 +120,18 @@ def _gravest(found: Sequence[Step]) -> Step:
     return replace(own, action="reload", why=acting.why)
 
 
-def _step(service: DesiredService, now: deploy.Standing, there: Mapping[str, Any] | None) -> Step:
-    """Decide for one service."""
+def _step(
+    service: DesiredService, now: deploy.Standing, there: Mapping[str, Any] | None, replicas: int | None = None
+) -> Step:
+    """Decide for one service, which is to have so many tasks; None is one on each node."""
     if there is None:
         return Step(service, "create", "it has no service")
+    way = "start_first" if service.adopt == "start_first" else "restart"
     if now.spec != service.config_hash:
-        way = "start_first" if service.adopt == "start_first" else "restart"
         return Step(service, way, _differs(service, there))
+    # Who scales a service by hand leaves its labels as they are.
+    if replicas != (there["Spec"]["Mode"].get("Replicated") or {}).get("Replicas", replicas):
+        return Step(service, way, "number of tasks")
     if now.settled:
         return Step(service, "nothing")
     if now.update in deploy.UNDONE or now.others:
