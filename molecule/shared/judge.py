@@ -221,7 +221,7 @@ def database(case: Case) -> Iterator[str]:
             if any(postgres.login(server, target(each), value) is not None for each in roles):
                 yield f"PostgreSQL accepts {secret.name} {version}"
         query = "SELECT rolname || ' ' || rolcanlogin || ' ' || (rolpassword IS NOT NULL) FROM pg_authid"
-        rows = postgres.psql(server, f"{query} WHERE rolname !~ '^pg_';\n", "list the roles").splitlines()
+        rows = postgres.administer(server, [f"{query} WHERE rolname !~ '^pg_'"], "list the roles").splitlines()
         found = {name: (login, password) for name, login, password in (row.split() for row in rows)}
         if set(found) != {owner, *roles, server.superuser} or found[owner][0] == "true":
             yield f"the roles are {sorted(found)}"
