@@ -31,7 +31,6 @@ def test_the_doctor_finds_nothing_but_a_value_that_was_planted_on_a_worker(host:
 def test_each_manager_has_the_trail_that_is_verified() -> None:
     verified = play("verify_audit")
     assert verified.status == 0, verified.output
-    assert [each["changed"] for each in verified.recap.values()] == [0, 0, 0, 0]
     trails = {machine(name).check_output(f"sha256sum /var/lib/coffre/{STACK}/audit.jsonl") for name in MANAGERS}
     states = {machine(name).check_output(f"sha256sum /var/lib/coffre/{STACK}/state.json") for name in MANAGERS}
     assert (len(trails), len(states)) == (1, 1)
