@@ -95,8 +95,6 @@ class Trail:
         """The lines that a container of the service writes; of one elsewhere the last ones. Raises CoffreError."""
         if not container.elsewhere:
             return existing(self.path(paths.stack))
-        from ..engines import swarm  # late: a host's boot needs no more of this folder than Compose
-
         return swarm.end_of(paths, container, self.volume, self.file).splitlines(keepends=True)
 
 
