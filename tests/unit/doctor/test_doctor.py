@@ -844,7 +844,7 @@ def test_the_stack_is_asked_where_the_inventory_says(
     answers: list[tuple[int, Any]], sentence: str, plantation: Plantation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = dict(zip(ENDPOINTS, answers, strict=True))
-    monkeypatch.setattr(endpoints, "fetch", lambda url, _: given[url])
+    monkeypatch.setattr(endpoints, "fetch", lambda url, *_: given[url])
     if sentence:
         assert told(doctor_answers.endpoints, plantation) == sentence
     else:

@@ -69,7 +69,7 @@ def problems(urls: Sequence[str], context: ssl.SSLContext, at: Sequence[Place] =
     found = []
     places: Sequence[Place | None] = at or [None]
     for asked, place in ((url, place) for url in urls for place in places):
-        status, told = fetch(asked, context, place) if place else fetch(asked, context)
+        status, told = fetch(asked, context, place)
         url = f"{asked} at {place[0]}:{place[1]}" if place else asked
         cause = told.get("cause") if isinstance(told, dict) else None
         if status == 0:
