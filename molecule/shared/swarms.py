@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import testinfra
-from machines import KEYS, ROOT, Play, run_playbook
+from machines import KEYS, Play, run_playbook
+from rotations import Run, Site
 
 INVENTORY = Path(__file__).parents[1] / "swarm" / "inventory"
 STACK = "coffre-swarm"
 CA = f"/var/lib/coffre/{STACK}/ca.crt"
 MANAGERS = ("swarm1", "swarm2", "swarm3")
 HOSTS = (*MANAGERS, "swarm4")
+SITE = Site(STACK, INVENTORY, "https://localhost:8443", CA, machine="coffre-test-swarm1", limit="all")
 
 
 def machine(name: str) -> Any:
@@ -73,35 +70,12 @@ def tasks(service: str) -> dict[str, str]:
     }
 
 
-@contextmanager
-def running(playbook: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A run of a playbook beside the test, in a process group of its own; killed where it has not ended."""
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            ["ansible-playbook", "-i", str(INVENTORY), f"playbooks/{playbook}.yml", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for_act(process: subprocess.Popen[str], name: str, act: str, seconds: int = 180) -> None:
+def wait_for_act(rotation: Run, name: str, act: str, seconds: int = 180) -> None:
     """Wait until a rotation has recorded an act, as a manager that does not drive it sees."""
     deadline = time.monotonic() + seconds
     while True:
         run = state(name)["run"]
         if run and act in {each["step"] for each in run["secrets"].values()}:
             return
-        assert process.poll() is None, f"the rotation ended before it recorded {act}"
+        assert not rotation.ended, f"the rotation ended before it recorded {act}"
         assert time.monotonic() < deadline, f"no rotation recorded {act} in {seconds} s"

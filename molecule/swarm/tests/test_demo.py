@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from machines import boot, fetch
-from swarms import CA, HOSTS, STACK, machine, on, play, running, state, tasks, wait_for_act, wait_for_control
+from rotations import Run
+from swarms import CA, HOSTS, SITE, STACK, machine, on, play, state, tasks, wait_for_act, wait_for_control
 from traffic import DEMO, traffic
 
 testinfra_hosts = ["ansible://swarm1"]
@@ -62,15 +63,18 @@ def test_every_secret_is_rotated_under_load(host: Any) -> None:
 
 def test_another_manager_takes_over_from_one_that_lost_power_and_a_node_is_drained_under_load() -> None:
     before = state("swarm2")["secrets"]
-    with running("rotate", "-e", f"secrets={CLIENT}", "-e", "secret_rotation_lease_seconds=1") as process:
-        wait_for_act(process, "swarm2", "taught")
-        subprocess.run(["docker", "kill", "coffre-test-swarm1"], check=True, capture_output=True, timeout=60)
+    rotation = Run(SITE, "rotate", "-e", f"secrets={CLIENT}", "-e", "secret_rotation_lease_seconds=1")
+    try:
+        wait_for_act(rotation, "swarm2", "taught")
+        subprocess.run(["docker", "kill", SITE.machine], check=True, capture_output=True, timeout=60)
+    finally:
+        rotation.kill()
     with traffic(machine("swarm2"), 500, VISITS, STACK):
         said = play("rotate", "--limit", "!swarm1")
         assert said.status == 0, said.output
         assert "that was left open is undone" in " ".join(said.output.split())
     assert (state("swarm2")["run"], state("swarm2")["secrets"]) == (None, before)
-    boot("coffre-test-swarm1")
+    boot(SITE.machine)
     wait_for_control("swarm1")
     with traffic(machine("swarm2"), 500, VISITS, STACK):
         for act in ("drain", "activate"):
