@@ -7,7 +7,7 @@ import http.client
 import sys
 import time
 
-TIMEOUT = 6.0  # seconds; /ready bounds its own call
+TIMEOUT = 14.0  # seconds: longer than /ready can take, which bounds its own call
 START = 1.0  # seconds for an app that is about to listen: probing again and again would only slow it down
 POLL = 0.02
 
