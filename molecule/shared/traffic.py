@@ -19,7 +19,7 @@ from load import Load
 url, ca, least = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 loads = {
-    name: Load(url + path, ca, seconds=3600, pause=0.05, body=body and body.encode(), **how)
+    name: Load(url + path, ca, seconds=3600, pause=float(sys.argv[5]), body=body and body.encode(), **how)
     for name, (path, body, how) in json.loads(sys.argv[4]).items()
 }
 for load in loads.values():
@@ -48,13 +48,17 @@ def traffic(
     clients: Clients = DEMO,
     stack: str = STACK,
     url: str = "https://localhost:8443",
+    pause: float = 0.05,
 ) -> Iterator[dict[str, int]]:
-    """Clients meanwhile, all of whose requests succeed: at its end, how many those were by name."""
+    """Clients meanwhile, all of whose requests succeed: at its end, how many those were by name.
+
+    Each waits `pause` seconds between two of them.
+    """
     ca = f"/var/lib/coffre/{stack}/ca.crt"
     counted: dict[str, int] = {}
     host.check_output(f"install -d -m 0700 {WORK}")
     host.check_output(f"printf %s {shlex.quote((ROOT / 'benchmarks/load.py').read_text())} >{WORK}/load.py")
-    words = shlex.join([MAIN, url, ca, str(least), json.dumps(clients)])
+    words = shlex.join([MAIN, url, ca, str(least), json.dumps(clients), str(pause)])
     host.check_output(
         f"systemd-run --quiet --collect --unit=traffic --property=TimeoutStopSec=600 --working-directory={WORK} "
         f"--property=StandardOutput=truncate:{WORK}/result python3 -c {words}"

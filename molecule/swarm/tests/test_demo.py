@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from machines import boot, fetch
 from rotations import Run
 from swarms import CA, HOSTS, SITE, STACK, machine, on, play, state, tasks, wait_for_act, wait_for_control
-from traffic import DEMO, traffic
+from traffic import DEMO, Clients, traffic
 
 testinfra_hosts = ["ansible://swarm1"]
 
@@ -45,8 +46,13 @@ def test_a_container_has_its_own_secrets_alone() -> None:
     assert names == {"audit-log-signing-key", "flask-secret-key", CLIENT, "versions"}
 
 
+def load(host: Any, least: int, clients: Clients = VISITS) -> AbstractContextManager[dict[str, int]]:
+    """Traffic that leaves the processors, which all hosts share, to those who are tested."""
+    return traffic(host, least, clients, STACK, pause=0.2)
+
+
 def test_the_secret_of_a_client_is_rotated_under_load(host: Any) -> None:
-    with traffic(host, 2000, stack=STACK), traffic(machine("swarm4"), 2000, stack=STACK):
+    with load(host, 2000, DEMO), load(machine("swarm4"), 2000, DEMO):
         said = play("rotate", "-e", f"secrets={CLIENT}")
     assert said.status == 0, said.output
 
@@ -54,7 +60,7 @@ def test_the_secret_of_a_client_is_rotated_under_load(host: Any) -> None:
 def test_every_secret_is_rotated_under_load(host: Any) -> None:
     before = {name: each["version"] for name, each in state("swarm1")["secrets"].items()}
     rotated = sorted(set(before) - {"demo-ca", "postgres-initial-password"})
-    with traffic(host, 2000, VISITS, STACK), traffic(machine("swarm4"), 2000, VISITS, STACK):
+    with load(host, 2000), load(machine("swarm4"), 2000):
         said = play("rotate", "-e", f"secrets={','.join(rotated)}")
     assert said.status == 0, said.output
     after = {name: each["version"] for name, each in state("swarm1")["secrets"].items()}
@@ -69,14 +75,14 @@ def test_another_manager_takes_over_from_one_that_lost_power_and_a_node_is_drain
         subprocess.run(["docker", "kill", SITE.machine], check=True, capture_output=True, timeout=60)
     finally:
         rotation.kill()
-    with traffic(machine("swarm2"), 500, VISITS, STACK):
+    with load(machine("swarm2"), 500):
         said = play("rotate", "--limit", "!swarm1")
         assert said.status == 0, said.output
         assert "that was left open is undone" in " ".join(said.output.split())
     assert (state("swarm2")["run"], state("swarm2")["secrets"]) == (None, before)
     boot(SITE.machine)
     wait_for_control("swarm1")
-    with traffic(machine("swarm2"), 500, VISITS, STACK):
+    with load(machine("swarm2"), 500):
         for act in ("drain", "activate"):
             said = play("nodes", "-e", f"{act}=swarm3")
             assert said.status == 0, said.output
