@@ -1,7 +1,7 @@
 """Times plays on the test hosts that are a swarm, with the demo on them; see `make bench-rotation ENV=swarm`.
 
-Three measurements: plays that change nothing, by how many of the hosts take part; the secret of a Keycloak client, under
-load; and all secrets that can grow old, at once.
+Three measurements: plays that change nothing, by how many of the hosts take part; the secret of a Keycloak client,
+under load; and all secrets that can grow old, at once.
 """
 
 from __future__ import annotations
