@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import threading
 import time
 from unittest.mock import MagicMock
@@ -81,6 +84,23 @@ def test_a_lock_that_nobody_renews_is_taken_over(paths: StackPaths, managers: Ma
         assert raft.GONE_SECONDS <= clock[0] < 60
         state.save(paths, state.State("demo", vault={"mine": True}))
     assert state.load(paths).vault == {"mine": True}
+
+
+def test_of_a_process_of_the_same_host_nobody_waits_for_one_that_is_gone(
+    paths: StackPaths, managers: Managers, clock: list[float]
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        lock = f"{socket.gethostname()} {process.pid} {raft._born(process.pid)} 00"
+        labels = {**HELD, raft.LOCK: lock}
+        managers.ask("POST", "/configs/create", {"Name": "demo.state", "Labels": labels, "Data": raft.CONTENT})
+        assert not raft._gone(lock)
+        # Its number may be another one's by now, or another host's; one that ended stays until it was waited for.
+        assert raft._gone(f"{socket.gethostname()} {process.pid} {raft._born(os.getpid())} 00")
+        assert not raft._gone(f"another {process.pid} {raft._born(os.getpid())} 00")
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with state.locked(paths):
+            assert clock[0] == 0
 
 
 def test_who_was_taken_over_writes_nothing_more(paths: StackPaths, managers: Managers) -> None:

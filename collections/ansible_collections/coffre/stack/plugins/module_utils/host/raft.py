@@ -3,11 +3,13 @@
 A write names the version that it follows, and the managers refuse any but the first of those that follow one; so who
 was thought dead and is not cannot write over whoever took its place. The stack's lock is another label of the same
 object: who holds it renews it, which makes a new version, and whoever waits takes it once no version was made for
-GONE_SECONDS by its own clock. So no two clocks are compared.
+GONE_SECONDS by its own clock. So no two clocks are compared. On the holder's own host nobody waits for a process that
+is gone.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import threading
@@ -15,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..errors import CoffreError
@@ -153,7 +156,7 @@ def locked(paths: StackPaths, seconds: float) -> Iterator[None]:
     """Hold the stack's lock on all managers. Raises TimeoutError if others keep it too long, or CoffreError."""
     if paths.stack in _held:
         raise TimeoutError
-    holder = f"{socket.gethostname()} {secrets.token_hex(8)}"
+    holder = f"{socket.gethostname()} {os.getpid()} {_born(os.getpid())} {secrets.token_hex(8)}"
     held = _Held(holder, _wait(paths, holder, seconds))
     _held[paths.stack] = held
     ended = threading.Event()
@@ -177,12 +180,30 @@ def _wait(paths: StackPaths, holder: str, seconds: float) -> Record:
         record = look(paths)
         if record and record.index != seen:
             seen, since = record.index, time.monotonic()
-        free = not record or LOCK not in record.labels or time.monotonic() - since >= GONE_SECONDS
+        lock = record.labels.get(LOCK) if record else None
+        free = lock is None or _gone(lock) or time.monotonic() - since >= GONE_SECONDS
         if free and (taken := _taken(paths, record, holder)) and taken.labels.get(LOCK) == holder:
             return taken
         if time.monotonic() >= deadline:
             raise TimeoutError
         time.sleep(POLL_SECONDS)
+
+
+def _born(pid: int) -> str:
+    """When a process began, as no other one of any boot did; "" where none runs."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    # From the fields that proc(5) numbers 3 and 22: a process that was killed stays until its parent has heard of it.
+    return "" if state in "ZX" else f"{boot}/{fields[18]}"
+
+
+def _gone(holder: str) -> bool:
+    """Whether a lock's holder was a process of this host, and ended without letting go."""
+    host, *process = holder.split()
+    return len(process) == 3 and host == socket.gethostname() and _born(int(process[0])) != process[1]
 
 
 def _renew(paths: StackPaths, held: _Held, ended: threading.Event) -> None:
