@@ -210,3 +210,13 @@ def test_a_courier_counts_for_no_container(stage: Managers) -> None:
     stage.services["s2"]["Spec"]["Name"] = "demo_app-courier"
     stage.tasks = [proxy, courier]
     assert [each.service for each in swarm.containers("demo")] == ["app"]
+
+
+def test_a_node_that_the_managers_do_not_reach_is_asked_nothing(stage: Managers) -> None:
+    """Its tasks run for all that is known, and are to run no more."""
+    ports = {"Ports": [{"TargetPort": 8443, "PublishedPort": 443}, {"TargetPort": 8080, "PublishedPort": 80}]}
+    stage.nodes = {f"n{n}": {"ID": f"n{n}", "Spec": {}, "Status": {"Addr": f"192.0.2.{n}"}} for n in (1, 2)}
+    stage.tasks = [task() | {"NodeID": "n1"}, task(wanted="shutdown") | {"NodeID": "n2"}]
+    for each in stage.tasks:
+        each["Status"]["PortStatus"] = ports
+    assert swarm.places("demo", "app", 8443) == [("192.0.2.1", 443)]

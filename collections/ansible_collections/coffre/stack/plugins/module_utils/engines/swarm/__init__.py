@@ -54,13 +54,14 @@ def node() -> str:
 
 
 def places(stack: str, service: str, target: int) -> list[Place]:
-    """Where the nodes that run a service publish a port of its containers."""
+    """Where the nodes that run a service publish a port of its containers; not one that the managers do not reach."""
     found = services(stack).get(service)
     addresses_of = {each["ID"]: each["Status"]["Addr"] for each in ask("GET", "/nodes")}
     return sorted(
         (addresses_of[each["NodeID"]], int(port["PublishedPort"]))
         for each in tasks(stack)
-        if found and each["ServiceID"] == found["ID"] and each["Status"]["State"] == "running"
+        if found and each["ServiceID"] == found["ID"]
+        if each["DesiredState"] == each["Status"]["State"] == "running"
         for port in (each["Status"].get("PortStatus") or {}).get("Ports") or []
         if port["TargetPort"] == target
     )
