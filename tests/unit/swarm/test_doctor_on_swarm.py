@@ -211,8 +211,8 @@ def scaled(managers: Managers) -> None:
     spec(managers, "app")["Spec"]["Mode"]["Replicated"]["Replicas"] = 3
 
 
-def turned_back(managers: Managers) -> None:
-    spec(managers, "app")["UpdateStatus"] = {"State": "rollback_completed"}
+def paused(managers: Managers) -> None:
+    spec(managers, "app")["UpdateStatus"] = {"State": "rollback_paused"}
 
 
 def no_node(managers: Managers) -> None:
@@ -226,7 +226,7 @@ def no_node(managers: Managers) -> None:
         (add_service, "the service old is not in the Compose file"),
         (other_bundle, "app has the bundle 000000000000, not the current"),
         (scaled, "app is to have 3 tasks where the Compose file says 1"),
-        (turned_back, "Swarm went back to what app was before"),
+        (paused, "Swarm has paused the last update of app"),
         (no_node, "0 of 1 tasks of app run as they should (no suitable node)"),
     ],
 )

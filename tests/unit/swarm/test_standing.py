@@ -129,6 +129,22 @@ def test_what_swarm_has_put_back_is_told_with_the_reason(
     assert told == ("Swarm went back to what was there before: No such image: x:1; what was there before serves again")
 
 
+@pytest.mark.parametrize(
+    ("update", "of", "said"),
+    [
+        ("rollback_completed", OLD, ""),  # which is what is wanted, as where a rotation is undone
+        ("rollback_completed", NEW, "Swarm went back to what was there before: nobody says why"),
+        ("rollback_paused", OLD, "Swarm has paused its update: nobody says why"),
+    ],
+)
+def test_what_swarm_has_put_back_is_well_where_it_is_what_is_wanted(
+    update: str, of: str, said: str, stage: Managers
+) -> None:
+    stage.services["s1"] = service(OLD, update=update)
+    stage.tasks = [] if "paused" in update else [task(OLD)]
+    assert deploy.wait("demo", "app", of, 60) == said
+
+
 def test_a_task_that_finds_no_node_is_taken_back_when_its_time_is_over(
     stage: Managers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -94,8 +94,8 @@ def services(target: Target) -> str:
         said = target.catalogue.services.get(name)
         if said and "Replicated" in there[name]["Spec"]["Mode"] and now.wanted != said.replicas:
             problems.append(f"{name} is to have {now.wanted} tasks where the Compose file says {said.replicas}")
-        if now.update in deploy.UNDONE:
-            problems.append(f"Swarm went back to what {name} was before its last update")
+        if now.update in deploy.PAUSED:
+            problems.append(f"Swarm has paused the last update of {name}")
         if not now.settled:
             why = now.pending or (now.ended[-1] if now.ended else "they are starting")
             problems.append(f"{now.right} of {now.wanted} tasks of {name} run as they should ({why})")

@@ -134,7 +134,7 @@ def _step(
         return Step(service, way, "number of tasks")
     if now.settled:
         return Step(service, "nothing")
-    if now.update in deploy.UNDONE or now.others:
+    if now.update in deploy.PAUSED or now.others:
         return Step(service, "finish", "an earlier rollout was cut short")
     return Step(service, "wait", now.pending or "its tasks are starting")
 

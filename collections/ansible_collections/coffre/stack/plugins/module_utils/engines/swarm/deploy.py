@@ -19,7 +19,7 @@ POLL_SECONDS = 0.25
 STABLE_SECONDS = 0.5  # between two looks: what comes up and goes again does not count
 FAILURES = 3  # tasks of a new service that ended, after which it is not waited for any longer
 GOING = ("updating", "rollback_started")
-UNDONE = ("paused", "rollback_paused", "rollback_completed")
+PAUSED = ("paused", "rollback_paused")
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,10 @@ def _failed(now: Standing, spec: str) -> str:
     if not now.exists:
         return "it is gone"
     last = now.ended[-1] if now.ended else "nobody says why"
-    if now.spec != spec or now.update in UNDONE:
+    if now.spec != spec:
         return f"Swarm went back to what was there before: {last}"
+    if now.update in PAUSED and not now.settled:
+        return f"Swarm has paused its update: {last}"
     if not now.update and len(now.ended) >= FAILURES and not now.settled:
         return f"its tasks end again and again: {last}"
     return ""
