@@ -78,6 +78,8 @@ def test_a_swarm_that_is_as_the_inventory_says_is_left_alone() -> None:
     [
         (swarm(), "m1"),
         (swarm(m1={"control": False}), "m2"),
+        (swarm({"m1": {"availability": "drain"}}), "m2"),
+        (swarm({host: {"availability": "drain"} for host in ABOUT.managers}), "m1"),
         ({host: each for host, each in swarm().items() if host != "m1"}, "m2"),
         (bare(), "m1"),
         ({"w1": bare()["w1"]}, ""),

@@ -44,9 +44,19 @@ class Inventory:
 
 
 def acting(inventory: Inventory, looks: Mapping[str, Look]) -> str:
-    """The manager that acts: the first in control of what the play reached, else the first reached; "" without one."""
+    """The manager that acts: the first in control of what the play reached, else the first reached; "" without one.
+
+    One that takes no tasks comes after those that do: whoever acts has tasks of its own there.
+    """
     there = [host for host in inventory.managers if host in looks]
-    return next((host for host in there if looks[host]["control"]), there[0] if there else "")
+    control = [host for host in there if looks[host]["control"]]
+    active = [host for host in control if not _emptied(looks[host])]
+    return next(iter([*active, *control, *there]), "")
+
+
+def _emptied(look: Look) -> bool:
+    """Whether a manager's own node takes no tasks."""
+    return any(node["id"] == look["node"] and node["availability"] != "active" for node in look["nodes"])
 
 
 def plan(inventory: Inventory, looks: Mapping[str, Look]) -> dict[str, Any]:
