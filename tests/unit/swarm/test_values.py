@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.catalogue import Catalogue
-from ansible_collections.coffre.stack.plugins.module_utils.errors import SealError
-from ansible_collections.coffre.stack.plugins.module_utils.host import bundles, escrow, objects, state, tasks
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError, SealError
+from ansible_collections.coffre.stack.plugins.module_utils.host import (
+    bundles,
+    escrow,
+    objects,
+    raft,
+    rings,
+    state,
+    tasks,
+)
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rotation import run
 from ansible_collections.coffre.stack.plugins.module_utils.sources.demo import Demo
 from ansible_collections.coffre.stack.plugins.module_utils.staging import stage as staging
 from tests.unit import described
@@ -90,12 +101,60 @@ def test_a_crash_before_the_state_leaves_objects_that_the_next_collection_remove
     assert len(managers.names) == 3
 
 
+def test_a_version_that_a_vault_calls_anew_has_its_object(
+    paths: StackPaths, managers: Managers, catalogue: Catalogue
+) -> None:
+    """Undone, a rotation has the old value in the vault as a new version."""
+    stage(paths, catalogue)
+    adopt(paths)
+    st = state.load(paths)
+    old = st.secrets["password"]
+    renamed = replace(old, version="1" * 32)
+    given = SimpleNamespace(
+        paths=paths,
+        state=st,
+        run=SimpleNamespace(direction="back"),
+        secret=catalogue.secrets["password"],
+        change=state.Change("replace", old, replace(old, version="2" * 32)),
+        value=lambda _: managers.value(f"demo.{old.version}"),
+    )
+    with state.locked(paths):
+        run._publish(cast(Any, given), cast(Any, SimpleNamespace(take_back=lambda _: renamed)))
+    st = state.load(paths)
+    assert st.secrets["password"] == renamed
+    assert managers.value(f"demo.{renamed.version}") == managers.value(f"demo.{old.version}")
+    mounted = {called for each in st.services.values() for called in bundles_of(each)}
+    assert mounted <= {each.removeprefix("demo.") for each in managers.names}
+
+
+def bundles_of(entry: state.ServiceState) -> set[str]:
+    """What the objects of a service's bundles are called."""
+    return {each for name, about in entry.bundles.items() for each in objects.references(name, about).values()}
+
+
+def test_a_key_of_a_service_on_every_node_is_known_to_all_before_one_signs(catalogue: Catalogue) -> None:
+    app, client = DATA["services"]
+    everywhere = described.parse({**DATA, "services": [{**app, "compose": {"deploy": {"mode": "global"}}}, client]})
+    assert [rings.shared(each, each.secrets["ring"]) for each in (catalogue, everywhere)] == [False, True]
+
+
 def test_what_a_service_still_mounts_stays_until_it_does_not(paths: StackPaths, managers: Managers) -> None:
     objects.keep(paths, {"a": b"1", "b": b"2"})
     managers.mounted = {"demo.a"}
-    assert objects.forget(paths, set(), None)
+    with state.locked(paths):
+        assert objects.forget(paths, set(), None)
+        assert managers.names == {"demo.a"}
+        assert not objects.forget(paths, set(), None)
+
+
+def test_who_was_taken_over_forgets_nothing(paths: StackPaths, managers: Managers) -> None:
+    """The other run may have made it, and not had it mounted yet."""
+    objects.keep(paths, {"a": b"1"})
+    with pytest.raises(CoffreError, match="Another run has taken over stack demo"), state.locked(paths):
+        (record,) = managers.configs.values()
+        record["Spec"]["Labels"][raft.LOCK] = "another 00"
+        objects.forget(paths, set(), None)
     assert managers.names == {"demo.a"}
-    assert not objects.forget(paths, set(), None)
 
 
 def test_what_the_reader_has_goes_after_it(
@@ -104,7 +163,8 @@ def test_what_the_reader_has_goes_after_it(
     objects.keep(paths, {"a": b"1", "b": b"2", "c": b"3"})
     managers.mounted = {"demo.a", "demo.b"}
     monkeypatch.setitem(objects._readers, paths.stack, objects.Reader("reader", 1, frozenset("ab"), frozenset()))
-    assert objects.forget(paths, {"b"}, None)
+    with state.locked(paths):
+        assert objects.forget(paths, {"b"}, None)
     assert managers.names == {"demo.a", "demo.b"}
     monkeypatch.setattr(tasks, "stop", lambda _: managers.mounted.clear())
     objects.dismiss(paths)
@@ -119,8 +179,9 @@ def test_the_values_of_an_open_rotation_stay_and_go_with_it(paths: StackPaths, m
     assert escrow.unseal(paths, "run-1", "ring", "new") == b"next"
     with pytest.raises(SealError, match="no old value of ring of the rotation run-1"):
         escrow.unseal(paths, "run-1", "ring", "old")
-    assert not objects.forget(paths, set(), "run-1")
-    assert escrow.collect(paths, state.State("demo"))
+    with state.locked(paths):
+        assert not objects.forget(paths, set(), "run-1")
+        assert escrow.collect(paths, state.State("demo"))
     assert managers.secrets == {}
 
 

@@ -112,6 +112,12 @@ class Service:
         return self.entry.replicas if self.entry else 1
 
     @property
+    def everywhere(self) -> bool:
+        """Whether a swarm has one on each node of the stack: its entry says so, or it reloads."""
+        said = (self.entry.data.get("deploy") or {}).get("mode") if self.entry else None
+        return said == "global" or (said is None and self.adopt == "reload")
+
+    @property
     def composed(self) -> set[str]:
         """The secrets that reach this service inside a composed file only."""
         alone = {source for source, _ in self.entry.listed} if self.entry else set()

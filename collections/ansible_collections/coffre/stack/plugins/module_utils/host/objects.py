@@ -92,11 +92,13 @@ def forget(paths: StackPaths, wanted: Collection[str] | None, run: str | None) -
     """Remove the objects of all rotations but one, and all others that are not wanted, if that is given.
 
     Those that a service still mounts stay; those that the reader alone has go after it. Returns whether any went.
+    Raises CoffreError where the lock was lost.
     """
     gone, reading = False, _readers.get(paths.stack)
     for called, each in there(paths).items():
         of = each["Spec"]["Labels"].get(RUN)
         if of != run if of else wanted is not None and called not in wanted:
+            state.hold(paths)  # another run may have made it
             if reading and called in reading.mounted:
                 _leaving.setdefault(paths.stack, set()).add(each["ID"])
             gone |= _remove(each["ID"])

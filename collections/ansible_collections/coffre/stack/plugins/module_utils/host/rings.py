@@ -56,7 +56,7 @@ def shared(catalogue: Catalogue, secret: Secret) -> bool:
     if secret.strategy != STRATEGY:
         return False
     found = [catalogue.services[name] for name in signers(secret) if name in catalogue.services]
-    return sum(each.replicas for each in found if mounted(secret, each)) > 1
+    return sum(2 if each.everywhere else each.replicas for each in found if mounted(secret, each)) > 1
 
 
 def after(secret: Secret, before: state.Version, current: str, moment: str, used: bool = True) -> list[state.Previous]:

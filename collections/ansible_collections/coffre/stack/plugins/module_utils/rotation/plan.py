@@ -167,7 +167,7 @@ def plan(
     rolling = [service for service in catalogue.services.values() if any(service.name in row.rolls for row in rows)]
     apart: set[str] | None = None  # services that cannot be asked; None: nobody can
     if chosen and st.services:
-        amiss, unwell = _stack(paths, st, {each.name: each.replicas for each in rolling})
+        amiss, unwell = _stack(paths, st, {each.name: None if each.everywhere else each.replicas for each in rolling})
         broken = _sealed(paths, st)
         problems += broken + amiss
         apart = None if broken else {*unwell, *_behind(catalogue, st)}
@@ -278,10 +278,10 @@ def _containers(number: int) -> str:
     return "one container" if number == 1 else f"{number} containers"
 
 
-def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> tuple[list[str], set[str]]:
+def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int | None]) -> tuple[list[str], set[str]]:
     """Services that do not run, those that roll and are not well, and too little memory for a second container.
 
-    The sentences, and the services.
+    The sentences, and the services. Of `replicas`, None is one on each node of a swarm.
     """
     running = [each for each in engines.of(paths).containers(paths.stack) if each.state == "running"]
     gone = sorted(set(st.services) - {HOST} - {each.service for each in running})
@@ -291,11 +291,9 @@ def _stack(paths: StackPaths, st: state.State, replicas: Mapping[str, int]) -> t
         mine = [each for each in running if each.service == service]
         # The containers of a service that reloads name no bundle.
         sound = [each for each in mine if each.bundle in (entry.current, None) and _well(each)]
-        everywhere = paths.on_swarm and mine[0].adopt == "reload"  # one on each node
-        if len(sound) != len(mine) or (len(mine) != replicas[service] and not everywhere):
-            problems[service] = (
-                f"{service} does not run healthy, in {_containers(replicas[service])} with the bundle in force"
-            )
+        number = replicas[service] or (len(mine) if paths.on_swarm else 1)
+        if len(sound) != len(mine) or len(mine) != number:
+            problems[service] = f"{service} does not run healthy, in {_containers(number)} with the bundle in force"
     told = [f"{'; '.join(problems.values())}: run playbooks/site.yml first"] if problems else []
     # On a swarm it is for the nodes that have room.
     rolling = [each for each in running if each.service in replicas and not paths.on_swarm]

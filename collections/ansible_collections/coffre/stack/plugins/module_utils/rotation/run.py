@@ -16,7 +16,7 @@ from typing import Any
 from ..audit import trail as audit
 from ..catalogue import Catalogue
 from ..errors import CoffreError
-from ..host import progress, rings, state
+from ..host import objects, progress, rings, state
 from ..host.escrow import Which, collect, concerned, desired, seal
 from ..paths import StackPaths
 from ..rollout import apply as rollout
@@ -274,6 +274,8 @@ def _publish(given: Context, writer: Writer) -> None:
     else:
         before, change.old = change.old, writer.take_back(given)
         if given.secret.strategy != rings.STRATEGY:  # a ring keeps what was signed under the former name
+            if given.paths.on_swarm:  # where a value is an object that is called after its version
+                objects.keep(given.paths, {change.old.version: given.value("old")})
             _rename(st, given.secret.name, before.version, change.old)
     state.save(given.paths, st)
 
