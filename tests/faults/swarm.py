@@ -279,7 +279,7 @@ HARMS = [
     Cell(CLIENT, "taught", CUT_OFF, why="it must change nothing more, and the majority undoes the run"),
     Cell(CLIENT, "made", raced(CLIENT), why="one of two rotates, or takes over, and the other says so"),
     Cell(CLIENT, "app exposed", NO_PLACE, patience=25, why="the old tasks serve on, and all goes back"),
-    Cell(CLIENT, "app staged", NO_IMAGE, patience=60, why="Swarm takes the rollout back, and the run all else"),
+    Cell(CLIENT, "proved", NO_IMAGE, patience=60, why="Swarm takes the rollout back, and the run all else"),
     Cell(CLIENT, "app exposed", DRAINED, why="its tasks go elsewhere in the middle of the rollout"),
     Cell(CLIENT, "taught", MANAGER, why="two of three managers are enough"),
     Cell(CLIENT, "taught", LEADER, why="the managers elect another, and the run goes on or back"),

@@ -213,6 +213,7 @@ def scaled(managers: Managers) -> None:
 
 def paused(managers: Managers) -> None:
     spec(managers, "app")["UpdateStatus"] = {"State": "rollback_paused"}
+    no_node(managers)
 
 
 def no_node(managers: Managers) -> None:

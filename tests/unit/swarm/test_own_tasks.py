@@ -13,7 +13,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.host import raft, tas
 from tests.unit.swarm.managers import Managers
 
 RUNNING = {"Status": {"State": "running", "ContainerStatus": {"PID": 42, "ContainerID": "c1"}}}
-ME = f"here {os.getpid()} {tasks._born(os.getpid())}"
+ME = f"here {os.getpid()} {raft.born(os.getpid())}"
 
 
 def left(managers: Managers, called: str, owner: str) -> None:

@@ -90,13 +90,13 @@ def test_of_a_process_of_the_same_host_nobody_waits_for_one_that_is_gone(
     paths: StackPaths, managers: Managers, clock: list[float]
 ) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        lock = f"{socket.gethostname()} {process.pid} {raft._born(process.pid)} 00"
+        lock = f"{socket.gethostname()} {process.pid} {raft.born(process.pid)} 00"
         labels = {**HELD, raft.LOCK: lock}
         managers.ask("POST", "/configs/create", {"Name": "demo.state", "Labels": labels, "Data": raft.CONTENT})
         assert not raft._gone(lock)
         # Its number may be another one's by now, or another host's; one that ended stays until it was waited for.
-        assert raft._gone(f"{socket.gethostname()} {process.pid} {raft._born(os.getpid())} 00")
-        assert not raft._gone(f"another {process.pid} {raft._born(os.getpid())} 00")
+        assert raft._gone(f"{socket.gethostname()} {process.pid} {raft.born(os.getpid())} 00")
+        assert not raft._gone(f"another {process.pid} {raft.born(os.getpid())} 00")
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with state.locked(paths):

@@ -115,6 +115,8 @@ def test_a_service_that_was_scaled_by_hand_has_as_many_tasks_as_its_file_says(
 ) -> None:
     deploy_all(paths, catalogue)
     managers.services["app"]["Spec"]["Mode"]["Replicated"]["Replicas"] = 3
+    (mine,) = (each for each in managers.tasks if each["ServiceID"] == managers.services["app"]["ID"])
+    managers.tasks += [mine | {"ID": more} for more in ("t8", "t9")]
     told = {each["name"]: (each["action"], each["why"]) for each in deploy_all(paths, catalogue)["services"]}
     assert told == {"app": ("start_first", "number of tasks"), "other": ("nothing", "")}
     assert managers.services["app"]["Spec"]["Mode"] == {"Replicated": {"Replicas": 1}}

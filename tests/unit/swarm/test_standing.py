@@ -10,7 +10,10 @@ import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.compose_file import LABEL_ADOPT, LABEL_BUNDLE
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose, swarm
+from ansible_collections.coffre.stack.plugins.module_utils.engines.base import DesiredService
 from ansible_collections.coffre.stack.plugins.module_utils.engines.swarm import deploy
+from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import on_swarm
 from tests.unit.swarm.managers import Managers
 
 NEW, OLD = "new", "old"
@@ -87,7 +90,7 @@ def test_tasks_of_another_service_do_not_count() -> None:
 def test_why_tasks_ended_and_why_one_waits_is_told() -> None:
     ended = [task(state="failed", wanted="shutdown", code=3), task(state="rejected", error="No such image: x:1")]
     now = deploy.standing(service(), [*ended, task(state="pending", error="no suitable node")], NEW)
-    assert (now.ended, now.pending) == (("it exited with code 3", "No such image: x:1"), "no suitable node")
+    assert (now.last, now.pending) == ("No such image: x:1", "no suitable node")
 
 
 @pytest.fixture
@@ -113,7 +116,7 @@ def test_a_service_that_comes_up_is_done(stage: Managers, monkeypatch: pytest.Mo
         return ""
 
     monkeypatch.setattr(compose, "call", call)
-    assert deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log") == ""
+    assert deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log", lambda: None) == ""
 
 
 def test_what_swarm_has_put_back_is_told_with_the_reason(
@@ -125,7 +128,7 @@ def test_what_swarm_has_put_back_is_told_with_the_reason(
         return ""
 
     monkeypatch.setattr(compose, "call", call)
-    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log")
+    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log", lambda: None)
     assert told == ("Swarm went back to what was there before: No such image: x:1; what was there before serves again")
 
 
@@ -164,7 +167,7 @@ def test_a_task_that_finds_no_node_is_taken_back_when_its_time_is_over(
 
     monkeypatch.setattr(compose, "call", call)
     monkeypatch.setattr(deploy, "ask", ask)
-    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log")
+    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log", lambda: None)
     assert told.startswith("0 of 1 tasks run after 60 s: no suitable node")
     assert told.endswith("; what was there before serves again")
     assert asked == [{"version": 1, "rollback": "previous"}]
@@ -180,11 +183,11 @@ def test_a_new_service_whose_tasks_end_again_and_again_is_removed(
     def call(command: list[str], *_: Any) -> str:
         called.append(command[:3])
         stage.services["s1"] = service(NEW)
-        stage.tasks = [task(NEW, "failed", "shutdown", code=1)] * deploy.FAILURES
+        stage.tasks = [task(NEW, "failed", "shutdown", code=1) | {"ID": each} for each in "abc"]
         return ""
 
     monkeypatch.setattr(compose, "call", call)
-    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log")
+    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log", lambda: None)
     assert told.startswith("its tasks end again and again: it exited with code 1; it was removed")
     assert called[-1] == ["docker", "service", "rm"]
 
@@ -236,3 +239,88 @@ def test_a_node_that_the_managers_do_not_reach_is_asked_nothing(stage: Managers)
     for each in stage.tasks:
         each["Status"]["PortStatus"] = ports
     assert swarm.places("demo", "app", 8443) == [("192.0.2.1", 443)]
+
+
+def test_a_task_that_had_ended_before_does_not_count(stage: Managers) -> None:
+    """Of a service that was never updated Swarm tells of no update, and remembers its tasks over reboots."""
+    ended = [task(NEW, "failed", "shutdown", code=1) | {"ID": each} for each in "abc"]
+    stage.services["s1"], stage.tasks = service(NEW), [*ended, task(NEW)]
+    assert deploy.wait("demo", "app", NEW, 60) == ""
+    assert deploy.wait("demo", "app", NEW, 60, ended=()) == ""
+    stage.tasks = [*ended, task(NEW, "starting")]
+    assert deploy.wait("demo", "app", NEW, 60).startswith("0 of 1 tasks run after 60 s: it exited with code 1")
+    assert deploy.wait("demo", "app", NEW, 60, ended=()).startswith("its tasks end again and again")
+
+
+def test_each_task_has_its_time(stage: Managers, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.services["s1"] = service(NEW, replicas=3, update="updating")
+
+    def ask(method: str, path: str, *given: Any, **query: Any) -> Any:
+        come = min(int(time.monotonic() // 50), 3)
+        stage.tasks = [task(NEW)] * come + [task(OLD)] * (3 - come)
+        stage.services["s1"] = service(NEW, replicas=3, update="updating" if come < 3 else "completed")
+        return stage.ask(method, path, *given, **query)
+
+    monkeypatch.setattr(swarm, "ask", ask)
+    assert deploy.wait("demo", "app", NEW, 60) == ""
+    assert time.monotonic() > 150
+
+
+def test_a_paused_node_is_named_where_a_task_does_not_go(stage: Managers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "ask", stage.ask)
+    stage.nodes["n1"] = {"ID": "n1", "Spec": {"Availability": "pause"}, "Description": {"Hostname": "w1"}}
+    stage.services["s1"], stage.tasks = service(NEW, update="completed"), [task(OLD) | {"NodeID": "n1"}]
+    assert "w1 paused: activate or drain what is" in deploy.wait("demo", "app", NEW, 60)
+
+
+def test_swarm_is_not_asked_for_what_it_has_no_memory_of(
+    stage: Managers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same was asked of it twice, so what was there before is what fails."""
+
+    def call(*_: Any) -> str:
+        stage.services["s1"] = {**service(NEW, update="updating"), "PreviousSpec": service(NEW)["Spec"]}
+        stage.tasks = [task(NEW, "pending", error="no suitable node")]
+        return ""
+
+    monkeypatch.setattr(compose, "call", call)
+    told = deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log", lambda: None)
+    assert told.endswith("no suitable node; and Swarm knows nothing else that was there before")
+    assert ("POST", "/services/s1/update") not in stage.asked
+
+
+def test_who_was_taken_over_takes_nothing_back(
+    stage: Managers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What looks like Swarm's own way back is the other run's rollout."""
+    answers = iter([None])
+
+    def hold() -> None:
+        if next(answers, "lost"):
+            raise CoffreError("Another run has taken over")
+
+    def call(*_: Any) -> str:
+        stage.services["s1"], stage.tasks = service("another", update="updating"), [task(NEW)]
+        return ""
+
+    monkeypatch.setattr(compose, "call", call)
+    with pytest.raises(CoffreError, match="Another run has taken over"):
+        deploy.deploy("demo", WHOLE, "app", 60, tmp_path / "log", hold)
+    assert ("POST", "/services/s1/update") not in stage.asked
+
+
+@pytest.mark.parametrize(
+    ("update", "tasks", "action"),
+    [
+        ("updating", [task(), task(OLD)], "wait"),  # asked once more, Swarm would not take it back by itself any longer
+        ("rollback_started", [task(), task(OLD)], "wait"),
+        ("paused", [task(), task(OLD)], "finish"),
+        ("completed", [task(), task(OLD)], "finish"),
+        ("rollback_completed", [task(state="starting")], "wait"),
+        ("rollback_completed", [task()], "nothing"),
+    ],
+)
+def test_what_a_service_needs_by_how_far_swarm_is(update: str, tasks: list[dict[str, Any]], action: str) -> None:
+    there = service(update=update)
+    desired = DesiredService("app", NEW, "i", None, None, "start_first", "")
+    assert on_swarm._step(desired, deploy.standing(there, tasks, NEW), there, 1).action == action

@@ -34,7 +34,7 @@ def amiss(about: Mapping[str, Any], opens: bool) -> Iterator[str]:
     """What is wrong with this manager; `opens` is whether the sealed key opens what is on its disk."""
     if not about.get("ControlAvailable"):
         yield f"it is not in control of the swarm ({about.get('LocalNodeState', 'no engine')})"
-    elif not (about["Cluster"]["Spec"].get("EncryptionConfig") or {}).get("AutoLockManagers"):
+    elif not (((about.get("Cluster") or {}).get("Spec") or {}).get("EncryptionConfig") or {}).get("AutoLockManagers"):
         yield "the swarm is not locked at rest"
     elif not opens:
         yield "the unlock key that is sealed here does not open what is on this manager's disk"
@@ -94,10 +94,10 @@ def services(target: Target) -> str:
         said = target.catalogue.services.get(name)
         if said and "Replicated" in there[name]["Spec"]["Mode"] and now.wanted != said.replicas:
             problems.append(f"{name} is to have {now.wanted} tasks where the Compose file says {said.replicas}")
-        if now.update in deploy.PAUSED:
+        if now.update in deploy.PAUSED and not now.settled:
             problems.append(f"Swarm has paused the last update of {name}")
         if not now.settled:
-            why = now.pending or (now.ended[-1] if now.ended else "they are starting")
+            why = now.pending or now.last or "they are starting"
             problems.append(f"{now.right} of {now.wanted} tasks of {name} run as they should ({why})")
     return verdict(
         problems, f"the tasks of {len(known)} services run with their current bundles", _lonely(target, there, nodes)

@@ -156,7 +156,7 @@ def locked(paths: StackPaths, seconds: float) -> Iterator[None]:
     """Hold the stack's lock on all managers. Raises TimeoutError if others keep it too long, or CoffreError."""
     if paths.stack in _held:
         raise TimeoutError
-    holder = f"{socket.gethostname()} {os.getpid()} {_born(os.getpid())} {secrets.token_hex(8)}"
+    holder = f"{socket.gethostname()} {os.getpid()} {born(os.getpid())} {secrets.token_hex(8)}"
     held = _Held(holder, _wait(paths, holder, seconds))
     _held[paths.stack] = held
     ended = threading.Event()
@@ -189,7 +189,7 @@ def _wait(paths: StackPaths, holder: str, seconds: float) -> Record:
         time.sleep(POLL_SECONDS)
 
 
-def _born(pid: int) -> str:
+def born(pid: int) -> str:
     """When a process began, as no other one of any boot did; "" where none runs."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -203,7 +203,7 @@ def _born(pid: int) -> str:
 def _gone(holder: str) -> bool:
     """Whether a lock's holder was a process of this host, and ended without letting go."""
     host, *process = holder.split()
-    return len(process) == 3 and host == socket.gethostname() and _born(int(process[0])) != process[1]
+    return len(process) == 3 and host == socket.gethostname() and born(int(process[0])) != process[1]
 
 
 def _renew(paths: StackPaths, held: _Held, ended: threading.Event) -> None:

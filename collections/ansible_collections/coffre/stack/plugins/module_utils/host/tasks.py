@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import CoffreError
@@ -65,7 +64,7 @@ def _reached(
     own = {"Placement": {"Constraints": [f"node.id=={node}"]}, "RestartPolicy": {"Condition": "none"}}
     spec = {
         "Name": f"{stack}_{what}-{secrets.token_hex(4)}",
-        "Labels": {raft.STACK: stack, OWNER: f"{here} {os.getpid()} {_born(os.getpid())}"},
+        "Labels": {raft.STACK: stack, OWNER: f"{here} {os.getpid()} {raft.born(os.getpid())}"},
         "TaskTemplate": {"LogDriver": {"Name": "none"}, **template, **own},
         "Mode": {"Replicated": {"Replicas": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
@@ -100,7 +99,7 @@ def sweep(stack: str, here: str) -> None:
     """End the services that nobody ended: of this node those that are gone, all of a node that is down."""
     for each in api.ask("GET", "/services", filters={"label": [f"{raft.STACK}={stack}"]}):
         node, pid, born = each["Spec"]["Labels"].get(OWNER, "- 0 0").split()
-        if _born(int(pid)) != born if node == here else not _up(node):
+        if raft.born(int(pid)) != born if node == here else not _up(node):
             stop(each["ID"])
 
 
@@ -113,12 +112,5 @@ def oust(stack: str) -> None:
 
 
 def _up(node: str) -> bool:
-    return any(each["ID"] == node and each["Status"]["State"] == "ready" for each in api.ask("GET", "/nodes"))
-
-
-def _born(pid: int) -> str:
-    """When a process began, in ticks since the boot; "" if there is none. See proc_pid_stat(5)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
+    """Whether a node may have processes: of some the managers do not know for a while, where another one leads."""
+    return any(each["ID"] == node and each["Status"]["State"] != "down" for each in api.ask("GET", "/nodes"))

@@ -134,7 +134,8 @@ def _step(
         return Step(service, way, "number of tasks")
     if now.settled:
         return Step(service, "nothing")
-    if now.update in deploy.PAUSED or now.others:
+    # What Swarm is at it also takes back by itself, unless the same is asked of it again.
+    if now.update not in deploy.GOING and (now.update in deploy.PAUSED or now.others):
         return Step(service, "finish", "an earlier rollout was cut short")
     return Step(service, "wait", now.pending or "its tasks are starting")
 
@@ -176,11 +177,12 @@ def _brought(stack: Stack, whole: Mapping[str, Any], step: Step, part: str) -> s
     if step.action == "wait":
         return deploy.wait(stack.paths.stack, part, spec, stack.seconds)
     now = deploy.look(stack.paths.stack, part, spec) if step.acts else None
-    if now is None or (now.settled and now.spec == spec):
+    tasks = whole["services"][part]["deploy"].get("replicas")
+    if now is None or (now.settled and now.spec == spec and tasks in (None, now.wanted)):
         return ""
     seconds = stack.seconds if now.exists else max(stack.seconds, FIRST_SECONDS)
-    states.hold(stack.paths)
-    return deploy.deploy(stack.paths.stack, whole, part, seconds, stack.paths.failed_log(step.service.name))
+    log = stack.paths.failed_log(step.service.name)
+    return deploy.deploy(stack.paths.stack, whole, part, seconds, log, lambda: states.hold(stack.paths))
 
 
 def _refused(stack: Stack, step: Step, problem: str) -> str:

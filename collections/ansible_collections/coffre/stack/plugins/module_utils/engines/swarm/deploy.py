@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,20 @@ class Standing:
     spec: str = ""
     wanted: int = 0
     right: int = 0
-    others: int = 0
+    others: Sequence[str] = ()  # the nodes of those that are to go
     update: str = ""
-    ended: Sequence[str] = ()  # why tasks of the wanted kind ended, the last one last
+    ended: Mapping[str, str] = field(default_factory=dict)  # by id of the tasks of the wanted kind that did, why
     pending: str = ""  # why one of them does not start
 
     @property
     def settled(self) -> bool:
         """Whether all tasks are as they are wanted, and run."""
         return self.exists and self.right == self.wanted and not self.others and self.update not in GOING
+
+    @property
+    def last(self) -> str:
+        """Why the last one ended that did, "" without any."""
+        return [*self.ended.values()][-1] if self.ended else ""
 
 
 def standing(service: Mapping[str, Any] | None, its_tasks: Sequence[Mapping[str, Any]], spec: str) -> Standing:
@@ -61,9 +66,9 @@ def standing(service: Mapping[str, Any] | None, its_tasks: Sequence[Mapping[str,
         (service["Spec"].get("Labels") or {}).get(SPEC, ""),
         wanted,
         len(running),
-        len([each for each in live if each not in kind]),
+        [str(each.get("NodeID")) for each in live if each not in kind],
         (service.get("UpdateStatus") or {}).get("State", ""),
-        tuple(_why(each) for each in kind if each["Status"]["State"] in ("failed", "rejected", "complete")),
+        {each["ID"]: _why(each) for each in kind if each["Status"]["State"] in ("failed", "rejected", "complete")},
         next((str(each) for each in waiting if each), ""),
     )
 
@@ -84,57 +89,75 @@ def spec_of(whole: Mapping[str, Any], name: str) -> str:
     return str(whole["services"][name]["deploy"]["labels"][SPEC])
 
 
-def deploy(stack: str, whole: Mapping[str, Any], name: str, seconds: float, log: Path) -> str:
+def deploy(stack: str, whole: Mapping[str, Any], name: str, seconds: float, log: Path, hold: Callable[[], None]) -> str:
     """Bring a service to the rendered file and wait for its tasks: "", or why it was taken back.
 
     Swarm itself puts back the tasks of before where new ones end; where they never run, that is done here in the end.
-    The last log lines of a service that was taken back are put into `log`.
+    The last log lines of a service that was taken back are put into `log`. `hold` is asked before each change, and
+    raises where another run has taken over meanwhile.
     Raises CoffreError where Swarm does not take the file: then nothing was changed.
     """
     spec = spec_of(whole, name)
-    there = name in services(stack)
+    before = look(stack, name, spec)
     text = json.dumps(of_one(whole, name))
+    hold()
     compose.call(["docker", "stack", "deploy", "--resolve-image", "never", "--detach=true", "-c", "-", stack], text)
-    if not (problem := wait(stack, name, spec, seconds)):
+    if not (problem := wait(stack, name, spec, seconds, before.ended)):
         return ""
+    hold()
     if compose.save_logs(f"{stack}_{name}", log, of=("service", "logs", "--raw")):
         problem += f", the last log lines are in {log}"
-    if there:
+    if before.exists:
         return f"{problem}; {_rolled_back(stack, name, seconds)}"
     compose.call(["docker", "service", "rm", f"{stack}_{name}"])
     return f"{problem}; it was removed, for there is no older one to go back to"
 
 
-def wait(stack: str, name: str, spec: str, seconds: float) -> str:
-    """Wait until all tasks of a service are of this hash, run and stay so for a moment: "", or why not."""
-    began = time.monotonic()
-    since = None
+def wait(stack: str, name: str, spec: str, seconds: float, ended: Collection[str] | None = None) -> str:
+    """Wait until all tasks of a service are of this hash, run and stay so for a moment: "", or why not.
+
+    Each task has so many seconds to come up. Those that had `ended` before (ids; by now, if not given) do not count.
+    """
+    began = last = time.monotonic()
+    since, most, earlier = None, 0, look(stack, name, spec).ended if ended is None else ended
     while True:
         now = look(stack, name, spec)
-        if problem := _failed(now, spec):
+        if problem := _failed(now, spec, [each for each in now.ended if each not in earlier]):
             return problem
+        if now.right > most:
+            last, most = time.monotonic(), now.right
         if not now.settled:
             since = None
         elif since is None:
             since = time.monotonic()
         elif time.monotonic() - since >= STABLE_SECONDS:
             return ""
-        if time.monotonic() > began + seconds:
-            why = now.pending or (now.ended[-1] if now.ended else "they are starting")
+        if time.monotonic() > last + seconds:
+            why = now.pending or _paused(now.others) or now.last or "they are starting"
             return f"{now.right} of {now.wanted} tasks run after {time.monotonic() - began:.0f} s: {why}"
         time.sleep(POLL_SECONDS)
 
 
-def _failed(now: Standing, spec: str) -> str:
+def _paused(nodes: Collection[str]) -> str:
+    """Those of some nodes that are paused, on which Swarm begins and ends nothing, as a clause; "" without any."""
+    found = [
+        each["Description"]["Hostname"]
+        for each in (ask("GET", "/nodes") if nodes else [])
+        if each["ID"] in nodes and each["Spec"]["Availability"] == "pause"
+    ]
+    return f"{', '.join(sorted(found))} paused: activate or drain what is (make swarm-node)" if found else ""
+
+
+def _failed(now: Standing, spec: str, ended: Sequence[str]) -> str:
     """Why a service is not to be waited for any longer, "" if it is."""
     if not now.exists:
         return "it is gone"
-    last = now.ended[-1] if now.ended else "nobody says why"
+    last = now.last or "nobody says why"
     if now.spec != spec:
         return f"Swarm went back to what was there before: {last}"
     if now.update in PAUSED and not now.settled:
         return f"Swarm has paused its update: {last}"
-    if not now.update and len(now.ended) >= FAILURES and not now.settled:
+    if not now.update and len(ended) >= FAILURES and not now.settled:
         return f"its tasks end again and again: {last}"
     return ""
 
@@ -143,6 +166,10 @@ def _rolled_back(stack: str, name: str, seconds: float) -> str:
     """Have Swarm put back what a service was before its last change; what became of it."""
     service = services(stack)[name]
     state = (service.get("UpdateStatus") or {}).get("State", "")
+    labels = service["Spec"].get("Labels") or {}
+    before = service.get("PreviousSpec") or {"Labels": {}}
+    if before.get("Labels") == labels:
+        return "and Swarm knows nothing else that was there before"
     if not state.startswith("rollback"):
         try:
             version = service["Version"]["Index"]
