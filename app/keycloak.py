@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import requests
 
 TIMEOUTS = (1.0, 10.0)  # seconds, for the connection to each address and for the answer: the first token of a Keycloak
-# that has just started takes it 1.2, and 7.6 were seen on a machine with seven times the work that it has processors for
+# that has just started takes it 1.2, and 7.6 were seen where seven times as much was to do as there were processors
 KEEP = 1.0  # seconds that an answer is shared: at most one call in each
 PUBLIC_KEEP = 5.0  # seconds that a good one serves those outside: each call is a row in Keycloak's database
 USABLE = 12.0  # seconds that an answer serves while the next call is under way; longer than a call can take
