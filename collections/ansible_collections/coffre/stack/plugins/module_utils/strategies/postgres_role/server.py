@@ -381,7 +381,8 @@ def shut(server: Database, role: str, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise CoffreError(
                 f"The role {role} keeps its password, for {len(left)} of its sessions have not ended within "
-                f"{seconds:.0f} s: see with `docker ps` which container has the address {min(left)} and stop it."
+                f"{seconds:.0f} s: see with `docker ps` which container has the address {min(left)} and stop it; where "
+                "none has it any more, PostgreSQL itself ends them in time (tcp_keepalives_idle)."
             )
         time.sleep(POLL_SECONDS)
     administer(server, [_compose(SHUT, role=sql.Literal(role))], f"take the password of {role} away")
