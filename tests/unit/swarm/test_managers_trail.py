@@ -102,10 +102,11 @@ def test_a_file_that_is_not_the_beginning_is_refused_and_left(paths: StackPaths,
     assert len(raft.trail(paths)) == 1
 
 
+@pytest.mark.parametrize(("bound", "most"), [("KEPT", 2), ("KEPT_BYTES", 1)])
 def test_a_manager_that_lacks_more_than_is_kept_is_refused(
-    paths: StackPaths, other: StackPaths, monkeypatch: pytest.MonkeyPatch
+    bound: str, most: int, paths: StackPaths, other: StackPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raft, "KEPT", 2)
+    monkeypatch.setattr(raft, bound, most)
     for _ in range(3):
         happens(paths)
     assert verified(paths) == 3

@@ -29,6 +29,7 @@ STATE = "coffre.state"
 LOCK = "coffre.lock"
 TRAIL = "coffre.trail"
 KEPT = 300  # records at the end of the trail: a manager that lacks more of them has to be given the file
+KEPT_BYTES = 1 << 20  # no more of these, for the managers send each other 1.4 MB at most
 CONTENT = "Y29mZnJl"  # base64: a config object must have some, and no more than its labels can be changed
 POLL_SECONDS = 0.5
 RENEW_SECONDS = 5.0
@@ -216,7 +217,7 @@ def _renew(paths: StackPaths, held: _Held, ended: threading.Event) -> None:
 
 
 def trail(paths: StackPaths) -> list[bytes]:
-    """The last lines of the stack's audit trail, at most KEPT."""
+    """The last lines of the stack's audit trail, at most KEPT and KEPT_BYTES."""
     record = _look(f"{paths.stack}.trail")
     return record.labels[TRAIL].encode("ascii").splitlines(keepends=True) if record else []
 
@@ -227,7 +228,7 @@ def keep_trail(paths: StackPaths, lines: Sequence[bytes]) -> None:
     Raises CoffreError, for one that was lost too.
     """
     called, held = f"{paths.stack}.trail", _held[paths.stack]
-    labels = {STACK: paths.stack, TRAIL: b"".join(lines[-KEPT:]).decode("ascii")}
+    labels = {STACK: paths.stack, TRAIL: b"".join(_end(lines)).decode("ascii")}
     record = _look(called)
     with held.guard:
         _write(paths, held, held.record.labels)  # who lost the lock is told so here
@@ -236,6 +237,14 @@ def keep_trail(paths: StackPaths, lines: Sequence[bytes]) -> None:
         ask("POST", "/configs/create", spec)
     else:
         ask("POST", f"/configs/{record.id}/update", spec, version=record.index)
+
+
+def _end(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """As many of the last ones as the object may have, one at least."""
+    found = lines[-KEPT:]
+    while len(found) > 1 and sum(map(len, found)) > KEPT_BYTES:
+        found = found[1:]
+    return found
 
 
 def remove(paths: StackPaths) -> None:
