@@ -17,7 +17,7 @@ from ..errors import CoffreError
 from ..host import progress
 from .apply import STABLE_SECONDS
 
-HTTP_SECONDS = 10
+HTTP_SECONDS = 15  # an app that asks another one in turn has its own patience
 POLL_SECONDS = 1.0
 
 
