@@ -113,9 +113,8 @@ class Service:
 
     @property
     def everywhere(self) -> bool:
-        """Whether a swarm has one on each node of the stack: its entry says so, or it reloads."""
-        said = (self.entry.data.get("deploy") or {}).get("mode") if self.entry else None
-        return said == "global" or (said is None and self.adopt == "reload")
+        """Whether a swarm has one on each node of the stack."""
+        return self.entry.everywhere if self.entry else self.adopt == "reload"
 
     @property
     def composed(self) -> set[str]:

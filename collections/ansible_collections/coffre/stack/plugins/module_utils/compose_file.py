@@ -110,6 +110,12 @@ class Entry:
     coffre: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def everywhere(self) -> bool:
+        """Whether a swarm has one on each node of the stack: it says so, or is the proxy, which clients find there."""
+        said = (self.data.get("deploy") or {}).get("mode")
+        return said == "global" or (not said and self.adopt == "reload")
+
+    @property
     def memory(self) -> int:
         """The most that one container may take, in bytes; 0 is no limit."""
         return _bytes(self.limit("mem_limit", "memory"))

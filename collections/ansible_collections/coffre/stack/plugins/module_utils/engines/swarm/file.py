@@ -243,12 +243,10 @@ def _deploy(stack: str, entry: Entry, data: Mapping[str, Any]) -> dict[str, Any]
     constraints = [*(placement.get("constraints") or []), *_where(stack, entry, data)]
     resources = said.get("resources") or {}
     kept = {key: value for key, value in limits.items() if value}
-    # The proxy is on every node of its own, where a load balancer or a client finds it.
-    mode = said.get("mode") or ("global" if entry.adopt == "reload" else "replicated")
     return {
         **said,
-        "mode": mode,
-        **({} if mode == "global" else {"replicas": entry.replicas}),
+        "mode": "global" if entry.everywhere else said.get("mode") or "replicated",
+        **({} if entry.everywhere else {"replicas": entry.replicas}),
         "endpoint_mode": said.get("endpoint_mode", "dnsrr"),  # not every kernel has what a virtual address needs
         "update_config": {**way, **(said.get("update_config") or {}), "failure_action": "rollback"},
         "rollback_config": {**way, **(said.get("rollback_config") or {})},
