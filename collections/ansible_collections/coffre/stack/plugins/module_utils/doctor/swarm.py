@@ -23,7 +23,7 @@ OVERLAP = 1 << 16  # those of the one before it
 def manager(_: Target) -> str:
     """This manager is in control, is locked at rest and can be unlocked; what is away of the others is a warning."""
     about = look.info().get("Swarm") or {}
-    there = bool(about.get("ControlAvailable"))
+    there = look.in_control(about)
     nodes = look.nodes() if there else []
     problems = list(amiss(about, bool(there and membership.comes_back())))
     managers = [node for node in nodes if node["role"] == "manager"]
@@ -32,9 +32,9 @@ def manager(_: Target) -> str:
 
 def amiss(about: Mapping[str, Any], opens: bool) -> Iterator[str]:
     """What is wrong with this manager; `opens` is whether the sealed key opens what is on its disk."""
-    if not about.get("ControlAvailable"):
+    if not look.in_control(about):
         yield f"it is not in control of the swarm ({about.get('LocalNodeState', 'no engine')})"
-    elif not (((about.get("Cluster") or {}).get("Spec") or {}).get("EncryptionConfig") or {}).get("AutoLockManagers"):
+    elif not (about["Cluster"]["Spec"].get("EncryptionConfig") or {}).get("AutoLockManagers"):
         yield "the swarm is not locked at rest"
     elif not opens:
         yield "the unlock key that is sealed here does not open what is on this manager's disk"

@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ def look(address: str, told: float) -> dict[str, Any]:
     said = _led()
     swarm = said.get("Swarm") or {}
     cluster = swarm.get("Cluster") or {}
-    # A manager that finds no leader says of itself that it is in control, and nothing of the swarm.
-    control = bool(swarm.get("ControlAvailable") and cluster)
+    control = in_control(swarm)
     return {
         "hostname": os.uname().nodename,
         "address": address or _own_address(),
@@ -52,6 +52,11 @@ def look(address: str, told: float) -> dict[str, Any]:
         "swaps": tmpfs.swaps_in_clear(),
         "lacks": [name for name, command in KERNEL.items() if not _in_namespace(command)],
     }
+
+
+def in_control(swarm: Mapping[str, Any]) -> bool:
+    """Whether a manager is in control: one that finds no leader says so, too, and then nothing of the swarm."""
+    return bool(swarm.get("ControlAvailable") and swarm.get("Cluster"))
 
 
 def _docker(*words: str) -> str:
