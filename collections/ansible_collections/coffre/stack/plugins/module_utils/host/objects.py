@@ -94,15 +94,16 @@ def forget(paths: StackPaths, wanted: Collection[str] | None, run: str | None) -
     Those that a service still mounts stay; those that the reader alone has go after it. Returns whether any went.
     Raises CoffreError where the lock was lost.
     """
-    gone, reading = False, _readers.get(paths.stack)
+    reading, leaving = _readers.get(paths.stack), {}
     for called, each in there(paths).items():
         of = each["Spec"]["Labels"].get(RUN)
         if of != run if of else wanted is not None and called not in wanted:
-            state.hold(paths)  # another run may have made it
-            if reading and called in reading.mounted:
-                _leaving.setdefault(paths.stack, set()).add(each["ID"])
-            gone |= _remove(each["ID"])
-    return gone
+            leaving[called] = each["ID"]
+    if leaving:  # what another run makes after this is none of them
+        state.hold(paths)
+    if reading:
+        _leaving.setdefault(paths.stack, set()).update(leaving[called] for called in reading.mounted & set(leaving))
+    return any([_remove(identity) for identity in leaving.values()])
 
 
 def _remove(identity: str) -> bool:
