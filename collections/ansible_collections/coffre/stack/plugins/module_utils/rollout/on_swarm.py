@@ -135,7 +135,7 @@ def _step(
     if now.settled:
         return Step(service, "nothing")
     # What Swarm is at it also takes back by itself, unless the same is asked of it again.
-    if now.update not in deploy.GOING and (now.update in deploy.PAUSED or now.others):
+    if now.update in deploy.PAUSED or (now.others and now.update not in deploy.GOING):
         return Step(service, "finish", "an earlier rollout was cut short")
     return Step(service, "wait", now.pending or "its tasks are starting")
 

@@ -119,10 +119,11 @@ def wait(stack: str, name: str, spec: str, seconds: float, ended: Collection[str
     Each task has so many seconds to come up. Those that had `ended` before (ids; by now, if not given) do not count.
     """
     began = last = time.monotonic()
-    since, most, earlier = None, 0, look(stack, name, spec).ended if ended is None else ended
+    since, most = None, 0
     while True:
         now = look(stack, name, spec)
-        if problem := _failed(now, spec, [each for each in now.ended if each not in earlier]):
+        ended = now.ended if ended is None else ended
+        if problem := _failed(now, spec, [each for each in now.ended if each not in ended]):
             return problem
         if now.right > most:
             last, most = time.monotonic(), now.right
@@ -166,9 +167,8 @@ def _rolled_back(stack: str, name: str, seconds: float) -> str:
     """Have Swarm put back what a service was before its last change; what became of it."""
     service = services(stack)[name]
     state = (service.get("UpdateStatus") or {}).get("State", "")
-    labels = service["Spec"].get("Labels") or {}
-    before = service.get("PreviousSpec") or {"Labels": {}}
-    if before.get("Labels") == labels:
+    before = service.get("PreviousSpec")
+    if before and before.get("Labels") == service["Spec"].get("Labels"):
         return "and Swarm knows nothing else that was there before"
     if not state.startswith("rollback"):
         try:
