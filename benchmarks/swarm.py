@@ -11,13 +11,11 @@ import sys
 import time
 
 from machines import KEYS
-from swarms import STACK, machine, play, state
+from swarms import NEVER, STACK, machine, play, state
 from traffic import traffic
 
 UNCHANGED_RUNS, LEAST = 3, 5000
 CLIENT = "keycloak-service-client-secret"
-# What never is due: a rotation of either is no other one's.
-NEVER = {"demo-ca", "postgres-initial-password"}
 
 
 def timed(playbook: str, *arguments: str) -> float:

@@ -14,6 +14,8 @@ from rotations import Run, Site
 
 INVENTORY = Path(__file__).parents[1] / "swarm" / "inventory"
 STACK = "coffre-swarm"
+# What no rotation of all secrets is about: another CA is somebody's decision, and this password has had its use.
+NEVER = {"demo-ca", "postgres-initial-password"}
 CA = f"/var/lib/coffre/{STACK}/ca.crt"
 MANAGERS = ("swarm1", "swarm2", "swarm3")
 HOSTS = (*MANAGERS, "swarm4")
