@@ -18,6 +18,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keycloak]:
     # The library readies a second, asynchronous client each time, which takes longer than all else here.
     monkeypatch.setattr(httpx, "AsyncClient", lambda **_: SimpleNamespace(auth=None))
     monkeypatch.setattr(compose, "file_of_image", lambda *_: b"{}")  # its image has nothing to import
+    monkeypatch.setattr(keycloak, "_logins", {})
     found = Keycloak("old", "admin-password", {kind: [entry] for kind, entry in keycloak_client.ENTRIES})
     with serving(found) as url:
         monkeypatch.setattr(keycloak.Instance, "url", url)

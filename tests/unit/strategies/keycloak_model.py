@@ -81,9 +81,11 @@ class Keycloak:
                 self.logins += 1
                 session = secrets.token_hex(8)
                 self.sessions.add(session)
-                return 200, {"access_token": "t", "refresh_token": session, "expires_in": 60}
-            case "refresh_token" if form["refresh_token"] in self.sessions:
-                return 200, {"access_token": "t", "refresh_token": form["refresh_token"], "expires_in": 60}
+                return 200, {"access_token": session, "refresh_token": session, "expires_in": 60}
+            case "refresh_token" if (session := form["refresh_token"]) in self.sessions:
+                return 200, {"access_token": session, "refresh_token": session, "expires_in": 60}
+            case "refresh_token":
+                return 400, {"error": "invalid_grant", "error_description": "Session not active"}
         self.logins += form["grant_type"] == "password"
         return 400, {"error": "invalid_grant", "error_description": "Invalid user credentials"}
 
@@ -101,6 +103,10 @@ class Keycloak:
         if not self.users[SERVICE]["enabled"]:
             return 401, {"error": "invalid_request", "error_description": "User 'service-account' disabled"}
         return 200, {"access_token": "t", "expires_in": 60}
+
+    def admits(self, path: str, bearer: str) -> bool:
+        """Whether who asks may: the admin API is for those with a session."""
+        return not path.startswith("/admin/") or bearer in self.sessions
 
     def answer(self, method: str, path: str, body: Any) -> Answer:
         client, iam, master = f"/admin/realms/iam/clients/{CLIENT}", "/admin/realms/iam", "/admin/realms/master"
@@ -123,6 +129,8 @@ class Keycloak:
             case "GET", _ if path.startswith(f"{iam}/client-policies/"):
                 kind = path.rpartition("/")[2]
                 return 200, {kind: self.entries[kind]}
+            case "GET", _ if path == f"{master}/users/count":
+                return 200, len(self.users)
             case "GET", _ if path == f"{master}/users":
                 return 200, [self.users[USER]]
             case "GET", _ if path in (iam, master):
@@ -206,8 +214,10 @@ def serving(model: Keycloak) -> Iterator[str]:
             text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             form = self.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
             body = {k: v[0] for k, v in parse_qs(text).items()} if form else json.loads(text) if text else None
+            path, bearer = urlsplit(self.path).path, self.headers.get("Authorization", "").removeprefix("Bearer ")
             try:
-                status, answer = model.answer(self.command, urlsplit(self.path).path, body)
+                no = 401, {"error": "HTTP 401 Unauthorized"}
+                status, answer = model.answer(self.command, path, body) if model.admits(path, bearer) else no
             except ConnectionAbortedError:
                 self.close_connection = True
                 return

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose
 from ansible_collections.coffre.stack.plugins.module_utils.errors import Aside, CoffreError
 from ansible_collections.coffre.stack.plugins.module_utils.host import state
+from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import consumers as inside
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.base import Agreement
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
@@ -27,9 +28,8 @@ FOREIGN = {"name": "foreign", "enabled": False}
 
 
 def ensure(secret: str, admin: str = "admin-password", dry: bool = False) -> tuple[list[str], list[str]]:
-    return keycloak_client.ensure_client(
-        keycloak.Instance(container("keycloak")), "iam", "automation-cli", secret, ("admin", admin), dry=dry
-    )
+    paths, asked = StackPaths("demo"), keycloak.Instance(container("keycloak"))
+    return keycloak_client.ensure_client(paths, asked, "iam", "automation-cli", secret, ("admin", admin), dry=dry)
 
 
 def rest(model: Keycloak) -> dict[str, Any]:
@@ -205,7 +205,30 @@ def test_either_password_of_the_admin_will_do(model: Keycloak) -> None:
     context = given("client", b"old", admins=(b"not-yet", b"admin-password"))
     forward(strategy, context)
     assert model.accepts(context.values["new"].decode())
+
+
+def test_a_module_logs_in_once_and_out_at_its_end(model: Keycloak) -> None:
+    context = given("client", b"old")
+    assert strategy.blockers(context) == []
+    forward(strategy, context)
+    assert model.logins == 1
+    assert len(model.sessions) == 1
+    keycloak._end(context.paths)
     assert model.sessions == set()
+    assert strategy.blockers(given("client", context.values["new"])) == []
+    assert model.logins == 2
+
+
+def test_a_session_that_was_ended_meanwhile_begins_anew(model: Keycloak) -> None:
+    context = given("client", b"old")
+    assert strategy.blockers(context) == []
+    model.sessions.clear()
+    forward(strategy, context)
+    assert model.logins == 2
+    model.sessions.clear()
+    model.password = "by-hand"
+    assert "refuses the deployed password" in strategy.blockers(given("client", context.values["new"]))[0]
+    assert model.logins == 3
 
 
 def test_the_containers_try_it_themselves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,7 @@ def test_what_hinders_is_told(model: Keycloak, context: Given, monkeypatch: pyte
     monkeypatch.setattr(keycloak_admin, "second_factor", lambda *_: False)
     model.policy = "length(8) and passwordHistory(3)"
     assert "passwordHistory" in strategy.blockers(context)[0]
+    keycloak._logins.clear()  # another play
     model.password = FOREIGN
     assert "refuses the deployed password" in strategy.blockers(context)[0]
 
@@ -100,6 +101,8 @@ def test_agree_leaves_an_admin_that_logs_in_and_guards_its_realm(model: Keycloak
     assert strategy.agree(context, dry=False) == Agreement(["realm"])
     assert strategy.agree(context, dry=False) == Agreement()
     assert strategy.agree(given("password", b"another"), dry=True) == Agreement(["admin"])
+    model.password = FOREIGN  # the session that the module has goes on
+    assert strategy.agree(context, dry=True) == Agreement(["admin"])
 
 
 def test_the_second_factor_is_asked_of_the_database_that_keycloak_consumes(
@@ -217,7 +220,8 @@ def test_a_locked_admin_is_unlocked_but_a_second_factor_stays(
 
     def tokens(realm: str, form: dict[str, str]) -> Any:
         if form.get("username", "").startswith(keycloak_admin.BOOTSTRAP_PREFIX):
-            return 200, {"access_token": "t", "refresh_token": "r", "expires_in": 60}
+            model.sessions.add("helper")
+            return 200, {"access_token": "helper", "refresh_token": "helper", "expires_in": 60}
         return token(realm, form)
 
     monkeypatch.setattr(model, "answer", answers)

@@ -14,6 +14,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreE
 from ansible_collections.coffre.stack.plugins.module_utils.host import state, tmpfs
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import people
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
 from tests.unit.strategies.given import SECRETS, given
 from tests.unit.strategies.keycloak_model import Keycloak
 
@@ -43,6 +44,7 @@ def test_each_has_a_new_password_that_only_a_file_tells(model: Keycloak, paths: 
     credential = {"type": "password", "value": first, "temporary": False}
     assert model.people["kim"] == {"enabled": True, **KIM, "credentials": [credential]}
     assert model.people["lee"]["enabled"] is False
+    keycloak._end(paths)
     assert model.sessions == set()
     people.make(paths, CATALOGUE, "iam", [KIM], check=False)
     assert place.read_text() != first

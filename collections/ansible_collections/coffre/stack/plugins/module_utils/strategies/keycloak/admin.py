@@ -77,11 +77,11 @@ def ensure_admin(
     """
     server = instance.url
     with answered("let its admin log in"):
-        with session(server, user, password) as admin:
-            if admin is not None and (left := _leftovers(admin)) is not None:
+        with login(paths, instance, user, password, anew=True) as found:
+            if not isinstance(found, str) and (left := _leftovers(found)) is not None:
                 if not dry:
-                    _remove(admin, left)
-                return (["leftovers"] if left else []) + (["realm"] if _guard(admin, dry) else [])
+                    _remove(found, left)
+                return (["leftovers"] if left else []) + (["realm"] if _guard(found, dry) else [])
         if second_factor():
             raise CoffreError(_two_factors(user))
         if dry:
@@ -119,15 +119,14 @@ def administrator(
 
     Where it takes none, the admin is given the first one as `ensure_admin` does. Raises CoffreError.
     """
-    server = instance.url
     for password in passwords:
-        with session(server, user, password) as admin:
-            if admin is not None:
+        with login(paths, instance, user, password) as admin:
+            if not isinstance(admin, str):
                 yield admin
                 return
     ensure_admin(paths, instance, user, passwords[0])
-    with session(server, user, passwords[0]) as admin:
-        if admin is None:
+    with login(paths, instance, user, passwords[0]) as admin:
+        if isinstance(admin, str):
             raise CoffreError(
                 f"Keycloak refuses its admin {user} as soon as it was repaired: see the log of its container."
             )
@@ -174,14 +173,14 @@ def end_sessions(instance: Instance, user: str, password: str) -> None:
 
 @contextmanager
 def looking(
-    instance: Instance, user: str, password: str, second_factor: Callable[[], bool]
+    paths: StackPaths, instance: Instance, user: str, password: str, second_factor: Callable[[], bool]
 ) -> Iterator[KeycloakAdmin | str]:
     """A session of the permanent admin, or a sentence why there is none, after one try. Reads only.
 
     Keycloak tells neither a second factor nor a lockout from a wrong password: `second_factor` knows of the first.
     """
     began = time.time()
-    with login(instance.url, user, password) as found:
+    with login(paths, instance, user, password) as found:
         if isinstance(found, str):
             yield _why(instance.container, user, found, second_factor, began)
         elif _leftovers(found) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from keycloak import KeycloakAdmin
 
@@ -37,7 +38,8 @@ def looking(context: Context) -> Iterator[KeycloakAdmin | str]:
         yield known
         return
     asked, password = instance(context), admin.passwords[0].decode()
-    with keycloak_admin.looking(asked, admin.user, password, lambda: second_factor(context, admin.user)) as found:
+    factor = partial(second_factor, context, admin.user)
+    with keycloak_admin.looking(context.paths, asked, admin.user, password, factor) as found:
         if isinstance(found, str):
             context.refused[who] = found
         yield found

@@ -15,7 +15,8 @@ from keycloak.exceptions import KeycloakDeleteError, KeycloakGetError, KeycloakP
 from ...engines import compose
 from ...engines.base import Container
 from ...errors import Aside, CoffreError
-from .session import Instance, answered, granted, session
+from ...paths import StackPaths
+from .session import Instance, answered, granted, login
 
 # What lets a client's old secret live beside the new one while a rotation is under way. The period is ten
 # years, because any update of a client whose secret is older would replace the secret. The old one lives on for 30
@@ -67,6 +68,7 @@ class ClientSecrets:
 
 
 def ensure_client(
+    paths: StackPaths,
     instance: Instance,
     realm: str,
     client: str,
@@ -83,10 +85,10 @@ def ensure_client(
     server = instance.url
     with answered(f"let the client {client} of realm {realm} authenticate"):
         accepted = granted(server, realm, client, secret)
-        with session(server, *admin) as keeper:
-            if keeper is None and dry:
+        with login(paths, instance, *admin) as keeper:
+            if isinstance(keeper, str) and dry:
                 return ([] if accepted else ["secret"]), []  # a real run repairs the admin first, and then sees more
-            if keeper is None:
+            if isinstance(keeper, str):
                 raise CoffreError(
                     f"Keycloak refuses its admin {admin[0]}; nothing was changed: "
                     "run site.yml again, which repairs the admin first."

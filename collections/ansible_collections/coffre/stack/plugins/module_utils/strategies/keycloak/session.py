@@ -6,6 +6,7 @@ secrets go into request bodies, nowhere else.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -17,18 +18,24 @@ from typing import Any
 from keycloak import KeycloakAdmin, KeycloakOpenID, KeycloakOpenIDConnection
 from keycloak.exceptions import KeycloakConnectionError, KeycloakError
 
+from ... import engines
 from ...engines import containers
 from ...engines.base import Container
 from ...errors import CoffreError
+from ...paths import StackPaths
 
 PORT = 8080
 REQUEST_SECONDS = 15
+GOODBYE_SECONDS = 2
 # A container's address has no TLS; else every connection would load the system's authorities first, for 0.05 s.
 PLAIN: dict[str, Any] = {"verify": False}
 REFUSALS = ("invalid_grant", "invalid_client", "unauthorized_client")
 # How it says no to a client whose service account or realm is disabled.
 SHUT = ((401, "invalid_request"), (403, "access_denied"))
 POLICY = re.compile(r"invalidPassword\w+Message")
+# By service, user and password, where the module's login was last used and what it gave: to log in takes Keycloak a
+# tenth of a second of hashing. Its containers have their sessions in common.
+_logins: dict[tuple[str, str, str], tuple[str, dict[str, Any]]] = {}
 
 
 @dataclass(frozen=True)
@@ -60,32 +67,73 @@ def granted(server: str, realm: str, client: str, secret: str) -> bool:
 
 @contextmanager
 def session(server: str, user: str, password: str) -> Iterator[KeycloakAdmin | None]:
-    """A session of an admin of realm master, logged out at the end; None when Keycloak refuses the login."""
-    with login(server, user, password) as admin:
-        yield None if isinstance(admin, str) else admin
+    """A session of an admin of realm master by a login of its own; None when Keycloak refuses that."""
+    connection = _connection(server, user, password)
+    if _refused(connection):
+        yield None
+        return
+    try:
+        yield KeycloakAdmin(connection=connection)
+    finally:
+        _log_out(connection)
 
 
 @contextmanager
-def login(server: str, user: str, password: str) -> Iterator[KeycloakAdmin | str]:
-    """As `session`, but where Keycloak refuses the login its own words for that."""
-    # No request is repeated by itself: a second call for a client's new secret would end the one in use.
-    connection = KeycloakOpenIDConnection(
-        server, username=user, password=password, realm_name="master", timeout=REQUEST_SECONDS, max_retries=0, **PLAIN
-    )
-    admin: KeycloakAdmin | str
+def login(
+    paths: StackPaths, instance: Instance, user: str, password: str, *, anew: bool = False
+) -> Iterator[KeycloakAdmin | str]:
+    """The session that all of a module share, logged out at its end, or Keycloak's own words for a refused login.
+
+    It outlives its password: who has to know whether that counts now asks for a `session`, or for one `anew`.
+    """
+    connection = _connection(instance.url, user, password)
+    key = (instance.container.service, user, password)
+    if words := _refused(connection, {} if anew else _logins.get(key, ("", {}))[1]):
+        yield words
+        return
+    if not _logins:
+        atexit.register(_end, paths)
     try:
-        connection.get_token()
-        admin = KeycloakAdmin(connection=connection)
+        yield KeycloakAdmin(connection=connection)
+    finally:
+        _logins[key] = (instance.url, connection.token or {})
+
+
+def _connection(server: str, user: str, password: str, seconds: int = REQUEST_SECONDS) -> KeycloakOpenIDConnection:
+    # No request is repeated by itself: a second call for a client's new secret would end the one in use.
+    return KeycloakOpenIDConnection(
+        server, username=user, password=password, realm_name="master", timeout=seconds, max_retries=0, **PLAIN
+    )
+
+
+def _refused(connection: KeycloakOpenIDConnection, token: dict[str, Any] | None = None) -> str:
+    """Log in, or go on with what an earlier login gave: "", or Keycloak's words for its refusal."""
+    try:
+        if token:
+            connection.token = token
+            connection.raw_get("admin/realms/master/users/count")  # of an ended session it logs in anew
+        else:
+            connection.get_token()
     except KeycloakError as error:
         if not refusal(error):
             raise
-        admin = _told(error)[1]
-    try:
-        yield admin
-    finally:
-        if not isinstance(admin, str) and connection.token is not None:
-            with suppress(KeycloakError):  # the user may be gone by now, and its sessions with it
-                connection.keycloak_openid.logout(connection.token["refresh_token"])
+        return _told(error)[1] or _told(error)[0]
+    return ""
+
+
+def _log_out(connection: KeycloakOpenIDConnection) -> None:
+    with suppress(KeycloakError):  # the user may be gone by now, and its sessions with it
+        connection.keycloak_openid.logout(str((connection.token or {}).get("refresh_token")))
+
+
+def _end(paths: StackPaths) -> None:
+    """End the sessions of the module's logins, where Keycloak still answers."""
+    with suppress(CoffreError, OSError), engines.of(paths).near(paths):
+        for (_, user, password), (server, token) in _logins.items():
+            connection = _connection(server, user, password, GOODBYE_SECONDS)
+            connection.token = token
+            _log_out(connection)
+    _logins.clear()
 
 
 @contextmanager

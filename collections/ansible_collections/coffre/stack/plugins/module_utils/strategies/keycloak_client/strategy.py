@@ -41,7 +41,8 @@ def agree(context: Context, dry: bool) -> Agreement:
     realm, client = context.secret.settings["realm"], context.secret.settings["client"]
     admin, secret = context.admin(), context.value("old").decode()
     keeper = (admin.user, admin.passwords[0].decode())
-    return Agreement(*keycloak_client.ensure_client(instance(context), realm, client, secret, keeper, dry=dry))
+    paths, asked = context.paths, instance(context)
+    return Agreement(*keycloak_client.ensure_client(paths, asked, realm, client, secret, keeper, dry=dry))
 
 
 def blockers(context: Context) -> list[str]:
