@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,15 +108,18 @@ def test_a_container_without_labels_health_or_networks_is_read_too() -> None:
 
 def answers(monkeypatch: pytest.MonkeyPatch, services: dict[str, Any], images: dict[str, str]) -> None:
     def call(command: list[str], _: str = "") -> str:
-        if command[1] == "image":
-            if missing := [name for name in command[5:] if name not in images]:
-                raise CoffreError(f"no such image: {missing[0]}")
-            return "".join(f"{images[name]}\n" for name in command[5:])
         if "--hash" in command:
             return "".join(f"{name} hash-of-{name}\n" for name in services)
         return json.dumps({"services": services})
 
+    class Engine:
+        def inspect_image(self, name: str) -> dict[str, str]:
+            if name not in images:
+                raise CoffreError(f"no such image: {name}")
+            return {"Id": images[name]}
+
     monkeypatch.setattr(compose, "call", call)
+    monkeypatch.setattr(compose, "engine", lambda _: nullcontext(Engine()))
 
 
 def test_services_are_read_with_their_hash_image_and_labels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,14 +121,11 @@ def file_of_image(image: str, path: str) -> bytes:
 
 def image_ids(references: Iterable[str]) -> dict[str, str]:
     """The ids of those images that this host has, by reference."""
-    names = sorted(references)
-    try:
-        lines = call(["docker", "image", "inspect", "--format", "{{.Id}}", *names]).split()
-        return dict(zip(names, lines, strict=True))
-    except CoffreError:
-        if len(names) <= 1:
-            return {}
-    return {name: found for one in names for name, found in image_ids([one]).items()}
+    found = {}
+    for each in references:
+        with suppress(CoffreError), engine(f"does not tell of {each}") as api:
+            found[each] = str(api.inspect_image(each)["Id"])
+    return found
 
 
 def containers(project: str) -> list[Container]:
@@ -180,7 +177,7 @@ def parse(data: dict[str, Any]) -> Container:
         restarts=int(data.get("RestartCount", 0)),
         created=data["Created"],
         pid=int(state["Pid"]),
-        stop_seconds=int(config.get("StopTimeout") or 10),
+        stop_seconds=int(config.get("StopTimeout", 10)),
         restart=data["HostConfig"]["RestartPolicy"]["Name"] or "no",
         health_check=tuple(check),
         ready=tuple(shlex.split(labels.get(LABEL_READY, ""))),
@@ -288,34 +285,40 @@ def add(file: Path, project: str, service: str) -> Container:
 
 def start(container: str) -> None:
     """Start a container; one that runs is left alone."""
-    call(["docker", "start", container])
+    with engine("does not start a container") as api:
+        api.start(container)
 
 
 def connect(container: Container, networks: Iterable[str]) -> None:
     """Put a container on more networks, where it is found by its service's name like all others of it."""
     for each in sorted(networks):
-        call(["docker", "network", "connect", "--alias", container.service, each, container.id])
+        with engine(f"does not put {container.name} on the network {each}") as api:
+            api.connect_container_to_network(container.id, each, aliases=[container.service])
 
 
 def disconnect(container: Container, networks: Iterable[str]) -> None:
     """Take a container off networks."""
     for each in sorted(networks):
-        call(["docker", "network", "disconnect", each, container.id])
+        with engine(f"does not take {container.name} off the network {each}") as api:
+            api.disconnect_container_from_network(container.id, each)
 
 
 def unpause(container: str) -> None:
     """Let a paused container go on."""
-    call(["docker", "unpause", container])
+    with engine("does not let a paused container go on") as api:
+        api.unpause(container)
 
 
 def stop(container: Container) -> None:
     """Stop a container within its own grace period; one that has stopped is left alone."""
-    call(["docker", "stop", container.id], timeout=container.stop_seconds + CALL_SECONDS)
+    with engine(f"does not stop {container.name}") as api:
+        api.stop(container.id, timeout=container.stop_seconds)
 
 
 def set_restart(container: str, policy: str) -> None:
     """Change a container's restart policy. After a reboot `always` starts one that was stopped, and `no` none."""
-    call(["docker", "update", "--restart", policy, container])
+    with engine("does not change the restart policy of a container") as api:
+        api.update_container(container, restart_policy={"Name": policy})
 
 
 def near(_: StackPaths) -> AbstractContextManager[None]:
@@ -339,8 +342,12 @@ def beside(paths: StackPaths, service: str) -> Iterator[Container]:
 
 
 def remove(container: str) -> None:
-    """Remove a container, killing it if it runs."""
-    call(["docker", "rm", "--force", "--volumes", container])
+    """Remove a container, killing it if it runs; one that is gone is left alone."""
+    with engine("does not remove a container") as api:
+        from docker.errors import NotFound  # late, as in `engine`
+
+        with suppress(NotFound):
+            api.remove_container(container, v=True, force=True)
 
 
 def save_logs(container: str, path: Path, lines: int = 200, of: Sequence[str] = ("logs",)) -> bool:
