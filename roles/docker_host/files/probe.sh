@@ -4,15 +4,21 @@
 # Of Compose, which this host is to find as our modules do.
 export DOCKER_CONFIG=/usr/local/lib/coffre/docker
 
-# The engine and its plugins are asked, not dpkg: a host may have them from elsewhere.
+# What takes long is asked side by side. The engine and its plugins are asked, not dpkg: a host may have them from elsewhere.
+{
+  docker compose version --short 2>/dev/null | grep -Eq '^v?([2-9]|[1-9][0-9])\.' || echo "package docker-compose"
+  docker buildx version >/dev/null 2>&1 || echo "package docker-buildx"
+} &
+{
+  /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || echo "package python3-venv"
+  PYTHONPATH=/usr/local/lib/coffre PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m coffre.rollout.firewall 2>/dev/null || echo firewall
+} &
+
 command -v dockerd >/dev/null || echo "package docker.io"
 command -v docker >/dev/null || [ "$VERSION_ID" = 12 ] || echo "package docker-cli"
-docker compose version --short 2>/dev/null | grep -Eq '^v?([2-9]|[1-9][0-9])\.' || echo "package docker-compose"
-docker buildx version >/dev/null 2>&1 || echo "package docker-buildx"
 command -v iptables >/dev/null || echo "package iptables"
 command -v nft >/dev/null || echo "package nftables"
 command -v systemd-creds >/dev/null || echo "package systemd"
-/usr/bin/python3 -c 'import ensurepip' 2>/dev/null || echo "package python3-venv"
 [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] ||
   command -v apparmor_parser >/dev/null || echo "package apparmor"
 
@@ -34,11 +40,10 @@ echo "$files" | cut -c67- | xargs -d '\n' stat -c '%a:%u:%g %n' 2>/dev/null | se
 packages=$(/usr/local/lib/coffre/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null)
 echo "$1  $packages/coffre.lock" | sha256sum --check --status - 2>/dev/null || echo python
 
-PYTHONPATH=/usr/local/lib/coffre PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m coffre.rollout.firewall 2>/dev/null || echo firewall
-docker version >/dev/null 2>&1 || echo engine
-[ "$2" != True ] || [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] || echo live-restore
+engine=$(docker info --format '{{.LiveRestoreEnabled}} {{.SecurityOptions}}' 2>/dev/null) || echo engine
+[ "$2" != True ] || [ "${engine%% *}" = true ] || echo live-restore
 # What the engine was started with.
-[ "$3" != True ] || { docker info --format '{{.SecurityOptions}}' | grep -q no-new-privileges &&
+[ "$3" != True ] || { echo "$engine" | grep -q no-new-privileges &&
   tr '\0' '\n' <"/proc/$(cat /run/docker.pid)/environ" | grep -qx DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1; } 2>/dev/null || echo swarm
 if [ ! -d /run/systemd/system ]; then
   echo systemd
@@ -47,3 +52,4 @@ elif ! systemctl is-enabled --quiet docker.service || ! systemctl is-enabled --q
   { [ "$3" = True ] && ! systemctl is-enabled --quiet coffre-swarm-unlock.service; }; then
   echo boot
 fi 2>/dev/null
+wait
