@@ -33,9 +33,10 @@ REFUSALS = ("invalid_grant", "invalid_client", "unauthorized_client")
 # How it says no to a client whose service account or realm is disabled.
 SHUT = ((401, "invalid_request"), (403, "access_denied"))
 POLICY = re.compile(r"invalidPassword\w+Message")
-# By service, user and password, where the module's login was last used and what it gave: to log in takes Keycloak a
-# tenth of a second of hashing. Its containers have their sessions in common.
-_logins: dict[tuple[str, str, str], tuple[str, dict[str, Any]]] = {}
+# By service, user and password, what the module's login gave: one takes Keycloak a tenth of a second of hashing. The
+# containers of a service have their sessions in common, and `_servers` has where one was asked last.
+_logins: dict[tuple[str, str, str], dict[str, Any]] = {}
+_servers: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,16 @@ def login(
     """
     connection = _connection(instance.url, user, password)
     key = (instance.container.service, user, password)
-    if words := _refused(connection, {} if anew else _logins.get(key, ("", {}))[1]):
+    if words := _refused(connection, {} if anew else _logins.get(key)):
         yield words
         return
+    _servers[instance.container.service] = instance.url
     if not _logins:
         atexit.register(_end, paths)
     try:
         yield KeycloakAdmin(connection=connection)
     finally:
-        _logins[key] = (instance.url, connection.token or {})
+        _logins[key] = connection.token or {}
 
 
 def _connection(server: str, user: str, password: str, seconds: int = REQUEST_SECONDS) -> KeycloakOpenIDConnection:
@@ -129,8 +131,8 @@ def _log_out(connection: KeycloakOpenIDConnection) -> None:
 def _end(paths: StackPaths) -> None:
     """End the sessions of the module's logins, where Keycloak still answers."""
     with suppress(CoffreError, OSError), engines.of(paths).near(paths):
-        for (_, user, password), (server, token) in _logins.items():
-            connection = _connection(server, user, password, GOODBYE_SECONDS)
+        for (service, user, password), token in _logins.items():
+            connection = _connection(_servers[service], user, password, GOODBYE_SECONDS)
             connection.token = token
             _log_out(connection)
     _logins.clear()
