@@ -20,7 +20,7 @@ Images = dict[str, str]  # id by name
 
 
 def found(images: Images) -> dict[str, Any]:
-    """As docker_image_info tells of them, in the order of its request."""
+    """As the preflight tells of them, in the order of its request."""
     known = {name: f"coffre/{name}:t" for name in NAMES} | {each: each for each in PULLED}
     listed = [(images[name], tag) for name, tag in known.items() if name in images]
     return {"images": [{"Id": f"sha256:{each}", "RepoTags": [tag]} for each, tag in listed]}
@@ -50,7 +50,7 @@ def played(folder: Path, cases: dict[str, tuple[list[Images], Images]]) -> dict[
             }
         )
     inventory = {
-        f"{case.replace(' ', '-')}-{number}": {"__container_images_found": found(images)}
+        f"{case.replace(' ', '-')}-{number}": {"stack_secrets_preflight": found(images)}
         for case, (each, _) in cases.items()
         for number, images in enumerate(each)
     }

@@ -23,14 +23,16 @@ REGISTRY = {
 }
 
 
-def engine(path: str) -> tuple[int, str]:
+def engine(path: str) -> tuple[int, dict[str, Any]]:
     kind, _, rest = path[1:].partition("/")
     reference = rest.removesuffix("/json")
     if kind == "images":
-        return (200, "") if reference in HERE else (404, f"No such image: {reference}")
+        here = {"Id": f"sha256:{reference}", "RepoTags": [reference], "Config": {}}
+        return (200, here) if reference in HERE else (404, {"message": f"No such image: {reference}"})
     if reference == "silent:1":
         raise TimeoutError
-    return REGISTRY[reference]
+    status, message = REGISTRY[reference]
+    return status, {"message": message}
 
 
 def image(reference: str, start: str) -> dict[str, Any]:
@@ -90,12 +92,25 @@ def test_what_is_built_elsewhere_is_not_looked_at_here() -> None:
 
 
 def test_without_an_engine_only_what_the_controller_knows() -> None:
-    def nobody(path: str) -> tuple[int, str]:
+    def nobody(path: str) -> tuple[int, dict[str, Any]]:
         raise FileNotFoundError(path)
 
     told = TOLD | {"pulled": ["redis:99"], "problems": ["The service a: build.context is no folder."]}
     assert registry.blockers(told, True, nobody) == ["The service a: build.context is no folder."]
     assert registry.blockers({}, True, nobody) == []
+    assert registry.present(told, nobody) == []
+
+
+def test_what_a_host_has_is_told_in_order() -> None:
+    told = {
+        "images": {"app": image("shop/old:1", ""), "web": image("shop/new:2", "")},
+        "pulled": ["debian:13", "redis:8"],
+    }
+    assert registry.present(TOLD | told, engine) == [
+        {"Id": "sha256:shop/old:1", "RepoTags": ["shop/old:1"]},
+        {"Id": "sha256:debian:13", "RepoTags": ["debian:13"]},
+    ]
+    assert registry.present({}, engine) == []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -125,8 +140,8 @@ def listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
 
 @pytest.mark.usefixtures("listening")
 def test_an_engine_is_asked_over_its_socket() -> None:
-    assert registry.ask("/images/a.b:5/c@sha256:0a/json") == (404, "No such image")
-    assert registry.ask("/images/here/json") == (200, "")
+    assert registry.ask("/images/a.b:5/c@sha256:0a/json") == (404, {"message": "No such image"})
+    assert registry.ask("/images/here/json") == (200, {"Id": "sha256:0a"})
     with pytest.raises(OSError):
         registry.ask("/other")
 

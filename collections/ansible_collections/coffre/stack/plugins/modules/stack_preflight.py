@@ -61,6 +61,12 @@ rotation_open:
   description: Whether a rotation of the stack was left open, which is to be finished or undone first.
   returned: success
   type: bool
+images:
+  description: What the engine says of the images that a deploy needs and the host has, those that are built first.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{Id: "sha256:7212", RepoTags: ["coffre/app:62702bf843e715cf"]}]
 """
 
 import json
@@ -76,15 +82,17 @@ from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreE
 from ansible_collections.coffre.stack.plugins.module_utils.host import raft, state
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import report
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
+from ansible_collections.coffre.stack.plugins.module_utils.rollout import registry
 
 
 def work(request: preflight.Request) -> dict[str, Any]:
-    """Check, and look for a rotation that was left open. Raises CoffreError."""
+    """Check, and look for a rotation that was left open, and for the images. Raises CoffreError."""
     warnings = preflight.check(request)
     return {
         "changed": False,
         "warnings": warnings,
         "rotation_open": _open(StackPaths(request.stack, engine=request.engine)),
+        "images": registry.present(request.images or {}),
     }
 
 

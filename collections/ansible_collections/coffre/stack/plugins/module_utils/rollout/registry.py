@@ -1,4 +1,4 @@
-"""Which images a host lacks, and why its engine cannot pull them: asked of the engine. Standard library only."""
+"""Which images a host has, and why its engine cannot pull the others: asked of the engine. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..paths import SOCKET
 
 SECONDS = 20  # for an answer of a registry
 LOGINS = Path("~/.docker/config.json")
-Ask = Callable[[str], tuple[int, str]]
+Ask = Callable[[str], tuple[int, dict[str, Any]]]
 
 
 class _Engine(http.client.HTTPConnection):
@@ -25,17 +25,30 @@ class _Engine(http.client.HTTPConnection):
         self.sock.connect(SOCKET)
 
 
-def ask(path: str) -> tuple[int, str]:
-    """The status that the engine answers a GET with, and its message, if any. Raises OSError where none answers."""
+def ask(path: str) -> tuple[int, dict[str, Any]]:
+    """The status that the engine answers a GET with, and what it answers. Raises OSError where none does."""
     connection = _Engine("localhost")
     try:
         connection.request("GET", quote(path, safe="/:@"))
         answer = connection.getresponse()
-        return answer.status, str(json.loads(answer.read()).get("message") or "")
+        return answer.status, dict(json.loads(answer.read()))
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(str(error)) from None
     finally:
         connection.close()
+
+
+def present(told: Mapping[str, Any], ask: Ask = ask) -> list[dict[str, Any]]:
+    """What the engine says of those that a deploy needs and a host has: {Id, RepoTags} of each, built ones first.
+
+    Images are told as of `blockers`. Nothing where there is no engine yet.
+    """
+    wanted = [*(each["reference"] for each in told.get("images", {}).values()), *told.get("pulled", [])]
+    try:
+        found = [ask(f"/images/{each}/json") for each in wanted]
+    except OSError:
+        return []
+    return [{key: said.get(key) for key in ("Id", "RepoTags")} for status, said in found if status == http.client.OK]
 
 
 def blockers(told: Mapping[str, Any], builds: bool, ask: Ask = ask) -> list[str]:
@@ -67,13 +80,13 @@ def _unpulled(reference: str, ask: Ask) -> str:
     command, so that where there are any, a refusal says nothing.
     """
     try:
-        status, message = ask(f"/distribution/{reference}/json")
+        status, said = ask(f"/distribution/{reference}/json")
     except OSError:
         return ""
     refused = status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN)
     if status < http.client.BAD_REQUEST or (refused and LOGINS.expanduser().exists()):
         return ""
-    why = " ".join(message.split()).rstrip(".")[:200] or f"status {status}"
+    why = " ".join(str(said.get("message") or "").split()).rstrip(".")[:200] or f"status {status}"
     return (
         f"The image {reference} is not on the host and cannot be pulled ({why}): "
         "correct its name, log in to its registry on the host, or load it there."

@@ -34,7 +34,7 @@ SAID_ELSEWHERE = frozenset(
     """.split()  # noqa: SIM905
 )
 RESTARTS = {"no": "none", "on-failure": "on-failure", "always": "any", "unless-stopped": "any"}
-MONITOR = "2s"  # that a new task is watched once it is healthy, before the next one is replaced
+MONITOR = "1s"  # that all new tasks are watched once the last one is healthy
 LONGEST = 31  # of a service's name: Swarm has 63 characters for STACK_SERVICE
 NOT_YET = "which stack_engine: swarm does not do yet"
 READY = "/dev/shm/coffre-ready"  # noqa: S108 - in memory that every container has, and can write to
