@@ -40,8 +40,10 @@ echo "$files" | cut -c67- | xargs -d '\n' stat -c '%a:%u:%g %n' 2>/dev/null | se
 packages=$(/usr/local/lib/coffre/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null)
 echo "$1  $packages/coffre.lock" | sha256sum --check --status - 2>/dev/null || echo python
 
-engine=$(docker info --format '{{.LiveRestoreEnabled}} {{.SecurityOptions}}' 2>/dev/null) || echo engine
-[ "$2" != True ] || [ "${engine%% *}" = true ] || echo live-restore
+# By its status this command tells of no engine in some versions only.
+engine=$(docker info --format '{{.ServerVersion}} {{.LiveRestoreEnabled}} {{.SecurityOptions}}' 2>/dev/null)
+[ -n "${engine%% *}" ] || echo engine
+[ "$2" != True ] || case "$engine" in *" true "*) ;; *) echo live-restore ;; esac
 # What the engine was started with.
 [ "$3" != True ] || { echo "$engine" | grep -q no-new-privileges &&
   tr '\0' '\n' <"/proc/$(cat /run/docker.pid)/environ" | grep -qx DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1; } 2>/dev/null || echo swarm

@@ -23,9 +23,14 @@ pytestmark = pytest.mark.skipif(
 
 
 def lacks(
-    folder: Path, release: str, files: dict[str, str], live_restore: str = "False", swarm: str = "False"
+    folder: Path,
+    release: str,
+    files: dict[str, str],
+    live_restore: str = "False",
+    swarm: str = "False",
+    docker: str = "exit 1",
 ) -> set[str]:
-    """The lines of the probe on a Debian of that release with those files below /etc/apt, and no engine."""
+    """The lines of the probe on a Debian of that release with those files below /etc/apt, and with such a `docker`."""
     mounts = []
     for place in ("/etc/apt/sources.list.d", "/etc/apt/preferences.d"):
         here = folder / Path(place).name
@@ -38,7 +43,7 @@ def lacks(
     mounts.append(f"mount --bind {folder / 'os-release'} $(readlink -f /etc/os-release)")
     programs = folder / "bin"
     programs.mkdir()
-    (programs / "docker").write_text('#!/bin/sh\n[ "$1" = info ] && echo false\nexit 1\n')
+    (programs / "docker").write_text(f"#!/bin/sh\n{docker}\n")
     (programs / "docker").chmod(0o755)
     script = " && ".join([*mounts, f"exec sh {PROBE} 0 {live_restore} {swarm}"])
     done = subprocess.run(
@@ -82,6 +87,22 @@ def test_an_engine_without_a_swarms_settings_lacks_them_where_it_is_one(
     wanted: str, told: bool, tmp_path: Path
 ) -> None:
     assert ("swarm" in lacks(tmp_path, "13", {}, swarm=wanted)) == told
+
+
+# What `docker info` prints for the probe's template, and how it ends; without an engine by the client's version.
+@pytest.mark.parametrize(
+    ("docker", "said"),
+    [
+        ("exit 1", {"engine", "live-restore", "swarm"}),
+        ('echo " false []"; exit 1', {"engine", "live-restore", "swarm"}),
+        ('echo " false []"', {"engine", "live-restore", "swarm"}),
+        ('echo "26.1.5 false [name=seccomp]"', {"live-restore", "swarm"}),
+        ('echo "26.1.5 true [name=seccomp name=no-new-privileges]"', {"swarm"}),
+    ],
+)
+def test_an_engine_that_gives_no_answer_is_lacking(docker: str, said: set[str], tmp_path: Path) -> None:
+    told = lacks(tmp_path, "13", {}, "True", "True", docker)
+    assert told & {"engine", "live-restore", "swarm"} == said
 
 
 def test_a_packet_filter_that_is_not_loaded_is_lacking(tmp_path: Path) -> None:

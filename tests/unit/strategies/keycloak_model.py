@@ -82,7 +82,7 @@ class Keycloak:
                 session = secrets.token_hex(8)
                 self.sessions.add(session)
                 return 200, {"access_token": session, "refresh_token": session, "expires_in": 60}
-            case "refresh_token" if (session := form["refresh_token"]) in self.sessions:
+            case "refresh_token" if realm == "master" and (session := form["refresh_token"]) in self.sessions:
                 return 200, {"access_token": session, "refresh_token": session, "expires_in": 60}
             case "refresh_token":
                 return 400, {"error": "invalid_grant", "error_description": "Session not active"}
@@ -129,8 +129,6 @@ class Keycloak:
             case "GET", _ if path.startswith(f"{iam}/client-policies/"):
                 kind = path.rpartition("/")[2]
                 return 200, {kind: self.entries[kind]}
-            case "GET", _ if path == f"{master}/users/count":
-                return 200, len(self.users)
             case "GET", _ if path == f"{master}/users":
                 return 200, [self.users[USER]]
             case "GET", _ if path in (iam, master):

@@ -18,6 +18,7 @@ from ansible_collections.coffre.stack.plugins.module_utils.strategies.base impor
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.context import Which
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import client as keycloak_client
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
+from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak.administrator import administrator
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak_client import strategy
 from tests.unit.strategies.given import DEATHS, back, container, forward, given, survive
 from tests.unit.strategies.keycloak_model import OVERLAP, SERVICE, Keycloak
@@ -217,6 +218,15 @@ def test_a_module_logs_in_once_and_out_at_its_end(model: Keycloak) -> None:
     assert model.sessions == set()
     assert strategy.blockers(given("client", context.values["new"])) == []
     assert model.logins == 2
+
+
+def test_a_session_is_renewed_in_its_own_realm(model: Keycloak) -> None:
+    context = given("client", b"old")
+    for _ in range(2):
+        with administrator(context, "look") as admin:
+            admin.change_current_realm("iam")
+            admin.connection.refresh_token()
+    assert model.logins == 1
 
 
 def test_a_session_that_was_ended_meanwhile_begins_anew(model: Keycloak) -> None:

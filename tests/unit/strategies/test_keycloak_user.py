@@ -103,6 +103,8 @@ def test_agree_leaves_an_admin_that_logs_in_and_guards_its_realm(model: Keycloak
     assert strategy.agree(given("password", b"another"), dry=True) == Agreement(["admin"])
     model.password = FOREIGN  # the session that the module has goes on
     assert strategy.agree(context, dry=True) == Agreement(["admin"])
+    keycloak._end(context.paths)
+    assert model.sessions == set()
 
 
 def test_the_second_factor_is_asked_of_the_database_that_keycloak_consumes(

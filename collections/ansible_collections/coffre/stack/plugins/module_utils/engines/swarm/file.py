@@ -34,7 +34,7 @@ SAID_ELSEWHERE = frozenset(
     """.split()  # noqa: SIM905
 )
 RESTARTS = {"no": "none", "on-failure": "on-failure", "always": "any", "unless-stopped": "any"}
-MONITOR = "1s"  # that all new tasks are watched once the last one is healthy
+MONITOR = "2s"  # that each new task is watched; the last one's end before the update is over
 LONGEST = 31  # of a service's name: Swarm has 63 characters for STACK_SERVICE
 NOT_YET = "which stack_engine: swarm does not do yet"
 READY = "/dev/shm/coffre-ready"  # noqa: S108 - in memory that every container has, and can write to

@@ -22,6 +22,7 @@ from ... import engines
 from ...engines import containers
 from ...engines.base import Container
 from ...errors import CoffreError
+from ...host import objects
 from ...paths import StackPaths
 
 PORT = 8080
@@ -89,12 +90,15 @@ def login(
     """
     connection = _connection(instance.url, user, password)
     key = (instance.container.service, user, password)
-    if words := _refused(connection, {} if anew else _logins.get(key)):
+    before = _logins.get(key)
+    if words := _refused(connection, None if anew else before):
         yield words
         return
     _servers[instance.container.service] = instance.url
     if not _logins:
         atexit.register(_end, paths)
+    if anew and before:
+        _log_out(_connection(instance.url, user, password), before)
     try:
         yield KeycloakAdmin(connection=connection)
     finally:
@@ -109,13 +113,16 @@ def _connection(server: str, user: str, password: str, seconds: int = REQUEST_SE
 
 
 def _refused(connection: KeycloakOpenIDConnection, token: dict[str, Any] | None = None) -> str:
-    """Log in, or go on with what an earlier login gave: "", or Keycloak's words for its refusal."""
-    try:
+    """Log in, or go on with what an earlier login gave: "", or Keycloak's words for its refusal.
+
+    Either has the connection renew its token in realm master, whichever realm is looked at later.
+    """
+    with suppress(KeycloakError):  # one that has ended is followed by another
         if token:
-            connection.token = token
-            connection.raw_get("admin/realms/master/users/count")  # of an ended session it logs in anew
-        else:
-            connection.get_token()
+            connection.token = connection.keycloak_openid.refresh_token(token["refresh_token"])
+            return ""
+    try:
+        connection.get_token()
     except KeycloakError as error:
         if not refusal(error):
             raise
@@ -123,18 +130,18 @@ def _refused(connection: KeycloakOpenIDConnection, token: dict[str, Any] | None 
     return ""
 
 
-def _log_out(connection: KeycloakOpenIDConnection) -> None:
+def _log_out(connection: KeycloakOpenIDConnection, token: dict[str, Any] | None = None) -> None:
     with suppress(KeycloakError):  # the user may be gone by now, and its sessions with it
-        connection.keycloak_openid.logout(str((connection.token or {}).get("refresh_token")))
+        connection.keycloak_openid.logout(str((token or connection.token or {}).get("refresh_token")))
 
 
 def _end(paths: StackPaths) -> None:
-    """End the sessions of the module's logins, where Keycloak still answers."""
+    """End the sessions of the module's logins, where Keycloak still answers and can be reached."""
+    if paths.on_swarm and not objects.reads(paths):
+        return
     with suppress(CoffreError, OSError), engines.of(paths).near(paths):
         for (service, user, password), token in _logins.items():
-            connection = _connection(_servers[service], user, password, GOODBYE_SECONDS)
-            connection.token = token
-            _log_out(connection)
+            _log_out(_connection(_servers[service], user, password, GOODBYE_SECONDS), token)
     _logins.clear()
 
 
