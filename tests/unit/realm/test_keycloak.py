@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.coffre.stack.plugins.module_utils.engines import compose, containers
 from ansible_collections.coffre.stack.plugins.module_utils.engines.base import Container
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
+from ansible_collections.coffre.stack.plugins.module_utils.host import objects
 from ansible_collections.coffre.stack.plugins.module_utils.host.outcome import guard
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.strategies.keycloak import session as keycloak
@@ -58,6 +59,15 @@ def server() -> Iterator[str]:
 def test_only_a_no_to_the_secret_is_a_refusal(server: str, answer: tuple[int, object], accepted: bool) -> None:
     Answers.answer = answer
     assert keycloak.granted(server, "iam", "cli", CANARY) is accepted
+
+
+def test_no_task_with_values_is_made_to_log_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reader(*_: object) -> None:
+        raise AssertionError("its values would be mounted once more")
+
+    monkeypatch.setattr(objects, "reader", reader)
+    monkeypatch.setattr(keycloak, "_logins", {("keycloak", "admin", CANARY): {"refresh_token": "t"}})
+    keycloak._end(StackPaths("demo", engine="swarm"))
 
 
 @pytest.mark.parametrize("answer", [(500, {"error": CANARY}), (503, CANARY), (400, {"error": "invalid_request"})])
