@@ -270,7 +270,7 @@ NO_IMAGE = Fault(
 def cells(site: Swarm) -> Iterator[Cell]:
     """All of them; before those of each strategy an undisturbed rotation tells which records it writes."""
     yield from HARMS
-    for secret in (CLIENT, SUPERUSER, ADMIN, DATABASE, CERTIFICATE, RING):
+    for secret in (CLIENT, DATABASE, RING, CERTIFICATE, SUPERUSER, ADMIN):
         yield from kills(site, secret)
 
 
