@@ -101,6 +101,20 @@ def test_a_crash_before_the_state_leaves_objects_that_the_next_collection_remove
     assert len(managers.names) == 3
 
 
+def test_what_a_run_that_was_killed_at_its_end_left_goes_with_the_next_one(
+    paths: StackPaths, managers: Managers, catalogue: Catalogue
+) -> None:
+    stage(paths, catalogue)
+    adopt(paths)
+    named = set(managers.names)
+    objects.keep(paths, {"0" * 32: b"of before"})
+    with state.locked(paths):
+        assert not escrow.collect(paths, state.State("demo"))  # without a state nobody knows what is whose
+        assert escrow.collect(paths, state.load(paths))
+        assert not escrow.collect(paths, state.load(paths))
+    assert set(managers.names) == named
+
+
 def test_a_version_that_a_vault_calls_anew_has_its_object(
     paths: StackPaths, managers: Managers, catalogue: Catalogue
 ) -> None:

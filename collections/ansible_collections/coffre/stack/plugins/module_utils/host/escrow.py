@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..catalogue import Catalogue
 from ..paths import VALUE, StackPaths
-from . import objects, seals, state
+from . import bundles, objects, seals, state
 
 Which = Literal["old", "new"]
 
@@ -40,11 +40,12 @@ def has(paths: StackPaths, run: str, secret: str, which: Which) -> bool:
 def collect(paths: StackPaths, st: state.State) -> bool:
     """Remove the sealed values that belong to no open run: of one that is closed, or that a crash kept from opening.
 
-    True if there were any.
+    On a swarm all that the state does not name goes with them: what a module mounts goes after it, unless it was
+    killed. True if there were any.
     """
     mine = st.run.id if st.run else None
     if paths.on_swarm:
-        return objects.forget(paths, None, mine)
+        return objects.forget(paths, bundles.wanted(st) if st.secrets else None, mine)
     left = [
         path for path in paths.sealed.glob("*.cred") if (found := VALUE.fullmatch(path.name)) and found["run"] != mine
     ]
