@@ -236,8 +236,9 @@ def test_a_node_that_the_managers_do_not_reach_is_asked_nothing(stage: Managers)
     ports = {"Ports": [{"TargetPort": 8443, "PublishedPort": 443}, {"TargetPort": 8080, "PublishedPort": 80}]}
     stage.nodes = {f"n{n}": {"ID": f"n{n}", "Spec": {}, "Status": {"Addr": f"192.0.2.{n}"}} for n in (1, 2)}
     stage.tasks = [task() | {"NodeID": "n1"}, task(wanted="shutdown") | {"NodeID": "n2"}]
-    for each in stage.tasks:
-        each["Status"]["PortStatus"] = ports
+    stage.services["s1"] = service()
+    assert swarm.places("demo", "app", 8443) == []
+    stage.services["s1"]["Spec"]["EndpointSpec"] = ports
     assert swarm.places("demo", "app", 8443) == [("192.0.2.1", 443)]
 
 

@@ -117,6 +117,7 @@ audit:
   sample: "7 <SHA-256 of the last record> 2026-01-31T12:00:00.000+00:00 20260131T115812Z-5f0c9a"
 """
 
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -152,7 +153,7 @@ def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     )
     result["warnings"] += () if paths.on_swarm else catalogue.file.warnings
     if not check and params["endpoints"]:
-        at = proxies.places(paths, catalogue.file.data["services"])
+        at = partial(proxies.places, paths, catalogue.file.data["services"])  # a node may go meanwhile
         endpoints.see(params["endpoints"], params["ca_path"], params["health_seconds"], result["changed"], at)
     return result
 

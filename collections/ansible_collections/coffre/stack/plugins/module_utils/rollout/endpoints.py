@@ -9,7 +9,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..engines.base import Place
@@ -79,8 +79,8 @@ def problems(urls: Sequence[str], context: ssl.SSLContext, at: Sequence[Place] =
     return found
 
 
-def see(urls: Sequence[str], ca: str, seconds: float, anew: bool, at: Sequence[Place] = ()) -> None:
-    """Wait until all answer, at each of the places if there are any.
+def see(urls: Sequence[str], ca: str, seconds: float, anew: bool, at: Callable[[], Sequence[Place]] = tuple) -> None:
+    """Wait until all answer, at each of the places that there are by then, if any.
 
     Where one did not, or anything was rolled `anew`, they must still do so a moment later.
 
@@ -95,7 +95,7 @@ def see(urls: Sequence[str], ca: str, seconds: float, anew: bool, at: Sequence[P
         ) from None
     deadline, held, told = time.monotonic() + seconds, not anew, False
     while True:
-        found = problems(urls, context, at)
+        found = problems(urls, context, at())
         if held and not found:
             return
         if (found or anew) and not told:

@@ -54,16 +54,20 @@ def node() -> str:
 
 
 def places(stack: str, service: str, target: int) -> list[Place]:
-    """Where the nodes that run a service publish a port of its containers; not one that the managers do not reach."""
+    """Where the nodes that run a service publish a port of its containers; not one that the managers do not reach.
+
+    The service says which port of the nodes it is: what a task says of it is forgotten where another manager leads.
+    """
     found = services(stack).get(service)
+    said = (found or {"Spec": {}})["Spec"].get("EndpointSpec") or {}
     addresses_of = {each["ID"]: each["Status"]["Addr"] for each in ask("GET", "/nodes")}
     return sorted(
         (addresses_of[each["NodeID"]], int(port["PublishedPort"]))
         for each in tasks(stack)
         if found and each["ServiceID"] == found["ID"]
         if each["DesiredState"] == each["Status"]["State"] == "running"
-        for port in (each["Status"].get("PortStatus") or {}).get("Ports") or []
-        if port["TargetPort"] == target
+        for port in said.get("Ports") or []
+        if port["TargetPort"] == target and port.get("PublishedPort")
     )
 
 
