@@ -12,7 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from ansible_collections.coffre.stack.plugins.module_utils.errors import CoffreError
-from ansible_collections.coffre.stack.plugins.module_utils.host import raft, state
+from ansible_collections.coffre.stack.plugins.module_utils.host import raft, state, tasks
 from ansible_collections.coffre.stack.plugins.module_utils.paths import StackPaths
 from ansible_collections.coffre.stack.plugins.module_utils.rotation import run as rotation
 from ansible_collections.coffre.stack.plugins.module_utils.strategies import loading
@@ -84,6 +84,20 @@ def test_a_lock_that_nobody_renews_is_taken_over(paths: StackPaths, managers: Ma
         assert raft.GONE_SECONDS <= clock[0] < 60
         state.save(paths, state.State("demo", vault={"mine": True}))
     assert state.load(paths).vault == {"mine": True}
+
+
+@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.usefixtures("clock")
+def test_what_its_holder_had_of_the_stack_on_another_host_ends_with_its_lock(
+    paths: StackPaths, managers: Managers, killed: bool
+) -> None:
+    """It may have been killed when its run was closed, so that nothing is there to be taken over."""
+    if killed:
+        held(managers)
+    labels = {raft.STACK: "demo", tasks.OWNER: "another 1 1"}
+    managers.services["reader"] = {"ID": "reader", "Spec": {"Name": "demo_host-1", "Labels": labels}}
+    with state.locked(paths):
+        assert ("reader" in managers.services) == (not killed)
 
 
 def test_of_a_process_of_the_same_host_nobody_waits_for_one_that_is_gone(

@@ -153,18 +153,22 @@ def _taken(paths: StackPaths, record: Record | None, holder: str) -> Record | No
 
 
 @contextmanager
-def locked(paths: StackPaths, seconds: float) -> Iterator[None]:
-    """Hold the stack's lock on all managers. Raises TimeoutError if others keep it too long, or CoffreError."""
+def locked(paths: StackPaths, seconds: float) -> Iterator[bool]:
+    """Hold the stack's lock on all managers; whether it was taken from somebody who is gone.
+
+    Raises TimeoutError if others keep it too long, or CoffreError.
+    """
     if paths.stack in _held:
         raise TimeoutError
     holder = f"{socket.gethostname()} {os.getpid()} {born(os.getpid())} {secrets.token_hex(8)}"
-    held = _Held(holder, _wait(paths, holder, seconds))
+    record, left = _wait(paths, holder, seconds)
+    held = _Held(holder, record)
     _held[paths.stack] = held
     ended = threading.Event()
     renewing = threading.Thread(target=_renew, args=(paths, held, ended), daemon=True)
     renewing.start()
     try:
-        yield
+        yield left
     finally:
         ended.set()
         renewing.join()
@@ -174,7 +178,8 @@ def locked(paths: StackPaths, seconds: float) -> Iterator[None]:
                 _replaced(paths, held.record, {key: each for key, each in held.record.labels.items() if key != LOCK})
 
 
-def _wait(paths: StackPaths, holder: str, seconds: float) -> Record:
+def _wait(paths: StackPaths, holder: str, seconds: float) -> tuple[Record, bool]:
+    """The object with the lock in it, and whether that was somebody's who is gone. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     seen, since = -1, time.monotonic()
     while True:
@@ -184,7 +189,7 @@ def _wait(paths: StackPaths, holder: str, seconds: float) -> Record:
         lock = record.labels.get(LOCK) if record else None
         free = lock is None or _gone(lock) or time.monotonic() - since >= GONE_SECONDS
         if free and (taken := _taken(paths, record, holder)) and taken.labels.get(LOCK) == holder:
-            return taken
+            return taken, lock is not None
         if time.monotonic() >= deadline:
             raise TimeoutError
         time.sleep(POLL_SECONDS)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CoffreError
 from ..paths import StackPaths
-from . import files, raft
+from . import files, raft, tasks
 
 FORMAT = 1
 # The acts of a rotation, on the way forward and on the way back, in their order.
@@ -158,7 +158,10 @@ def locked(paths: StackPaths, seconds: float = 60.0) -> Iterator[None]:
     make_folder(paths)
     with ExitStack() as held:
         try:
-            held.enter_context(raft.locked(paths, seconds) if paths.on_swarm else files.locked(paths.lock, seconds))
+            if not paths.on_swarm:
+                held.enter_context(files.locked(paths.lock, seconds))
+            elif held.enter_context(raft.locked(paths, seconds)):
+                tasks.oust(paths.stack)  # those of who held it, on whose host nobody may act for long
         except TimeoutError:
             raise CoffreError(
                 f"Another run has been working on stack {paths.stack} for more than {seconds:.0f} s; "
