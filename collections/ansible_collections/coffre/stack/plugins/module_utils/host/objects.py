@@ -50,7 +50,6 @@ class Reader:
 
 
 _readers: dict[str, Reader] = {}
-_dismissed: set[str] = set()  # the stacks whose reader is ended with this process
 _leaving: dict[str, set[str]] = {}  # by stack, the ids of objects that are removed when their reader ends
 _making = threading.RLock()  # threads that want values at once have one reader made
 _here = threading.local()  # `stack`: the one in whose networks this thread is
@@ -211,11 +210,10 @@ def reader(paths: StackPaths, wanted: Collection[str] = ()) -> Reader:
         if now and set(wanted) & set(mounted) <= now.mounted and networks <= now.networks and _lives(now):
             return now
         _image()
-        if paths.stack not in _dismissed:
-            _dismissed.add(paths.stack)
-            atexit.register(dismiss, paths)
         if now:
             tasks.stop(now.service)
+        else:
+            atexit.register(dismiss, paths)
         task = tasks.start(paths.stack, "host", _template(mounted, networks))
         found = _readers[paths.stack] = Reader(task.service, task.pid, frozenset(mounted), networks)
     if getattr(_here, "stack", None) == paths.stack:  # where the one before was there is nothing any more

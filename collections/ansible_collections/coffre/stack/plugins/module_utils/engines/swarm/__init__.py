@@ -59,15 +59,17 @@ def places(stack: str, service: str, target: int) -> list[Place]:
     The service says which port of the nodes it is: what a task says of it is forgotten where another manager leads.
     """
     found = services(stack).get(service)
-    said = (found or {"Spec": {}})["Spec"].get("EndpointSpec") or {}
+    if found is None:
+        return []
+    said = (found["Spec"].get("EndpointSpec") or {}).get("Ports") or []
+    ports = [int(each["PublishedPort"]) for each in said if each["TargetPort"] == target and each.get("PublishedPort")]
     addresses_of = {each["ID"]: each["Status"]["Addr"] for each in ask("GET", "/nodes")}
     return sorted(
-        (addresses_of[each["NodeID"]], int(port["PublishedPort"]))
+        (addresses_of[each["NodeID"]], port)
         for each in tasks(stack)
-        if found and each["ServiceID"] == found["ID"]
+        if each["ServiceID"] == found["ID"]
         if each["DesiredState"] == each["Status"]["State"] == "running"
-        for port in said.get("Ports") or []
-        if port["TargetPort"] == target and port.get("PublishedPort")
+        for port in ports
     )
 
 

@@ -98,7 +98,7 @@ def login(
     if not _logins:
         atexit.register(_end, paths)
     if anew and before:
-        _log_out(_connection(instance.url, user, password), before)
+        _log_out(connection, before)
     try:
         yield KeycloakAdmin(connection=connection)
     finally:
