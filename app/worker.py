@@ -9,7 +9,7 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 
 from app.runtime import Runtime
 
-DRAIN = 2.0  # seconds at most; the proxy asks /health every half second, and ten times a second once it was refused
+DRAIN = 2.0  # seconds at most; the proxy asks /health four times a second, and ten times once it was refused
 LAST = 0.1  # seconds for a request that the proxy sent while it was being turned away
 
 

@@ -66,7 +66,7 @@ defaults common
     option http-server-close
     option idle-close-on-response
     # One slow answer of a busy machine is no outage; who leaves answers 503 until it was turned away.
-    default-server check inter 500ms fastinter 100ms fall 3 rise 1 resolvers docker init-addr none
+    default-server check inter 250ms fastinter 100ms fall 3 rise 1 resolvers docker init-addr none
 
 # What outsiders and the stack send is judged by what its path means once it is decoded, as who gets it will read it.
 defaults judged from common
