@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import stat
@@ -409,7 +410,11 @@ def test_a_lost_or_strange_state_is_refused(staged: Any, content: str | None) ->
     assert staged.tree() == before
 
 
-def test_a_changed_value_makes_new_bundles_for_its_consumers_only(stack: Any) -> None:
+def test_a_changed_value_makes_new_bundles_for_its_consumers_only(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = itertools.count(1_700_000_000, 60)  # whoever asks the clock is a minute later than who asked before
+    monkeypatch.setattr(state, "now", lambda later=0.0: state.moment(next(moments) + later))
+    about = {"name": "about", "alphabet": "a-z", "template": "@{api-key.version} @{api-key.created}"}
+    stack.data["services"][0] |= {"files": [about], "compose": {"secrets": ["about", "api-key"]}}
     stack.supplied = dict(SUPPLIED)
     stack.stage()
     stack.adopt()
@@ -420,7 +425,7 @@ def test_a_changed_value_makes_new_bundles_for_its_consumers_only(stack: Any) ->
     after = stack.state
     changed = {name for name in after.secrets if after.secrets[name] != before.secrets[name]}
     assert changed == {"api-key"}
-    # Put back before anything was adopted: there is nothing left to roll out.
+    # Put back before anything was adopted: there is nothing left to roll out, and it is as old as it was.
     stack.supplied["api-key"] = SUPPLIED["api-key"]
     result = stack.stage()
     assert (result["new"], result["changed"]) == ([], True)

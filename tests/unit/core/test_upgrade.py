@@ -64,6 +64,9 @@ def test_nothing_of_a_state_is_lost(tmp_path: Path, saved: Path, direction: str)
     read = state.load(paths)
     if data["run"]:
         data["run"]["exposed"] = data["run"].pop("handed")
+    for entry in data["services"].values():
+        for bundle in entry["bundles"].values():
+            bundle["dates"] = {}  # not noted then
     assert asdict(read) == data
     state.save(paths, read)
     assert state.load(paths) == read

@@ -47,7 +47,11 @@ class Version:
 
 @dataclass
 class Bundle:
-    """One immutable set of files; `files` maps each file's name to the secrets inside."""
+    """One immutable set of files; `files` maps each file's name to the secrets inside.
+
+    `dates` has when the version of each secret was made, where that was noted: what state says of a secret is of
+    another version once a rollout refused that one.
+    """
 
     files: dict[str, list[str]]
     versions: dict[str, str]
@@ -55,6 +59,7 @@ class Bundle:
     uid: int
     gid: int
     reload: bool = False  # the service sees its whole directory, and `current` names the bundle
+    dates: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -300,6 +300,7 @@ def _bundles(
             uid=service.uid,
             gid=service.gid,
             reload=service.adopt == "reload",
+            dates={name: values[name].created for name in catalogue.consumed(service.name)},
         )
         good = [
             name

@@ -46,9 +46,8 @@ class Host:
                 if known and known.version == version:
                     versions.insert(0, Held(version, known.created, value, known.attributes, known.expires))
                 else:
-                    versions.append(
-                        Held(version, bundle.created, value, known.attributes if known else {}, described=False)
-                    )
+                    created = bundle.dates.get(secret, bundle.created)
+                    versions.append(Held(version, created, value, known.attributes if known else {}, described=False))
         return {secret: versions for secret, versions in found.items() if versions}
 
 
