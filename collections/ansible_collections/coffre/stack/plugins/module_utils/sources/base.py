@@ -38,7 +38,8 @@ class Held:
     """One version of a secret with its value; attributes are not secret.
 
     A source fills `ring` only where it has the earlier versions itself; a host that knows a secret has its own.
-    `described` is False where the state describes another version, so that all but version and value is a guess.
+    `described` is False where the state describes another version, so that attributes and end are a guess, and so is
+    the date where its bundle noted none.
     """
 
     version: str
